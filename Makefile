@@ -1,0 +1,38 @@
+# Each target sets up .venv by itself when it is missing or when pyproject.toml changed.
+PYTHON ?= python3
+PROFILE ?= demo
+BIN := .venv/bin
+
+.PHONY: help setup book test lab bench lint clean
+help:
+	@echo "make book   run every chapter of the demo profile and build the HTML (PROFILE=name for another)"
+	@echo "make test   the whole test suite"
+	@echo "make lab    JupyterLab on the chapters"
+	@echo "make bench  the side-by-side performance table"
+	@echo "make lint   ruff and mypy"
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; {sys.executable} is {v.major}.{v.minor}. Call: make PYTHON=/path/to/python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[book,test]'
+	@touch $@
+
+book: setup
+	$(BIN)/dpcxr book --profile $(PROFILE)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lab: setup
+	$(BIN)/jupyter lab --notebook-dir=. book
+
+bench: setup
+	$(BIN)/python -m benchmarks.private_step
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf _build runs

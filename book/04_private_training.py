@@ -1,0 +1,132 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (private-training)=
+# # What happens in one private training?
+#
+# **Question.** What does {term}`DP-SGD` do to one network, step by step, and what does it leave behind?
+#
+# - **Reads** the private hospital's store, one initialisation, one specification
+# - **Writes** one run record: config, ledger, certificate, scores, metrics, weights
+# - **Expect** a check of the engine that passes, a loss that falls, and a test AUROC with its interval
+# - **Needs** one core, under a minute
+#
+# All layers are trained. Every image's gradient is clipped on its own before noise is added, so the gradients
+# of single images must be right. {ref}`engine-check` proves that they are, on this machine, for this network.
+
+# %% tags=["parameters"]
+init_role: int = -1  # position in the list of initialisations; -1 is the domain one
+target_epsilon: float = 8.0  # one of those calibrated for
+recipe: dict = {}  # changes to the default recipe, by field
+seed: int = 0  # seeds batches and noise
+run_dir: str = "../runs/demo"  # where results go
+
+# %%
+from pathlib import Path
+
+from IPython.display import Markdown, display
+from matplotlib import pyplot as plt
+from myst_nb import glue
+
+from dpcxr_core.grid import Recipe, private_run
+from dpcxr_core.handover import find_initialisations, find_places, find_specifications
+from dpcxr_core.publishing import figures, tables
+from dpcxr_core.study import run_one
+from dpcxr_core.training.record import read_record, read_table
+
+figures.use_house_style()
+places = find_places(Path(run_dir))
+specification = find_specifications(Path(run_dir))[target_epsilon]
+
+# %%
+config = private_run(
+    places.private_dataset, find_initialisations(Path(run_dir))[init_role], target_epsilon,
+    specification, Recipe(**recipe), seed=seed,
+)
+config
+
+# %% [markdown]
+# ## One run, from images to record
+
+# %%
+folder = run_one(config, places, progress=True)
+record = read_record(folder)
+glue("seconds", f"{record.seconds['training']:.0f}", display=False)
+glue("n-trained", f"{record.data['n_images_trained_on']:,}", display=False)
+
+# %% [markdown]
+# Training on {glue:text}`n-trained` images took {glue:text}`seconds` seconds on one core.
+
+# %% [markdown]
+# (engine-check)=
+# ## Was the engine right?
+#
+# These checks ran before the first private image was touched. The first compares every image's gradient with
+# one computed alone, in double precision. A failed check stops the run.
+
+# %%
+display(tables.show_checks(record.selfcheck))
+
+# %% [markdown]
+# ## What did the mechanism do?
+#
+# The ledger is public: it holds nothing computed from images. The diagnostics below are computed from private
+# images and **not covered by the guarantee**; they are shown because these images may be shown.
+
+# %% mystnb={"figure": {"name": "training-loss", "caption": "Mean loss of the images drawn in each step. Not covered by the guarantee."}, "image": {"alt": "A noisy curve of training loss over steps."}}
+diagnostics = read_table(folder, "diagnostics")
+fig, ax = plt.subplots(figsize=(6, 3.2))
+figures.plot_loss(diagnostics, ax)
+
+# %%
+glue("mean-draw", f"{diagnostics['n_drawn'].mean():.0f}", display=False)
+glue("expected-draw", f"{specification.expected_batch_size}", display=False)
+glue("share-clipped", f"{diagnostics['share_clipped'].mean():.0%}", display=False)
+glue("norm-over-clip", f"{diagnostics['median_norm'].median() / specification.max_grad_norm:.1f}", display=False)
+
+# %% [markdown]
+# A step drew {glue:text}`mean-draw` images on average, {glue:text}`expected-draw` were expected; the divisor
+# is always the expected number. {glue:text}`share-clipped` of the gradients were clipped: the median norm was
+# {glue:text}`norm-over-clip` times the clip norm. When nearly all are clipped, the clip norm acts as a
+# learning rate and nothing else.
+
+# %% [markdown]
+# ## What is promised?
+
+# %%
+Markdown("> " + record.privacy_statement)
+
+# %% [markdown]
+# ## How good is the model?
+#
+# AUROC by finding on the {term}`internal test set`, with 95 % intervals from a
+# {term}`patient-clustered bootstrap`. The {ref}`comparison` asks whether that is any better than using no
+# private image at all.
+
+# %%
+metrics = read_table(folder, "metrics")
+display(tables.auroc_by_finding(metrics, places.private_dataset))
+
+# %% [markdown]
+# ## What this does not show
+#
+# - One seed. Another draw of noise gives another model; the next chapter repeats runs.
+# - The interval is about the test patients only.
+# - The guarantee is about the weights and everything computed from them. The loss curve above is not such a
+#   thing, and neither are the test scores of these patients.
+
+# %% [markdown]
+# ## Record
+
+# %%
+record.run_id, record.versions

@@ -1,0 +1,115 @@
+"""Statements that the runs of a comparison support, contradict, or leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dpcxr_core.evaluation.comparison import paired_difference, verdict_against_public_only
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.study import test_cohort
+from dpcxr_core.training.record import read_table
+
+_NOT_DECIDED = "not distinguishable"
+
+
+def cost_of_privacy(macro: pd.DataFrame) -> pd.DataFrame:
+    """Macro AUROC without privacy minus with it: one row an initialisation, one column a target epsilon.
+
+    Args:
+        macro: ``over_seeds`` of macro AUROC on one data set, by ``init_label kind target_epsilon``.
+    """
+    without = macro[macro["kind"] == "non_private"].set_index("init_label")["value"]
+    private = macro[macro["kind"] == "private"]
+    table = private.pivot(index="init_label", columns="target_epsilon", values="value")
+    return table.rsub(without, axis=0).reindex(private["init_label"].unique())
+
+
+def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
+    """Each condition's macro AUROC minus the public-only model's, on the internal test set.
+
+    Args:
+        folders: Record folders, in the order of ``runs``.
+        runs: Runs table; holds exactly one public-only run.
+        places: Of the study.
+
+    Returns:
+        One row a condition: ``init_label kind target_epsilon value low high verdict``. ``value`` is the mean over
+        seeds, ``low`` and ``high`` the envelope of the seeds' paired intervals, and ``verdict`` is
+        "better" or "worse" only when all seeds' intervals lie on one side of zero.
+    """
+    reference = runs.index[runs["kind"] == "public_only"][0]
+    rows = [
+        {**_condition(run), **_difference(folders[index], folders[reference], places)}
+        for index, run in runs.iterrows()
+        if run["kind"] != "public_only"
+    ]
+    return _over_seeds(pd.DataFrame(rows), ["init_label", "kind", "target_epsilon"])
+
+
+def order_of_initialisations(
+    folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces, init_names: Sequence[str]
+) -> pd.DataFrame:
+    """The study's order on the stand-ins: neighbours in the order expected, seed against seed.
+
+    Args:
+        folders: Record folders, in the order of ``runs``.
+        runs: Runs table.
+        places: Of the study.
+        init_names: Non-domain supervised, non-domain self-supervised and domain, as the last three.
+
+    Returns:
+        One row a pair of initialisations and a level of privacy: ``claim kind target_epsilon value low high
+        verdict``; a positive ``value`` is in favour of the claim.
+    """
+    rows = []
+    pairs = list(zip(init_names[-2:], init_names[-3:-1], strict=True))
+    trained = runs[(runs["head"] == "reset") & (runs["kind"] != "public_only")]
+    for better, worse in pairs:
+        first, second = (trained[trained["init_name"] == name] for name in (better, worse))
+        same = ["kind", "target_epsilon", "seed"]
+        both = first.reset_index().merge(second.reset_index(), on=same, suffixes=("_first", "_second"))
+        for pair in both.itertuples():
+            difference = _difference(folders[pair.index_first], folders[pair.index_second], places)
+            claim = f"{pair.init_label_first} > {pair.init_label_second}"
+            rows.append({"claim": claim, **{name: getattr(pair, name) for name in same}, **difference})
+    return _over_seeds(pd.DataFrame(rows), ["claim", "kind", "target_epsilon"])
+
+
+def _condition(run: pd.Series) -> dict[str, Any]:
+    return {name: run[name] for name in ("init_label", "kind", "target_epsilon", "seed")}
+
+
+def _difference(first: Path, second: Path, places: StudyPlaces) -> dict[str, float]:
+    """Macro AUROC of ``first`` minus ``second`` on the internal test set, with its paired interval."""
+    dataset = places.private_dataset
+    scores = [read_table(folder, "scores") for folder in (first, second)]
+    ours, theirs = (table[table["dataset"] == dataset] for table in scores)
+    cohort = test_cohort(places)
+    rows = paired_difference(
+        ours, theirs, cohort[cohort["dataset"] == dataset], n_resamples=places.n_resamples, seed=0
+    )
+    macro = rows[rows["finding"] == "macro"].iloc[0]
+    return {name: float(macro[name]) for name in ("value", "low", "high")}
+
+
+def _over_seeds(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean over seeds; a verdict only where the intervals of all seeds agree."""
+
+    def together(seeds: pd.DataFrame) -> pd.Series:
+        verdicts = {verdict_against_public_only(*row) for row in seeds[["value", "low", "high"]].to_numpy()}
+        return pd.Series(
+            {
+                "value": seeds["value"].mean(),
+                "low": seeds["low"].min(),
+                "high": seeds["high"].max(),
+                "n_seeds": len(seeds),
+                "verdict": verdicts.pop() if len(verdicts) == 1 else _NOT_DECIDED,
+            }
+        )
+
+    columns = [name for name in rows.columns if name not in by]
+    return rows.groupby(by, dropna=False, sort=False)[columns].apply(together).reset_index()

@@ -1,0 +1,242 @@
+"""The ``dpcxr`` command: thin, it calls the rooms."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dpcxr_core.config import UserError
+from dpcxr_core.privacy.errors import PrivacyEngineError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of the command ``arguments``: 0 only on success; a user's mistake is one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except UserError as error:
+        print(f"dpcxr: {error}", file=sys.stderr)
+        return 1
+    except PrivacyEngineError as error:
+        print(f"dpcxr: the privacy engine failed its check, nothing was released: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dpcxr: stopped; what was finished is kept, call again to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dpcxr", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_prepare, _add_calibrate, _add_selfcheck, _add_execute, _add_book):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, description: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=description,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "prepare",
+        "Turn official files (or a simulated hospital) into a cohort table and an image store.",
+        "dpcxr prepare --dataset chestxray14 --source ~/CXR14 --out stores/cxr14 --size 224 --jobs 8",
+    )
+    parser.add_argument("--dataset", required=True, choices=["chestxray14", "simulated"])
+    parser.add_argument("--source", type=Path, help="folder of the official files (chestxray14)")
+    parser.add_argument("--out", type=Path, required=True, metavar="STORE")
+    parser.add_argument("--size", type=int, default=64, help="side of the stored images in pixels")
+    parser.add_argument("--recipe", choices=["corrected", "as_published"], default="corrected")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that decode images")
+    parser.add_argument("--seed", type=int, default=0, help="seeds the split, and the simulated hospital")
+    parser.add_argument("--hospital", default="sim-a", help="simulated: which hospital")
+    parser.add_argument("--world", choices=["declared", "null"], default="declared", help="simulated")
+    parser.add_argument("--n-train", type=int, default=3000, help="simulated: training images")
+    parser.add_argument("--n-valid", type=int, default=500, help="simulated: validation images")
+    parser.add_argument("--n-test", type=int, default=6000, help="simulated: test images")
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated
+
+    if options.dataset == "simulated":
+        report = prepare_simulated(
+            options.out,
+            hospital=options.hospital,
+            n_train=options.n_train,
+            n_valid=options.n_valid,
+            n_test=options.n_test,
+            seed=options.seed,
+            world=options.world,
+            size=options.size,
+            jobs=options.jobs,
+        )
+    else:
+        if options.source is None:
+            raise UserError("--dataset chestxray14 needs --source, the folder of the official files")
+        report = prepare_chestxray14(
+            options.source,
+            options.out,
+            size=options.size,
+            recipe=options.recipe,
+            jobs=options.jobs,
+            seed=options.seed,
+        )
+    print(report.text())
+    return 0
+
+
+def _add_calibrate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "calibrate",
+        "Find the least noise that keeps a run within a target epsilon, and print its certificate.",
+        "dpcxr calibrate --target-epsilon 0.9 --delta 6e-6 --n-units 86524 "
+        "--expected-batch-size 1024 --steps 2000 --json",
+    )
+    parser.add_argument("--target-epsilon", type=float, required=True)
+    parser.add_argument("--delta", type=float, required=True)
+    parser.add_argument(
+        "--n-units", type=int, required=True, help="declared size of the training set, in images"
+    )
+    parser.add_argument("--expected-batch-size", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--max-grad-norm", type=float, default=1.0)
+    parser.add_argument("--json", action="store_true", help="the certificate as JSON instead of a paragraph")
+    parser.set_defaults(run=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from dpcxr_core.privacy.calibration import specification_for
+    from dpcxr_core.privacy.certificate import certify, privacy_statement
+
+    specification = specification_for(
+        target_epsilon=options.target_epsilon,
+        delta=options.delta,
+        n_units=options.n_units,
+        expected_batch_size=options.expected_batch_size,
+        n_steps=options.steps,
+        max_grad_norm=options.max_grad_norm,
+    )
+    certificate = certify(specification, options.n_units, options.target_epsilon)
+    print(json.dumps(asdict(certificate), indent=1) if options.json else privacy_statement(certificate))
+    return 0
+
+
+def _add_selfcheck(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "selfcheck",
+        "Prove the privacy engine on this machine; exit 1 when anything fails.",
+        "dpcxr selfcheck --architecture convnext_tiny",
+    )
+    parser.add_argument("--architecture", default="convnext_mini", help="timm name, or convnext_mini")
+    parser.set_defaults(run=_selfcheck)
+
+
+def _selfcheck(options: argparse.Namespace) -> int:
+    import torch
+
+    from dpcxr_core.config import FINDINGS
+    from dpcxr_core.privacy.selfcheck import run_selfcheck
+    from dpcxr_core.publishing.tables import show_checks
+    from dpcxr_core.training.architectures import build_architecture, per_image_input
+
+    architecture = options.architecture.partition(".")[0]  # the weights tag of a name changes no layer
+    model = build_architecture(architecture, n_outputs=len(FINDINGS), seed=0)
+    channels = per_image_input(architecture).in_chans
+    images = torch.randn(4, channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    checks = run_selfcheck(model, images)
+    print(show_checks([asdict(check) for check in checks]).to_string())
+    failed = [check.name for check in checks if not check.passed]
+    print(f"FAILED: {', '.join(failed)}" if failed else f"all {len(checks)} checks passed for {architecture}")
+    return 1 if failed else 0
+
+
+def _add_execute(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "execute",
+        "Run one chapter through papermill; unknown parameters are refused.",
+        "dpcxr execute book/02_noise_calibration.py -p target_epsilon 0.9",
+    )
+    parser.add_argument("chapter", type=Path)
+    parser.add_argument("-f", "--file", type=Path, help="YAML file of parameters")
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        dest="parameters",
+    )
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/single"), help="where results go")
+    parser.set_defaults(run=_execute)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    from dpcxr_core.publishing.execute import declared_parameters, execute_chapter
+
+    if not options.chapter.is_file():
+        raise UserError(f"there is no chapter {options.chapter}")
+    parameters: dict[str, Any] = {}
+    if options.file is not None:
+        if not options.file.is_file():
+            raise UserError(f"there is no parameter file {options.file}")
+        parameters = yaml.safe_load(options.file.read_text()) or {}
+    parameters |= {name: _value(text) for name, text in options.parameters}
+    if "run_dir" in declared_parameters(options.chapter):
+        parameters.setdefault("run_dir", str(options.run_dir))
+    print(execute_chapter(options.chapter, options.run_dir / "notebooks", parameters, progress=True))
+    return 0
+
+
+def _value(text: str) -> Any:
+    """``text`` as a JSON value, or as it is: YAML would read 6e-6 as a word."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _add_book(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "book",
+        "Run every chapter of a profile, then build the HTML; a failing cell fails the command.",
+        "dpcxr book --profile demo",
+    )
+    parser.add_argument("--profile", default="demo", help="a name in book/params, or a .yml file")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where executed chapters and results go"
+    )
+    parser.add_argument("--out", type=Path, default=Path("_build"), help="where the HTML goes")
+    parser.set_defaults(run=_book)
+
+
+def _book(options: argparse.Namespace) -> int:
+    from dpcxr_core.book import make_book
+
+    print(f"the book is at {make_book(options.profile, options.runs, options.out)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""Every choice a run makes, as frozen dataclasses that check themselves on creation.
+
+Choices only: a count measured from the data never becomes a field here. It is passed as an
+argument to the function that needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+FINDINGS = ("atelectasis", "cardiomegaly", "pleural_effusion", "pneumonia", "no_finding")
+SPLITS = ("train", "valid", "test")
+AGE_BAND_EDGES = (0, 40, 70, 120)
+
+
+class UserError(ValueError):
+    """A user's mistake: the command line prints it as one line, without a traceback."""
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise UserError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacySpecification:
+    """What one private training promises, and with which mechanism.
+
+    The sampler, the clipping, the noise, the denominator and the accountant all read this one
+    object and take none of these values on their own, so they cannot disagree.
+
+    Attributes:
+        sample_rate: Chance that one privacy unit enters one step, in (0, 1].
+        n_steps: Optimiser updates, each adding noise once.
+        expected_batch_size: Public constant that divides the noisy sum, in privacy units.
+        max_grad_norm: Clip norm C, in gradient units.
+        noise_multiplier: Noise standard deviation over the L2 sensitivity.
+        delta: Chance allowed for the guarantee to fail.
+        privacy_unit: Whose data one neighbour adds or removes.
+        neighbouring_relation: What differs between neighbours.
+        sampler: How units enter a step.
+        accountant: The method whose epsilon is claimed.
+    """
+
+    sample_rate: float
+    n_steps: int
+    expected_batch_size: int
+    max_grad_norm: float
+    noise_multiplier: float
+    delta: float
+    privacy_unit: Literal["image"] = "image"
+    neighbouring_relation: Literal["add_or_remove_one"] = "add_or_remove_one"
+    sampler: Literal["poisson"] = "poisson"
+    accountant: Literal["pld"] = "pld"
+
+    def __post_init__(self) -> None:
+        _check(
+            0 < self.sample_rate <= 1,
+            f"sample_rate is a probability in (0, 1]; got {self.sample_rate}. Pass a rate, not a batch size.",
+        )
+        _check(self.n_steps >= 1, f"n_steps must be at least 1; got {self.n_steps}")
+        _check(
+            self.expected_batch_size >= 1,
+            f"expected_batch_size must be at least 1; got {self.expected_batch_size}",
+        )
+        _check(
+            0 < self.max_grad_norm < math.inf,
+            f"max_grad_norm must be positive and finite; got {self.max_grad_norm}",
+        )
+        _check(
+            0 < self.noise_multiplier < math.inf,
+            f"noise_multiplier must be positive and finite; got {self.noise_multiplier}. "
+            "For a run without privacy, leave the privacy specification out.",
+        )
+        _check(0 < self.delta < 1, f"delta is a probability in (0, 1); got {self.delta}")
+        _check(self.privacy_unit == "image", f"privacy_unit must be 'image'; got {self.privacy_unit!r}")
+        _check(
+            self.neighbouring_relation == "add_or_remove_one",
+            f"neighbouring_relation must be 'add_or_remove_one'; got {self.neighbouring_relation!r}",
+        )
+        _check(self.sampler == "poisson", f"sampler must be 'poisson'; got {self.sampler!r}")
+        _check(self.accountant == "pld", f"accountant must be 'pld'; got {self.accountant!r}")
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise added to the sum, in gradient units."""
+        return self.noise_multiplier * self.max_grad_norm
+
+    @property
+    def expected_passes(self) -> float:
+        """Mean number of times a unit is used."""
+        return self.sample_rate * self.n_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisationChoice:
+    """How gradients become updates.
+
+    Attributes:
+        optimizer: "adamw" (the study's) or "sgd" with momentum.
+        learning_rate: Peak learning rate.
+        momentum: Momentum of SGD; ignored by AdamW.
+        beta2: Second-moment decay of AdamW; ignored by SGD.
+        weight_decay: Decoupled for AdamW.
+        warmup_fraction: Share of the steps with linear warm-up, in [0, 1).
+        schedule: "cosine" to zero, or "constant".
+    """
+
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: float
+    momentum: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float = 0.0
+    warmup_fraction: float = 0.1
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+    def __post_init__(self) -> None:
+        _check(
+            self.optimizer in ("adamw", "sgd"),
+            f"optimizer must be 'adamw' or 'sgd'; got {self.optimizer!r}",
+        )
+        _check(self.learning_rate > 0, f"learning_rate must be positive; got {self.learning_rate}")
+        _check(0 <= self.momentum < 1, f"momentum must be in [0, 1); got {self.momentum}")
+        _check(0 <= self.beta2 < 1, f"beta2 must be in [0, 1); got {self.beta2}")
+        _check(self.weight_decay >= 0, f"weight_decay must not be negative; got {self.weight_decay}")
+        _check(
+            0 <= self.warmup_fraction < 1,
+            f"warmup_fraction must be in [0, 1); got {self.warmup_fraction}",
+        )
+        _check(
+            self.schedule in ("cosine", "constant"),
+            f"schedule must be 'cosine' or 'constant'; got {self.schedule!r}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdinaryBatches:
+    """How a run without privacy draws its batches: shuffled, a fixed size.
+
+    Attributes:
+        n_steps: Optimiser updates.
+        batch_size: Images of one update.
+    """
+
+    n_steps: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        _check(self.n_steps >= 1, f"n_steps must be at least 1; got {self.n_steps}")
+        _check(self.batch_size >= 1, f"batch_size must be at least 1; got {self.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: trained with privacy, trained without it, or the public model as it is.
+
+    ``privacy`` makes a private run, ``ordinary`` a run without privacy; both None is the
+    public-only reference, which sees no private image and so needs its own head.
+
+    Attributes:
+        dataset: Name of the data set trained on.
+        init_name: ``architecture.weights_tag``.
+        head: "reset" (zero-initialised) or "kept" (the initialisation's own head).
+        optimisation: How gradients become updates; None for the public-only reference.
+        privacy: The guarantee, or None.
+        ordinary: Batches of a run without privacy, or None.
+        target_epsilon: What ``privacy`` was calibrated for; None without privacy.
+        randomness: "seeded" repeats a run exactly, so whoever knows ``seed`` can remove the noise;
+            "secret" draws batches and noise from the operating system and records no seed.
+        max_shift: Augmentation: one random shift per image of at most this many pixels.
+        physical_batch_size: Images processed at once; changes memory, never privacy.
+        seed: Seeds the weights that are not loaded, the batches and the noise.
+    """
+
+    dataset: str
+    init_name: str
+    head: Literal["reset", "kept"]
+    optimisation: OptimisationChoice | None = None
+    privacy: PrivacySpecification | None = None
+    ordinary: OrdinaryBatches | None = None
+    target_epsilon: float | None = None
+    max_shift: int = 0
+    physical_batch_size: int = 64
+    randomness: Literal["seeded", "secret"] = "seeded"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.head in ("reset", "kept"), f"head must be 'reset' or 'kept'; got {self.head!r}")
+        _check(
+            self.privacy is None or self.ordinary is None,
+            "a run has privacy (a PrivacySpecification) or ordinary batches, not both",
+        )
+        trains = self.privacy is not None or self.ordinary is not None
+        _check(
+            trains == (self.optimisation is not None),
+            "optimisation belongs to every run that trains, and to no other",
+        )
+        _check(trains or self.head == "kept", "the public-only reference needs head='kept'")
+        _check(
+            self.randomness in ("seeded", "secret"),
+            f"randomness must be 'seeded' or 'secret'; got {self.randomness!r}",
+        )
+        _check(
+            (self.privacy is None) == (self.target_epsilon is None),
+            f"target_epsilon belongs to private runs, and to all of them; got {self.target_epsilon}",
+        )
+        _check(self.max_shift >= 0, f"max_shift must not be negative; got {self.max_shift}")
+        _check(
+            self.physical_batch_size >= 1,
+            f"physical_batch_size must be at least 1; got {self.physical_batch_size}",
+        )
+        _check(self.seed >= 0, f"seed must not be negative; got {self.seed}")
+
+    @property
+    def kind(self) -> Literal["private", "non_private", "public_only"]:
+        """What this run is, for tables and figures."""
+        if self.privacy is not None:
+            return "private"
+        return "non_private" if self.ordinary is not None else "public_only"
+
+
+def run_config_from_dict(values: dict[str, Any]) -> RunConfig:
+    """The ``RunConfig`` that ``dataclasses.asdict`` turned into ``values``."""
+    nested = dict(values)
+    if values.get("optimisation") is not None:
+        nested["optimisation"] = OptimisationChoice(**values["optimisation"])
+    if values.get("privacy") is not None:
+        nested["privacy"] = PrivacySpecification(**values["privacy"])
+    if values.get("ordinary") is not None:
+        nested["ordinary"] = OrdinaryBatches(**values["ordinary"])
+    return RunConfig(**nested)
+
+
+def content_key(*parts: Any) -> str:
+    """Twelve hex digits that name the content of ``parts`` (dataclasses or JSON values)."""
+
+    def plain(part: Any) -> Any:
+        return asdict(part) if hasattr(part, "__dataclass_fields__") else part
+
+    text = json.dumps([plain(part) for part in parts], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

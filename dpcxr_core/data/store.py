@@ -1,0 +1,110 @@
+"""The image store: one folder with grey images, their cohort table in the same order, and what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dpcxr_core.config import FINDINGS, SPLITS, UserError
+from dpcxr_core.tables import COHORT, checked
+
+IMAGES_FILE = "images.npy"
+COHORT_FILE = "cohort.parquet"
+DESCRIPTION_FILE = "store.json"
+REFUSED_FILE = "refused.csv"
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """An opened image store. Row i of ``images`` is row i of ``cohort``.
+
+    Attributes:
+        path: The folder.
+        images: ``(n, size, size)`` uint8, mapped from disk, read-only.
+        cohort: One row per image; columns of ``dpcxr_core.tables.COHORT``.
+        description: ``store.json``: dataset, size, recipe and its hash, counts, hashes, version.
+    """
+
+    path: Path
+    images: np.ndarray
+    cohort: pd.DataFrame
+    description: Mapping[str, Any]
+
+
+def open_store(path: Path) -> ImageStore:
+    """The finished store in the folder ``path``, checked against its description.
+
+    Raises:
+        UserError: No finished store is there, or its files are not those it was finished with.
+    """
+    path = Path(path)
+    description = _read_description(path)
+    found = file_sha256(path / COHORT_FILE)
+    if found != description["cohort_sha256"]:
+        raise _mismatch(path, f"{COHORT_FILE} has SHA-256 {found[:12]}, not {description['cohort_sha256'][:12]}")
+    cohort = checked(pd.read_parquet(path / COHORT_FILE), COHORT)
+    try:
+        images = np.load(path / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _mismatch(path, f"{IMAGES_FILE} cannot be mapped ({error})") from None
+    expected = (description["n_images"], description["size"], description["size"])
+    if images.shape != expected or images.dtype != np.uint8:
+        raise _mismatch(path, f"{IMAGES_FILE} holds {images.shape} {images.dtype}, expected {expected} uint8")
+    if len(cohort) != len(images):
+        raise _mismatch(path, f"{len(cohort)} rows in {COHORT_FILE}, {len(images)} images in {IMAGES_FILE}")
+    return ImageStore(path, images, cohort, description)
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    missing = [name for name in (DESCRIPTION_FILE, COHORT_FILE, IMAGES_FILE) if not (path / name).is_file()]
+    if missing:
+        raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. Run dpcxr prepare.")
+    try:
+        return json.loads((path / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _mismatch(path, f"{DESCRIPTION_FILE} is not JSON ({error})") from None
+
+
+def _mismatch(path: Path, what: str) -> UserError:
+    return UserError(f"image store {path} was changed after it was finished: {what}. Delete it and prepare it again.")
+
+
+def check_images(store: ImageStore) -> None:
+    """Nothing, if every byte of the images is as it was when the store was finished; reads them all.
+
+    Raises:
+        UserError: The SHA-256 of the image file differs.
+    """
+    found = file_sha256(store.path / IMAGES_FILE)
+    if found != store.description["images_sha256"]:
+        expected = store.description["images_sha256"]
+        raise _mismatch(store.path, f"{IMAGES_FILE} has SHA-256 {found[:12]}, not {expected[:12]}")
+
+
+def rows_of(store: ImageStore, split: str) -> np.ndarray:
+    """Row numbers of ``split``: ``(n,)`` int64, increasing.
+
+    Raises:
+        UserError: ``split`` is not "train", "valid" or "test".
+    """
+    if split not in SPLITS:
+        raise UserError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    return np.flatnonzero(store.cohort["split"] == split)
+
+
+def labels_of(store: ImageStore, rows: np.ndarray) -> np.ndarray:
+    """``(len(rows), 5)`` float32 labels in the order of ``FINDINGS``: 1, 0, or NaN where unknown."""
+    return store.cohort[list(FINDINGS)].to_numpy(dtype=np.float32)[rows]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,173 @@
+"""A statistic for every group, finding and resample, and the macro mean over findings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpcxr_core.config import FINDINGS
+from dpcxr_core.evaluation.groups import GroupColumn, too_few
+from dpcxr_core.evaluation.resampling import percentile_interval
+from dpcxr_core.evaluation.scored_images import ScoredImages
+
+MACRO = "macro"
+# (y_true of one group, NaN outside it; finding's position; weights) -> one value per row of weights
+Statistic = Callable[[NDArray, int, NDArray], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedDraws:
+    """One statistic by group and finding: first on the data, then on each resample.
+
+    Attributes:
+        column: How the images were parted; G groups.
+        findings: F findings and, last, "macro".
+        draws: ``(1 + n_resamples, G, F + 1)``; row 0 is the value on the data. NaN where undefined.
+        n: ``(G, F + 1)`` labelled images; for macro, the images with any of its labels.
+        n_positive: ``(G, F + 1)`` positives; for macro, the fewest of its findings.
+        reasons: ``(G, F + 1)`` of text: why a value is NaN, or which findings a macro mean covers.
+        shared: ``(F,)`` of bool: findings defined in every compared group; macro is their mean.
+    """
+
+    column: GroupColumn
+    findings: tuple[str, ...]
+    draws: NDArray[np.float64]
+    n: NDArray[np.int64]
+    n_positive: NDArray[np.int64]
+    reasons: NDArray[np.object_]
+    shared: NDArray[np.bool_]
+
+    @property
+    def defined(self) -> NDArray[np.bool_]:
+        """``(G, F + 1)``: which values exist on the data."""
+        return ~np.isnan(self.draws[0])
+
+
+def grouped_draws(
+    images: ScoredImages,
+    column: GroupColumn,
+    weights: NDArray,
+    statistic: Statistic,
+    unmeasurable: Mapping[str, str] | None = None,
+) -> GroupedDraws:
+    """``statistic`` for each group of ``column`` and each finding, and its macro mean over findings.
+
+    A group with fewer than 10 positives or 10 negatives of a finding has no value there, only a reason.
+    The macro mean takes the same findings in every group: those defined in all groups that have any
+    defined finding. A group with none is not compared.
+
+    Args:
+        images: The scores of one run on one data set.
+        column: How to part the images.
+        weights: ``(1 + n_resamples, n_images)``; row 0 all ones. One matrix serves all findings, so that
+            the macro mean is resampled as a whole.
+        statistic: What to compute from the labels of one group and finding.
+        unmeasurable: Findings that have no value in any group, and why.
+    """
+    shape = (len(column.groups), len(images.findings) + 1)
+    draws = np.full((len(weights), *shape), np.nan)
+    n, n_positive = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    reasons = np.full(shape, "", dtype=object)
+    for g, group in enumerate(column.groups):
+        inside = images.groups[column.name] == group
+        for f, finding in enumerate(images.findings):
+            y_true = np.where(inside, images.y_true[:, f], np.nan)
+            n_positive[g, f] = np.sum(y_true == 1)
+            n[g, f] = np.sum(~np.isnan(y_true))
+            too_small = too_few(n_positive[g, f], n[g, f] - n_positive[g, f])
+            reasons[g, f] = (unmeasurable or {}).get(finding, too_small)
+            if not reasons[g, f]:
+                draws[:, g, f] = statistic(y_true, f, weights)
+    shared = _add_macro(images, column, draws, n, n_positive, reasons)
+    return GroupedDraws(column, (*images.findings, MACRO), draws, n, n_positive, reasons, shared)
+
+
+def _add_macro(
+    images: ScoredImages,
+    column: GroupColumn,
+    draws: NDArray,
+    n: NDArray,
+    n_positive: NDArray,
+    reasons: NDArray,
+) -> NDArray[np.bool_]:
+    """Fill the last finding of each array with the macro mean; returns which findings it covers."""
+    defined = ~np.isnan(draws[0, :, :-1])
+    compared = defined.any(axis=1)
+    shared = defined[compared].all(axis=0) & compared.any()
+    reason = macro_reason(np.array(images.findings)[shared].tolist())
+    any_label = ~np.isnan(images.y_true[:, shared]).all(axis=1)
+    for g, group in enumerate(column.groups):
+        reasons[g, -1] = reason if compared[g] else "no finding can be measured in this group"
+        if compared[g] and shared.any():
+            draws[:, g, -1] = draws[:, g, :-1][:, shared].mean(axis=1)
+            n[g, -1] = np.sum(any_label & (images.groups[column.name] == group))
+            n_positive[g, -1] = n_positive[g, :-1][shared].min()
+    return shared
+
+
+def macro_reason(covered: list[str]) -> str:
+    """Which findings a macro mean covers, or "" when it covers all of them."""
+    if not covered:
+        return "no finding can be measured in every group"
+    return "" if len(covered) == len(FINDINGS) else f"mean over {', '.join(covered)}"
+
+
+def metric_row(
+    value: float,
+    interval: tuple[float, float, str],
+    *,
+    finding: str,
+    metric: str,
+    group_column: str,
+    group_value: str,
+    n: int,
+    n_positive: int,
+    reason: str = "",
+) -> dict[str, Any]:
+    """One row of the metrics table, less its run and data set.
+
+    ``interval`` is its low end, its high end and what to know about them; all of it is dropped where the
+    value is NaN.
+    """
+    low, high, note = (math.nan, math.nan, "") if math.isnan(value) else interval
+    return {
+        "finding": finding,
+        "metric": metric,
+        "group_column": group_column,
+        "group_value": group_value,
+        "n": int(n),
+        "n_positive": int(n_positive),
+        "value": value,
+        "low": low,
+        "high": high,
+        "reason": joined(reason, note),
+    }
+
+
+def joined(*reasons: str) -> str:
+    """The reasons that are not empty, as one."""
+    return "; ".join(reason for reason in reasons if reason)
+
+
+def group_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
+    """A row for every group and finding."""
+    return [
+        metric_row(
+            grouped.draws[0, g, f],
+            percentile_interval(grouped.draws[1:, g, f]),
+            finding=finding,
+            metric=metric,
+            group_column=grouped.column.name,
+            group_value=group,
+            n=grouped.n[g, f],
+            n_positive=grouped.n_positive[g, f],
+            reason=grouped.reasons[g, f],
+        )
+        for g, group in enumerate(grouped.column.groups)
+        for f, finding in enumerate(grouped.findings)
+    ]

@@ -1,0 +1,116 @@
+"""The runs of a comparison: initialisations x epsilons x seeds, under one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dpcxr_core.config import (
+    OptimisationChoice,
+    OrdinaryBatches,
+    PrivacySpecification,
+    RunConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How every run of a comparison trains, so that only the compared choices differ.
+
+    Attributes:
+        optimizer: Of the private runs, "sgd" or "adamw".
+        learning_rate_times_noise: The private learning rate is this number divided by the noise
+            multiplier: more noise, smaller steps, one rule for every initialisation.
+        ordinary_learning_rate: Of the runs without privacy, which use AdamW.
+        ordinary_n_steps: Updates of the runs without privacy.
+        ordinary_batch_size: Images of one such update.
+        weight_decay: Of the runs without privacy, decoupled.
+        max_shift: Augmentation, in pixels.
+        physical_batch_size: Images processed at once.
+        randomness: "seeded" for public or simulated images, "secret" for private ones.
+    """
+
+    optimizer: str = "sgd"
+    learning_rate_times_noise: float = 0.65
+    ordinary_learning_rate: float = 3e-3
+    ordinary_n_steps: int = 750
+    ordinary_batch_size: int = 32
+    weight_decay: float = 0.01
+    max_shift: int = 3
+    physical_batch_size: int = 64
+    randomness: str = "seeded"
+
+
+def private_run(
+    dataset: str,
+    init_name: str,
+    target_epsilon: float,
+    specification: PrivacySpecification,
+    recipe: Recipe,
+    *,
+    head: str = "reset",
+    seed: int = 0,
+) -> RunConfig:
+    """The private run of one initialisation at one epsilon."""
+    return RunConfig(
+        dataset=dataset,
+        init_name=init_name,
+        head=head,  # type: ignore[arg-type]  # checked by RunConfig
+        optimisation=OptimisationChoice(
+            optimizer=recipe.optimizer,  # type: ignore[arg-type]  # checked by OptimisationChoice
+            learning_rate=recipe.learning_rate_times_noise / specification.noise_multiplier,
+        ),
+        privacy=specification,
+        target_epsilon=target_epsilon,
+        max_shift=recipe.max_shift,
+        physical_batch_size=recipe.physical_batch_size,
+        randomness=recipe.randomness,  # type: ignore[arg-type]  # checked by RunConfig
+        seed=seed,
+    )
+
+
+def ordinary_run(
+    dataset: str, init_name: str, recipe: Recipe, *, head: str = "reset", seed: int = 0
+) -> RunConfig:
+    """The run of one initialisation without privacy."""
+    return RunConfig(
+        dataset=dataset,
+        init_name=init_name,
+        head=head,  # type: ignore[arg-type]  # checked by RunConfig
+        optimisation=OptimisationChoice(
+            optimizer="adamw",
+            learning_rate=recipe.ordinary_learning_rate,
+            beta2=0.99,
+            weight_decay=recipe.weight_decay,
+        ),
+        ordinary=OrdinaryBatches(n_steps=recipe.ordinary_n_steps, batch_size=recipe.ordinary_batch_size),
+        max_shift=recipe.max_shift,
+        physical_batch_size=recipe.physical_batch_size,
+        seed=seed,
+    )
+
+
+def public_only_run(dataset: str, init_name: str) -> RunConfig:
+    """The public model with its own head: no private image is used at all."""
+    return RunConfig(dataset=dataset, init_name=init_name, head="kept")
+
+
+def comparison_runs(
+    dataset: str,
+    init_names: Sequence[str],
+    specifications: Mapping[float, PrivacySpecification],
+    recipe: Recipe,
+    *,
+    seeds: Sequence[int],
+    head: str = "reset",
+) -> list[RunConfig]:
+    """Every initialisation at every epsilon and without privacy, once a seed."""
+    runs = []
+    for seed in seeds:
+        for init_name in init_names:
+            runs += [
+                private_run(dataset, init_name, epsilon, specification, recipe, head=head, seed=seed)
+                for epsilon, specification in specifications.items()
+            ]
+            runs.append(ordinary_run(dataset, init_name, recipe, head=head, seed=seed))
+    return runs

@@ -1,0 +1,67 @@
+"""What one chapter leaves in the run folder for the chapters after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.files import write_json
+from dpcxr_core.places import StudyPlaces
+
+
+def leave_places(run_dir: Path, places: StudyPlaces) -> None:
+    """Leave where the study's images, weights and runs are."""
+    write_json(run_dir / "places.json", asdict(places))
+
+
+def find_places(run_dir: Path) -> StudyPlaces:
+    """Where the study's images, weights and runs are; left by the data chapter."""
+    values = _read(run_dir, "places.json", "01_data_preparation")
+    folders = {name: Path(values[name]) for name in ("stores", "weights", "runs")}
+    return StudyPlaces(**{**values, **folders, "external_datasets": tuple(values["external_datasets"])})
+
+
+def leave_specifications(run_dir: Path, specifications: Mapping[float, PrivacySpecification]) -> None:
+    """Leave the privacy specification of every target epsilon."""
+    rows = [{"target_epsilon": epsilon, **asdict(each)} for epsilon, each in specifications.items()]
+    write_json(run_dir / "specifications.json", rows)
+
+
+def find_specifications(run_dir: Path) -> dict[float, PrivacySpecification]:
+    """The privacy specifications by target epsilon, ascending; left by the calibration chapter."""
+    found = {}
+    for row in _read(run_dir, "specifications.json", "02_noise_calibration"):
+        epsilon = row.pop("target_epsilon")
+        found[epsilon] = PrivacySpecification(**row)
+    return dict(sorted(found.items()))
+
+
+def leave_initialisations(run_dir: Path, names: Sequence[str]) -> None:
+    """Leave the full names of the initialisations to compare; the last is the domain one."""
+    write_json(run_dir / "initialisations.json", list(names))
+
+
+def find_initialisations(run_dir: Path) -> list[str]:
+    """Full names of the initialisations to compare, the domain one last; left by the pretraining chapter."""
+    return _read(run_dir, "initialisations.json", "03_initialisations")
+
+
+def leave_runs(run_dir: Path, folders: Sequence[Path]) -> None:
+    """Leave the record folders of the comparison."""
+    write_json(run_dir / "comparison.json", [str(folder) for folder in folders])
+
+
+def find_runs(run_dir: Path) -> list[Path]:
+    """Record folders of the comparison; left by the comparison chapter."""
+    return [Path(folder) for folder in _read(run_dir, "comparison.json", "05_comparison")]
+
+
+def _read(run_dir: Path, name: str, chapter: str) -> Any:
+    path = Path(run_dir) / name
+    if not path.is_file():
+        raise UserError(f"{path} is missing; run the chapter {chapter} with this run_dir first")
+    return json.loads(path.read_text())

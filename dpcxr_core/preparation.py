@@ -1,0 +1,156 @@
+"""The image stores of a whole study, from simulated hospitals or from one official data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from dpcxr_core.config import UserError, content_key
+from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated
+from dpcxr_core.data.simulated import HOSPITALS
+from dpcxr_core.data.splits import part_training_patients
+from dpcxr_core.data.store import open_store, rows_of
+from dpcxr_core.data.store_writing import subset_store
+from dpcxr_core.handover import leave_places
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+
+PUBLIC_HOSPITAL = "sim-source"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataChoice:
+    """Which images a study uses.
+
+    Attributes:
+        data_source: "simulated", or "chestxray14" for a folder in the official layout.
+        source_dir: That folder; empty for simulated hospitals.
+        image_size: Side of the stored images, in pixels.
+        private_hospital: Simulated: the hospital that is trained on with privacy.
+        n_public: Simulated: images of the public hospital, for domain pretraining.
+        n_train: Simulated: training images of each private hospital.
+        n_valid: Simulated: validation images of each private hospital.
+        n_test: Simulated: test images of the private hospital that is trained on.
+        n_external_test: Simulated: test images of every other hospital and of the null world.
+        public_fraction: chestxray14: share of the training patients that plays the public part.
+        seed: Seeds the patients, or the split.
+        n_resamples: Bootstrap resamples of every interval of the study.
+    """
+
+    data_source: Literal["simulated", "chestxray14"]
+    source_dir: str = ""
+    image_size: int = 64
+    private_hospital: str = "sim-a"
+    n_public: int = 1000
+    n_train: int = 2400
+    n_valid: int = 400
+    n_test: int = 6000
+    n_external_test: int = 2000
+    public_fraction: float = 0.5
+    seed: int = 0
+    n_resamples: int = 300
+
+    def __post_init__(self) -> None:
+        if self.data_source not in ("simulated", "chestxray14"):
+            raise UserError(f"data_source must be 'simulated' or 'chestxray14'; got {self.data_source!r}")
+        if self.data_source == "chestxray14" and not self.source_dir:
+            raise UserError("data_source 'chestxray14' needs source_dir, the folder of the official files")
+        if self.private_hospital not in HOSPITALS or self.private_hospital == PUBLIC_HOSPITAL:
+            private = [name for name in HOSPITALS if name != PUBLIC_HOSPITAL]
+            raise UserError(f"private_hospital must be one of {private}; got {self.private_hospital!r}")
+        if not 0 < self.public_fraction < 1:
+            raise UserError(f"public_fraction must be between 0 and 1; got {self.public_fraction}")
+
+
+def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: int) -> StudyPlaces:
+    """The places of a study whose stores are ready; they are also written into ``run_dir``.
+
+    Stores are kept in ``cache_dir`` under a key of the choice and of the code that draws or reads
+    images, so that another choice never meets them.
+    """
+    choice_key = {name: value for name, value in asdict(choice).items() if name != "n_resamples"}
+    stores = cache_dir / "stores" / content_key(choice_key, source_key(PACKAGE_FOLDER / "data"))
+    prepare = _simulated_stores if choice.data_source == "simulated" else _chestxray14_stores
+    parts = prepare(choice, stores, jobs)
+    places = StudyPlaces(
+        stores=stores.resolve(),
+        weights=(cache_dir / "weights").resolve(),
+        runs=(cache_dir / "runs").resolve(),
+        n_resamples=choice.n_resamples,
+        **parts,
+    )
+    leave_places(run_dir, places)
+    return places
+
+
+def _simulated_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, Any]:
+    def hospital_store(
+        name: str, n_train: int, n_valid: int, n_test: int, world: str = "declared"
+    ) -> Callable:
+        dataset = name if world == "declared" else f"{name}-{world}"
+        return partial(
+            prepare_simulated,
+            stores / dataset,
+            hospital=name,
+            n_train=n_train,
+            n_valid=n_valid,
+            n_test=n_test,
+            seed=choice.seed,
+            world=world,
+            size=choice.image_size,
+            progress=False,
+        )
+
+    private = choice.private_hospital
+    others = [name for name in HOSPITALS if name not in (PUBLIC_HOSPITAL, private)]
+    n_train, n_valid, n_external = choice.n_train, choice.n_valid, choice.n_external_test
+    tasks = [
+        hospital_store(private, n_train, n_valid, choice.n_test),
+        hospital_store(PUBLIC_HOSPITAL, choice.n_public, 0, 0),
+        hospital_store(private, 0, 0, n_external, world="null"),
+        *[hospital_store(name, n_train, n_valid, n_external) for name in others],
+    ]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        for future in tqdm(futures, desc="hospitals", mininterval=5):
+            future.result()
+    return {
+        "public_dataset": PUBLIC_HOSPITAL,
+        "private_dataset": private,
+        "external_datasets": tuple(others),
+        "null_dataset": f"{private}-null",
+    }
+
+
+def _chestxray14_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, Any]:
+    whole = stores / "chestxray14"
+    report = prepare_chestxray14(
+        Path(choice.source_dir),
+        whole,
+        size=choice.image_size,
+        recipe="corrected",
+        jobs=jobs,
+        valid_fraction=0.15,
+        seed=choice.seed,
+    )
+    print(report.text())
+    store = open_store(whole)
+    rng = np.random.default_rng(choice.seed)
+    public, private = part_training_patients(store.cohort, choice.public_fraction, rng)
+    held_out = np.concatenate([rows_of(store, "valid"), rows_of(store, "test")])
+    subset_store(store, public, stores / "chestxray14-public", "chestxray14-public")
+    subset_store(
+        store,
+        np.sort(np.concatenate([private, held_out])),
+        stores / "chestxray14-private",
+        "chestxray14-private",
+    )
+    return {"public_dataset": "chestxray14-public", "private_dataset": "chestxray14-private"}

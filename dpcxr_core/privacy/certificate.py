@@ -1,0 +1,161 @@
+"""The certificate of a private run: every number its guarantee rests on, and the guarantee in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.privacy.accounting import PrvUnavailableError, epsilon_pld, epsilon_prv, epsilon_rdp
+from dpcxr_core.privacy.errors import PrivacyEngineError
+
+_LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyCertificate:
+    """What was promised to whom, by which mechanism, and what it costs by three accountants.
+
+    Attributes:
+        privacy_unit: Whose data one neighbour adds or removes.
+        neighbouring_relation: What differs between neighbours.
+        sampler: How units enter a step.
+        n_units: Privacy units of the training set, declared public.
+        sample_rate: Chance that one unit enters one step.
+        n_steps: Steps accounted for.
+        expected_batch_size: Public divisor of the noisy sum.
+        max_grad_norm: Clip norm, in gradient units.
+        noise_multiplier: Noise standard deviation over L2 sensitivity.
+        delta: Chance allowed for the guarantee to fail.
+        target_epsilon: Limit asked for.
+        epsilon_pld: The claim.
+        epsilon_rdp: For comparison with papers that report RDP.
+        epsilon_prv: Cross-check by other code; None if it could not be computed.
+        epsilon_prv_missing_because: Why ``epsilon_prv`` is None, else None.
+        library_versions: Of the libraries the numbers depend on.
+    """
+
+    privacy_unit: str
+    neighbouring_relation: str
+    sampler: str
+    n_units: int
+    sample_rate: float
+    n_steps: int
+    expected_batch_size: int
+    max_grad_norm: float
+    noise_multiplier: float
+    delta: float
+    target_epsilon: float
+    epsilon_pld: float
+    epsilon_rdp: float
+    epsilon_prv: float | None
+    epsilon_prv_missing_because: str | None
+    library_versions: dict[str, str]
+
+
+def certify(specification: PrivacySpecification, n_units: int, target_epsilon: float) -> PrivacyCertificate:
+    """The certificate of ``specification`` on ``n_units`` privacy units.
+
+    Raises:
+        UserError: ``n_units`` does not fit the specification, or epsilon is above ``target_epsilon``.
+        PrivacyEngineError: PLD and PRV differ by more than 0.03 epsilon + 0.02: one of them is wrong.
+    """
+    if not abs(specification.sample_rate * n_units - specification.expected_batch_size) < 0.5:
+        raise UserError(
+            f"sample_rate {specification.sample_rate:g} of {n_units} units is not the expected batch size of "
+            f"{specification.expected_batch_size}; make the specification with specification_for"
+        )
+    values = (
+        specification.noise_multiplier,
+        specification.sample_rate,
+        specification.n_steps,
+        specification.delta,
+    )
+    claimed = epsilon_pld(*values)
+    if not claimed <= target_epsilon:
+        raise UserError(
+            f"this run would spend an epsilon of {claimed:.4f}, above target_epsilon {target_epsilon}; "
+            "calibrate the noise multiplier for the target"
+        )
+    checked, reason = _prv_or_reason(*values)
+    _check_agreement(claimed, checked)
+    return PrivacyCertificate(
+        privacy_unit=specification.privacy_unit,
+        neighbouring_relation=specification.neighbouring_relation,
+        sampler=specification.sampler,
+        n_units=n_units,
+        sample_rate=specification.sample_rate,
+        n_steps=specification.n_steps,
+        expected_batch_size=specification.expected_batch_size,
+        max_grad_norm=specification.max_grad_norm,
+        noise_multiplier=specification.noise_multiplier,
+        delta=specification.delta,
+        target_epsilon=target_epsilon,
+        epsilon_pld=claimed,
+        epsilon_rdp=epsilon_rdp(*values),
+        epsilon_prv=checked,
+        epsilon_prv_missing_because=reason,
+        library_versions={name: version(name) for name in _LIBRARIES},
+    )
+
+
+def certificate_to_json(certificate: PrivacyCertificate) -> str:
+    """``certificate`` as indented JSON, one key per attribute."""
+    return json.dumps(asdict(certificate), indent=2, allow_nan=False) + "\n"
+
+
+def certificate_from_json(text: str) -> PrivacyCertificate:
+    """The certificate that ``certificate_to_json`` wrote."""
+    return PrivacyCertificate(**json.loads(text))
+
+
+def privacy_statement(certificate: PrivacyCertificate) -> str:
+    """The guarantee as one paragraph of plain English, with what it does not cover."""
+    c = certificate
+    check = (
+        f"PRV, computed by other code, gives {c.epsilon_prv:.4f}"
+        if c.epsilon_prv is not None
+        else f"the PRV cross-check is missing ({c.epsilon_prv_missing_because})"
+    )
+    sentences = [
+        f"This training run is differentially private with an epsilon of at most {c.epsilon_pld:.4f} at a delta of "
+        f"{c.delta:g} (target: {c.target_epsilon:g}).",
+        f"The privacy unit is one {c.privacy_unit}: the guarantee compares the run with one whose training set has "
+        f"one {c.privacy_unit} added or removed (neighbouring relation {c.neighbouring_relation}).",
+        f"It holds for all weights of all {c.n_steps} steps and for everything computed from them, provided that each "
+        f"of the {c.n_units} {c.privacy_unit}s, a number declared public, entered each step independently with "
+        f"probability {c.sample_rate:.6g} (Poisson sampling), that gradients were clipped to norm "
+        f"{c.max_grad_norm:g}, that Gaussian noise of {c.noise_multiplier:g} times that norm was added to each sum, "
+        f"and that sums were divided by the constant {c.expected_batch_size}.",
+        f"Epsilon is by privacy loss distributions (PLD); {check}, and RDP, the looser method of many papers, gives "
+        f"{c.epsilon_rdp:.4f}.",
+        "Not covered: choosing hyper-parameters by trying several runs on the same data; label weights or "
+        "normalisation computed from the training labels or images; validation and test data; "
+        "pretraining data, also where it overlaps with the training data; and log files with batch sizes, "
+        "gradient norms or losses.",
+        "A patient with several images is protected less than one with a single image: the guarantee is per image, "
+        "and grows weaker with each further image of the same person.",
+    ]
+    if c.delta >= 1 / c.n_units:
+        sentences.append(
+            f"Warning: delta is {c.delta:g}, not below one over the number of {c.privacy_unit}s ({1 / c.n_units:g}); "
+            f"such a delta would allow a mechanism that publishes one {c.privacy_unit} outright."
+        )
+    return " ".join(sentences)
+
+
+def _prv_or_reason(
+    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float
+) -> tuple[float | None, str | None]:
+    try:
+        return epsilon_prv(noise_multiplier, sample_rate, n_steps, delta), None
+    except PrvUnavailableError as error:
+        return None, str(error)
+
+
+def _check_agreement(by_pld: float, by_prv: float | None) -> None:
+    if by_prv is not None and abs(by_pld - by_prv) > 0.03 * by_pld + 0.02:
+        raise PrivacyEngineError(
+            f"accountants disagree: epsilon {by_pld:.4f} by PLD, {by_prv:.4f} by PRV; no claim can be made"
+        )

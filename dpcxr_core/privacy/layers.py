@@ -1,0 +1,289 @@
+"""Per-layer rules: the ordinary forward, and a backward that records per-image gradients.
+
+Each rule is an autograd function. Its backward returns the gradient of the layer's *input* as usual, returns
+none for the layer's parameters, and hands a record of their per-image gradients to the book-keeper instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from timm.layers import LayerNorm as TimmLayerNorm
+from timm.layers import LayerNorm2d
+from timm.layers.grn import GlobalResponseNorm
+from timm.models.convnext import ConvNeXtBlock
+from torch import Tensor, nn
+
+from dpcxr_core.privacy.errors import UnsupportedLayerError
+from dpcxr_core.privacy.records import OuterProducts, PerImageGradients, Record
+
+
+class Recorder(Protocol):
+    """Whatever takes records during a backward pass."""
+
+    def receive(self, record: Record) -> None:
+        """Take one record."""
+
+
+Forward = Callable[[nn.Module, Recorder, Tensor], Tensor]
+
+
+class _Linear(torch.autograd.Function):
+    """``x (n, ..., n_in)`` to ``(n, ..., n_out)``; everything between is a position."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recorder: Recorder) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.bias, ctx.recorder = bias, recorder
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        shape = (x.shape[0], math.prod(x.shape[1:-1]))
+        by_position = gradient.reshape(*shape, gradient.shape[-1])
+        if ctx.needs_input_grad[1]:
+            ctx.recorder.receive(OuterProducts(weight, x.reshape(*shape, x.shape[-1]), by_position))
+        if ctx.needs_input_grad[2]:
+            ctx.recorder.receive(PerImageGradients(ctx.bias, by_position.sum(1)))
+        x_gradient = gradient @ weight if ctx.needs_input_grad[0] else None
+        return x_gradient, None, None, None
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution with one group, or with one input and one output channel per group."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: dict[str, Any], recorder: Recorder
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.bias, ctx.geometry, ctx.recorder = bias, geometry, recorder
+        return F.conv2d(x, weight, bias, **geometry)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        if ctx.needs_input_grad[1]:
+            record = _dense_record if ctx.geometry["groups"] == 1 else _depthwise_record
+            ctx.recorder.receive(record(weight, x, gradient, **ctx.geometry))
+        if ctx.needs_input_grad[2]:
+            ctx.recorder.receive(PerImageGradients(ctx.bias, gradient.sum((2, 3))))
+        x_gradient = None
+        if ctx.needs_input_grad[0]:
+            geometry = [list(ctx.geometry[name]) for name in ("stride", "padding", "dilation")]
+            # torch.nn.grad.conv2d_input does the same but hides the layout of x, and is up to 6 times slower.
+            x_gradient = torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, *geometry, False, [0, 0], ctx.geometry["groups"], [True, False, False]
+            )[0]
+        return x_gradient, None, None, None, None
+
+
+def _dense_record(
+    weight: nn.Parameter,
+    x: Tensor,
+    gradient: Tensor,
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> OuterProducts:
+    """A convolution seen as one linear map applied to every patch."""
+    n_images, n_in = x.shape[:2]
+    n_out, height, width = gradient.shape[1:]
+    kernel = (weight.shape[2], weight.shape[3])
+    if kernel == stride and padding == (0, 0) and dilation == (1, 1):
+        # Patches do not overlap, so they are a reshape and not a copy per kernel position.
+        cropped = x[:, :, : height * kernel[0], : width * kernel[1]]
+        split = cropped.reshape(n_images, n_in, height, kernel[0], width, kernel[1])
+        patches = split.permute(0, 2, 4, 1, 3, 5).reshape(n_images, height * width, -1)
+    else:
+        patches = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride).transpose(1, 2)
+    by_position = gradient.permute(0, 2, 3, 1).reshape(n_images, height * width, n_out)
+    return OuterProducts(weight, patches, by_position)
+
+
+def _depthwise_record(
+    weight: nn.Parameter,
+    x: Tensor,
+    gradient: Tensor,
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> PerImageGradients:
+    """Every channel of every image is correlated with its own output gradient, in one grouped convolution.
+
+    The output gradient acts as the kernel, so stride and dilation change places. On CPU this is many times
+    faster than torch's own weight gradient, which sums over images in addition.
+    """
+    n_images, n_channels = x.shape[:2]
+    folded = n_images * n_channels
+    # Of a 7x7 kernel on a 2x2 map only the inner 3x3 ever meets the map: the outer taps have no gradient.
+    extent = [(size - 1) * step + 1 for size, step in zip(gradient.shape[2:], stride, strict=True)]
+    skipped = [max(0, (pad - (size - 1)) // step) for pad, size, step in zip(padding, extent, dilation, strict=True)]
+    correlated = F.conv2d(
+        x.reshape(1, folded, *x.shape[2:]),
+        gradient.reshape(folded, 1, *gradient.shape[2:]),
+        stride=dilation,
+        padding=[pad - skip * step for pad, skip, step in zip(padding, skipped, dilation, strict=True)],
+        dilation=stride,
+        groups=folded,
+    )[0]
+    kernel = correlated.new_zeros(folded, *weight.shape[2:])
+    top, left = skipped
+    inner = correlated[:, : kernel.shape[1] - top, : kernel.shape[2] - left]
+    kernel[:, top : top + inner.shape[1], left : left + inner.shape[2]] = inner
+    return PerImageGradients(weight, kernel.view(n_images, *weight.shape))
+
+
+class _LayerNorm(torch.autograd.Function):
+    """Normalises the last dimension of ``x (n, ..., n_channels)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, recorder: Recorder
+    ) -> Tensor:
+        x = x.contiguous()
+        y, mean, rstd = torch.native_layer_norm(x, [x.shape[-1]], weight, bias, eps)
+        ctx.save_for_backward(x, mean, rstd)
+        ctx.weight, ctx.bias, ctx.recorder = weight, bias, recorder
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, mean, rstd = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        shape = (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
+        by_position = gradient.view(shape)
+        if ctx.needs_input_grad[1]:
+            # Centre before multiplying: with the mean taken out afterwards, digits cancel.
+            products = (x - mean).view(shape).mul_(by_position)
+            rows = torch.bmm(rstd.reshape(shape[0], 1, shape[1]), products)
+            ctx.recorder.receive(PerImageGradients(ctx.weight, rows.squeeze(1)))
+        if ctx.needs_input_grad[2]:
+            ctx.recorder.receive(PerImageGradients(ctx.bias, by_position.sum(1)))
+        x_gradient = None
+        if ctx.needs_input_grad[0]:
+            x_gradient = torch.ops.aten.native_layer_norm_backward(
+                gradient, x, [x.shape[-1]], mean, rstd, ctx.weight, ctx.bias, [True, False, False]
+            )[0]
+        return x_gradient, None, None, None, None
+
+
+class _PerImageCopies(torch.autograd.Function):
+    """One copy of a vector per image; the gradient of copy n is the per-image gradient of image n."""
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, n_images: int, recorder: Recorder) -> Tensor:
+        ctx.vector, ctx.recorder = vector, recorder
+        return vector.detach().repeat(n_images, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        ctx.recorder.receive(PerImageGradients(ctx.vector, gradients[0]))
+        return None, None, None
+
+
+class PerImageVector:
+    """Stands in for a vector parameter during one forward pass and hands out one copy per image.
+
+    timm reshapes layer scale and response normalisation to ``(1, ..., C, ...)`` before use. This object
+    answers that one call with ``(n_images, ..., C, ...)``, which broadcasts alike. It can do nothing else, so
+    a model that uses the parameter in another way fails loudly instead of losing its gradient.
+    """
+
+    def __init__(self, vector: nn.Parameter, n_images: int, recorder: Recorder) -> None:
+        self._vector, self._n_images, self._recorder = vector, n_images, recorder
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The copies, with the leading 1 of ``shape`` replaced by the number of images."""
+        sizes = tuple(shape[0]) if isinstance(shape[0], tuple | list) else shape
+        if sizes[0] != 1:
+            raise UnsupportedLayerError(f"a per-image vector is reshaped to (1, ...) before use; got {sizes}")
+        copies: Tensor = _PerImageCopies.apply(self._vector, self._n_images, self._recorder)
+        return copies.reshape(self._n_images, *sizes[1:])
+
+    view = reshape
+
+
+def _linear(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
+    return _Linear.apply(x, module.weight, module.bias, recorder)
+
+
+def _convolution(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
+    geometry = {name: getattr(module, name) for name in ("stride", "padding", "dilation", "groups")}
+    return _Convolution.apply(x, module.weight, module.bias, geometry, recorder)
+
+
+def _layer_norm(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
+    return _LayerNorm.apply(x, module.weight, module.bias, module.eps, recorder)
+
+
+def _layer_norm_2d(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
+    return _layer_norm(module, recorder, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+# Exact types: a subclass may compute something else.
+_FORWARDS: dict[type[nn.Module], Forward] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    nn.LayerNorm: _layer_norm,
+    TimmLayerNorm: _layer_norm,
+    LayerNorm2d: _layer_norm_2d,
+}
+_VECTORS: dict[type[nn.Module], set[str]] = {
+    ConvNeXtBlock: {"gamma"},
+    GlobalResponseNorm: {"weight", "bias"},
+}
+
+
+def forward_rule(path: str, module: nn.Module) -> Forward | None:
+    """The recording forward of ``module``, or None where its parameters are vectors copied per image.
+
+    Args:
+        path: Where the module sits, for the message.
+        module: Owns at least one trainable parameter.
+
+    Raises:
+        UnsupportedLayerError: No rule gives the per-image gradient of this module.
+    """
+    kind = type(module)
+    own = {name for name, _ in module.named_parameters(recurse=False)}
+    if own <= _VECTORS.get(kind, set()):
+        return None
+    if isinstance(module, nn.Conv2d) and kind in _FORWARDS:
+        _check_convolution(path, module)
+    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
+        raise UnsupportedLayerError(
+            f"{path}: LayerNorm over {module.normalized_shape} has no per-image gradient rule; "
+            "only the last dimension may be normalised"
+        )
+    if kind not in _FORWARDS or not own <= {"weight", "bias"}:
+        raise UnsupportedLayerError(
+            f"{path}: {kind.__name__} with parameters {sorted(own)} has no per-image gradient rule. "
+            "Freeze it (requires_grad_(False)) or replace the layer."
+        )
+    return _FORWARDS[kind]
+
+
+def _check_convolution(path: str, module: nn.Conv2d) -> None:
+    depthwise = module.groups == module.in_channels == module.out_channels
+    if module.groups != 1 and not depthwise:
+        raise UnsupportedLayerError(
+            f"{path}: a convolution with {module.groups} groups for {module.in_channels} inputs and "
+            f"{module.out_channels} outputs has no per-image gradient rule; use one group or depthwise"
+        )
+    if isinstance(module.padding, str) or module.padding_mode != "zeros":
+        raise UnsupportedLayerError(
+            f"{path}: padding={module.padding!r}, padding_mode={module.padding_mode!r} has no per-image "
+            "gradient rule; give the padding as numbers and pad with zeros"
+        )

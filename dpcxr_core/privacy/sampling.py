@@ -1,0 +1,40 @@
+"""Poisson sampling: the only sampler that the accountant of this project describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dpcxr_core.config import PrivacySpecification, UserError
+
+
+def poisson_draws(specification: PrivacySpecification, n_units: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """``specification.n_steps`` Poisson draws: each unit enters each draw independently at ``sample_rate``.
+
+    A size is drawn from Binomial(``n_units``, ``sample_rate``) and then that many units without
+    replacement, which is the same law as one coin per unit at a cost that follows the batch.
+
+    Args:
+        specification: Gives ``sample_rate`` and ``n_steps``.
+        n_units: Privacy units to draw from, at least 1.
+        rng: Its state is a secret of the run: who knows the draws loses the amplification.
+
+    Yields:
+        ``(n_drawn,)`` int64 arrays of indices in ``[0, n_units)``, ascending, without repeats, possibly empty.
+
+    Raises:
+        UserError: ``n_units`` is below 1.
+
+    Source:
+        Abadi et al. (2016), Algorithm 1, arXiv:1607.00133.
+    """
+    if n_units < 1:
+        raise UserError(f"n_units must be at least 1; got {n_units}. Was the training split empty?")
+    return _draws(specification, n_units, rng)
+
+
+def _draws(specification: PrivacySpecification, n_units: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for _ in range(specification.n_steps):
+        size = rng.binomial(n_units, specification.sample_rate)
+        yield np.sort(rng.choice(n_units, size=size, replace=False, shuffle=False)).astype(np.int64)

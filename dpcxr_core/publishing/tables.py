@@ -1,0 +1,245 @@
+"""Tables as readers see them: the right rows, in words, with small cells suppressed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dpcxr_core.evaluation.groups import suppress_small
+from dpcxr_core.evaluation.seeds import over_seeds
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.privacy.certificate import PrivacyCertificate
+from dpcxr_core.publishing.results import CONDITION, epsilon_label, metrics_with_runs
+
+_CERTIFICATE_COLUMNS = {
+    "target_epsilon": "target epsilon",
+    "noise_multiplier": "noise multiplier",
+    "epsilon_pld": "epsilon (PLD, the claim)",
+    "epsilon_prv": "epsilon (PRV)",
+    "epsilon_rdp": "epsilon (RDP)",
+    "delta": "delta",
+    "sample_rate": "sample rate",
+    "n_steps": "steps",
+    "expected_batch_size": "expected batch size",
+    "max_grad_norm": "clip norm",
+    "privacy_unit": "privacy unit",
+}
+DECISION_METRICS = ("tpr_difference", "equalized_odds_difference")
+
+
+def show_certificates(certificates: Iterable[PrivacyCertificate]) -> pd.DataFrame:
+    """One column a certificate, one row a number that its guarantee rests on."""
+    columns = [
+        {words: _short(getattr(each, name)) for name, words in _CERTIFICATE_COLUMNS.items()}
+        for each in certificates
+    ]
+    return pd.DataFrame(columns).set_index("target epsilon").T
+
+
+def epsilon_by_accountant(certificates: Iterable[PrivacyCertificate]) -> pd.DataFrame:
+    """``noise_multiplier epsilon accountant``: what each accountant makes of the same noise."""
+    rows = [
+        {"noise_multiplier": each.noise_multiplier, "epsilon": epsilon, "accountant": name}
+        for each in certificates
+        for name, epsilon in (("PLD", each.epsilon_pld), ("RDP", each.epsilon_rdp), ("PRV", each.epsilon_prv))
+        if epsilon is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def show_checks(checks: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a check of the privacy engine: what was measured, and the limit it had to stay within."""
+    table = pd.DataFrame(checks)
+    table["passed"] = table["passed"].map({True: "yes", False: "NO"})
+    return table.map(_short).set_index("name")
+
+
+def conditions(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Metrics of every condition (initialisation, level of privacy), brought together over seeds."""
+    return over_seeds(metrics_with_runs(metrics, runs), by=CONDITION)
+
+
+def one_metric(
+    table: pd.DataFrame,
+    dataset: str,
+    metric: str,
+    *,
+    finding: str = "macro",
+    group_column: str = "all",
+    group_value: str | None = None,
+) -> pd.DataFrame:
+    """The rows of ``table`` about one metric of one test set, finding and group."""
+    chosen = (
+        (table["dataset"] == dataset)
+        & (table["metric"] == metric)
+        & (table["finding"] == finding)
+        & (table["group_column"] == group_column)
+    )
+    if group_value is not None:
+        chosen &= table["group_value"] == group_value
+    return table[chosen].reset_index(drop=True)
+
+
+def auroc_by_finding(metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """AUROC of one run on ``dataset``, a row a finding, with interval, counts and reason."""
+    rows = metrics[
+        (metrics["dataset"] == dataset) & (metrics["metric"] == "auroc") & (metrics["group_column"] == "all")
+    ]
+    return pd.DataFrame(
+        {
+            "AUROC": [_with_interval(row) for row in rows.itertuples()],
+            "images": rows["n"].map(suppress_small).to_list(),
+            "positive": rows["n_positive"].map(suppress_small).to_list(),
+            "note": rows["reason"].to_list(),
+        },
+        index=pd.Index(rows["finding"].str.replace("_", " "), name="finding"),
+    )
+
+
+def auroc_by_level(macro: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUROC over seeds with the seeds' least and greatest: rows initialisations, columns levels of privacy."""
+    trained = macro[macro["kind"] != "public_only"]
+    cells = trained.assign(
+        level=trained["target_epsilon"].map(_level),
+        cell=[_with_seeds(row) for row in trained.itertuples()],
+    )
+    levels = [_level(epsilon) for epsilon in sorted(trained["target_epsilon"].unique(), key=_nan_last)]
+    table = cells.pivot(index="init_label", columns="level", values="cell")[levels]
+    table.columns.name = None
+    return table.reindex(trained["init_label"].unique()).rename_axis("initialisation")
+
+
+def show_differences(differences: pd.DataFrame) -> pd.DataFrame:
+    """Differences of AUROC in words: one row a pair and level, with interval and verdict."""
+    first = "claim" if "claim" in differences else "init_label"
+    return pd.DataFrame(
+        {
+            first.replace("init_label", "initialisation"): differences[first],
+            "level": differences["target_epsilon"].map(_level),
+            "difference in macro AUROC": [_with_interval(row, "+.3f") for row in differences.itertuples()],
+            "verdict": differences["verdict"],
+        }
+    ).set_index(first.replace("init_label", "initialisation"))
+
+
+def group_sizes(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Images, and positives of the rarest finding, of every group of ``dataset``; counts below 10 suppressed."""
+    rows = table[
+        (table["dataset"] == dataset) & (table["metric"] == "auroc") & (table["finding"] == "macro")
+    ].drop_duplicates(["group_column", "group_value"])
+    return pd.DataFrame(
+        {
+            "by": rows["group_column"].str.replace("_", " ").to_list(),
+            "group": rows["group_value"].to_list(),
+            "images": rows["n"].map(suppress_small).to_list(),
+            "positive images of the rarest finding": rows["n_positive"].map(suppress_small).to_list(),
+            "note": rows["reason"].to_list(),
+        }
+    ).set_index(["by", "group"])
+
+
+def gaps(table: pd.DataFrame, dataset: str, metrics: Sequence[str], finding: str = "macro") -> pd.DataFrame:
+    """Rows of the gap ``metrics`` of every condition on ``dataset``, by sex and age band."""
+    chosen = (table["dataset"] == dataset) & table["metric"].isin(metrics) & (table["finding"] == finding)
+    return table[chosen].reset_index(drop=True)
+
+
+def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Gaps in words: one row a condition, one column a gap, with the envelope of the seeds' intervals."""
+    named = table.assign(
+        gap=[f"{row.metric.replace('_', ' ')}, {row.group_value}" for row in table.itertuples()],
+        level=[_level(row.target_epsilon, row.kind) for row in table.itertuples()],
+        cell=[_with_interval(row, "+.3f") for row in table.itertuples()],
+    )
+    named["gap"] = named["gap"] + " by " + named["group_column"].str.replace("_", " ")
+    wide = named.pivot(index=["init_label", "level"], columns="gap", values="cell")
+    wide.columns.name = None
+    order = pd.MultiIndex.from_frame(named[["init_label", "level"]].drop_duplicates())
+    return wide.reindex(order).rename_axis(["initialisation", "level"])
+
+
+def external_drop(table: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
+    """Internal minus external macro AUROC: a row a condition, a column an external hospital.
+
+    The index is (initialisation, level); with no external hospital there is no column.
+    """
+
+    def macro(dataset: str) -> pd.Series:
+        rows = one_metric(table, dataset, "auroc")
+        rows = rows[rows["kind"] != "public_only"].assign(level=lambda r: r["target_epsilon"].map(_level))
+        return rows.set_index(["init_label", "level"])["value"]
+
+    internal = macro(places.private_dataset)
+    columns = {name: internal - macro(name) for name in places.external_datasets}
+    return pd.DataFrame(columns, index=internal.index).rename_axis(["initialisation", "level"])
+
+
+def transfer(metrics: pd.DataFrame, runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
+    """Macro AUROC of every run on every hospital's test set: the table behind a train-here, test-there figure."""
+    joined = metrics_with_runs(metrics, runs)
+    hospitals = [places.private_dataset, *places.external_datasets]
+    return joined[
+        joined["dataset"].isin(hospitals)
+        & (joined["metric"] == "auroc")
+        & (joined["finding"] == "macro")
+        & (joined["group_column"] == "all")
+    ]
+
+
+def findings_by_dataset(metrics: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of the runs in ``metrics``, mean over runs: a row a finding, a column a test set."""
+    rows = metrics[(metrics["metric"] == "auroc") & (metrics["group_column"] == "all")]
+    table = rows.pivot_table(index="finding", columns="dataset", values="value", sort=False)
+    table.columns.name = None
+    return table
+
+
+def spending(runs: pd.DataFrame) -> pd.DataFrame:
+    """Private runs by target epsilon: how many, with which noise, and the epsilon each of them spent."""
+    private = runs[runs["kind"] == "private"]
+    return private.groupby("target_epsilon").agg(
+        runs=("run_id", "size"),
+        noise_multiplier=("noise_multiplier", "first"),
+        epsilon_spent=("epsilon_spent", "max"),
+    )
+
+
+def two_columns(values: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:
+    """``values`` as a table of two named columns."""
+    return pd.DataFrame({second: pd.Series(dict(values))}).rename_axis(first)
+
+
+def _level(target_epsilon: float, kind: str = "") -> str:
+    if kind == "public_only":
+        return "public data only"
+    label = epsilon_label(target_epsilon)
+    return label if label == "no privacy" else f"epsilon {label}"
+
+
+def _nan_last(value: float) -> tuple[bool, float]:
+    return (math.isnan(value), value)
+
+
+def _with_interval(row: Any, form: str = ".3f") -> str:
+    if math.isnan(row.value):
+        return "undefined"
+    return f"{row.value:{form}} [{row.low:{form}}, {row.high:{form}}]"
+
+
+def _with_seeds(row: Any) -> str:
+    if math.isnan(row.value):
+        return "undefined"
+    return (
+        f"{row.value:.3f}"
+        if row.n_seeds == 1
+        else f"{row.value:.3f} ({row.seed_min:.3f} to {row.seed_max:.3f})"
+    )
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "not computed"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,220 @@
+"""Runs of a study: train, score, evaluate and record each; many at once; collect their tables.
+
+A run is named by the content of everything it depends on (choices, images, weights, code), so that
+running a grid again redoes only what changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
+from dpcxr_core.data.store import ImageStore, labels_of, open_store, rows_of
+from dpcxr_core.evaluation.metrics import evaluate
+from dpcxr_core.evaluation.thresholds import youden_thresholds
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.privacy.certificate import certify, privacy_statement
+from dpcxr_core.privacy.selfcheck import brief_selfcheck
+from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key, versions
+from dpcxr_core.tables import SCORES, checked
+from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
+from dpcxr_core.training.loop import TrainingData, predict, train, use_one_thread
+from dpcxr_core.training.record import (
+    RunRecord,
+    read_record,
+    read_table,
+    record_folder,
+    write_record_json,
+    write_weights_of,
+)
+
+
+def run_key(config: RunConfig, places: StudyPlaces) -> str:
+    """The run's name: readable front, and a key of everything that the result depends on."""
+    names = sorted({config.dataset, *places.test_datasets})
+    data = {name: open_store(places.store(name)).description for name in names}
+    weights = build_initialisation(
+        config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head
+    ).weights_key
+    rooms = [PACKAGE_FOLDER / room for room in ("data", "privacy", "training", "evaluation")]
+    key = content_key(config, data, weights, source_key(*rooms, Path(__file__)), places.n_resamples)
+    level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
+    return f"{config.dataset}-{config.init_name}-{config.head}-{level}-s{config.seed}-{key}"
+
+
+def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -> Path:
+    """Folder of the finished record of one run; a run already recorded is not repeated."""
+    run_id = run_key(config, places)
+    final = places.runs / run_id
+    if (final / "record.json").exists():
+        return final
+    started = time.perf_counter()
+    store = open_store(places.store(config.dataset))
+    start = build_initialisation(
+        config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head
+    )
+    with record_folder(places.runs, run_id) as folder:
+        selfcheck, n_images = _train(config, start, store, folder, progress)
+        trained = time.perf_counter()
+        scores = _score_all(start, config.dataset, places, run_id)
+        scored = time.perf_counter()
+        _evaluate_into(folder, scores, config.dataset, places)
+        evaluated = time.perf_counter()
+        certificate = None
+        if config.privacy is not None:
+            assert config.target_epsilon is not None
+            certificate = certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
+        record = RunRecord(
+            run_id=run_id,
+            config=config,
+            init_label=label_of(config.init_name),
+            data={
+                "store": config.dataset,
+                "split_hash": store.description["split_hash"],
+                "n_images_trained_on": n_images,
+            },
+            certificate=asdict(certificate) if certificate else None,
+            privacy_statement=privacy_statement(certificate) if certificate else None,
+            selfcheck=selfcheck,
+            versions={**versions(), "commit": git_state()},
+            seconds={
+                "training": trained - started,
+                "scoring": scored - trained,
+                "evaluation": evaluated - scored,
+            },
+        )
+        write_weights_of(folder, start.model)
+        write_record_json(folder, record)
+    return final
+
+
+def n_units_declared(specification: PrivacySpecification) -> int:
+    """Size of the training set that the specification was made for: batch size over rate."""
+    return round(specification.expected_batch_size / specification.sample_rate)
+
+
+def _train(
+    config: RunConfig, start: Initialisation, store: ImageStore, folder: Path, progress: bool
+) -> tuple[list[dict], int]:
+    """Train in place, write ledger and diagnostics; the engine's checks and the images trained on."""
+    if config.kind == "public_only":
+        return [], 0
+    rows = rows_of(store, "train")
+    data = TrainingData(np.asarray(store.images[rows]), labels_of(store, rows))
+    checks = []
+    if config.privacy is not None:
+        shape = (start.input_transform.in_chans, *data.images.shape[1:])
+        checks = [asdict(check) for check in brief_selfcheck(start.model, shape)]
+    trace = train(start.model, data, config, start.input_transform, progress=progress)
+    trace.ledger.to_parquet(folder / "ledger.parquet")
+    trace.diagnostics.to_parquet(folder / "diagnostics.parquet")
+    return checks, len(rows)
+
+
+def _score_all(start: Initialisation, trained_on: str, places: StudyPlaces, run_id: str) -> pd.DataFrame:
+    """Scores of every test set, and of the validation images of the data set trained on."""
+    tables = [score_split(start, places.store(name), "test", run_id) for name in places.test_datasets]
+    tables.append(score_split(start, places.store(trained_on), "valid", run_id))
+    return pd.concat(tables, ignore_index=True)
+
+
+def score_split(start: Initialisation, store_path: Path, split: str, run_id: str) -> pd.DataFrame:
+    """The scores table of one split of one store, with its ``split`` as an extra column."""
+    store = open_store(store_path)
+    rows = rows_of(store, split)
+    y_score = predict(start.model, store.images[rows], start.input_transform)
+    cohort = store.cohort.iloc[rows]
+    table = pd.DataFrame(
+        {
+            "run_id": run_id,
+            "dataset": np.repeat(cohort["dataset"].to_numpy(), len(FINDINGS)),
+            "image_id": np.repeat(cohort["image_id"].to_numpy(), len(FINDINGS)),
+            "patient_id": np.repeat(cohort["patient_id"].to_numpy(), len(FINDINGS)),
+            "finding": np.tile(np.asarray(FINDINGS, object), len(cohort)),
+            "y_true": labels_of(store, rows).ravel().astype(float),
+            "y_score": y_score.ravel().astype(float),
+        }
+    )
+    return checked(table, SCORES).assign(split=split)
+
+
+def _evaluate_into(folder: Path, scores: pd.DataFrame, trained_on: str, places: StudyPlaces) -> None:
+    """Write the scores and metrics tables; thresholds come from the source's validation images."""
+    valid = scores[(scores["split"] == "valid") & (scores["dataset"] == trained_on)].drop(columns="split")
+    test = scores[scores["split"] == "test"].drop(columns="split")
+    thresholds = youden_thresholds(valid) if len(valid) else None
+    cohort = test_cohort(places)
+    metrics = evaluate(test, cohort, n_resamples=places.n_resamples, seed=0, decision_thresholds=thresholds)
+    test.to_parquet(folder / "scores.parquet")
+    metrics.to_parquet(folder / "metrics.parquet")
+
+
+def test_cohort(places: StudyPlaces) -> pd.DataFrame:
+    """Cohort rows of all test images of the study."""
+    stores = [open_store(places.store(name)) for name in places.test_datasets]
+    return pd.concat([store.cohort.iloc[rows_of(store, "test")] for store in stores], ignore_index=True)
+
+
+test_cohort.__test__ = False  # type: ignore[attr-defined]  # a cohort of test images, not a test
+
+
+def run_many(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) -> list[Path]:
+    """Record folders of all ``configs``, in their order, ``n_jobs`` processes of one thread each.
+
+    Runs already recorded are not repeated. When one fails, the others still finish.
+
+    Raises:
+        UserError: At least one run failed; the first reason is given.
+    """
+    results: dict[int, Path] = {}
+    failures: list[str] = []
+    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+        futures = {pool.submit(run_one, config, places): index for index, config in enumerate(configs)}
+        for future in tqdm(as_completed(futures), total=len(futures), desc="runs", mininterval=5):
+            index = futures[future]
+            try:
+                results[index] = future.result()
+            except Exception as error:  # noqa: BLE001  # every failure is reported below, by name
+                failures.append(f"{configs[index].init_name} ({configs[index].kind}): {error}")
+    if failures:
+        raise UserError(f"{len(failures)} of {len(configs)} runs failed; first: {failures[0]}")
+    return [results[index] for index in range(len(configs))]
+
+
+def runs_table(folders: Iterable[Path]) -> pd.DataFrame:
+    """One row a run: what was trained, from where, under which guarantee, in how many seconds."""
+    rows = []
+    for folder in folders:
+        record = read_record(folder)
+        config, certificate = record.config, record.certificate or {}
+        own_head = config.head == "kept" and config.kind != "public_only"
+        rows.append(
+            {
+                "run_id": record.run_id,
+                "train_dataset": config.dataset,
+                "init_name": config.init_name,
+                "init_label": record.init_label + (", own head" if own_head else ""),
+                "head": config.head,
+                "kind": config.kind,
+                "target_epsilon": config.target_epsilon if config.target_epsilon is not None else np.nan,
+                "epsilon_spent": certificate.get("epsilon_pld", np.nan),
+                "noise_multiplier": config.privacy.noise_multiplier if config.privacy else np.nan,
+                "seed": config.seed,
+                "seconds": sum(record.seconds.values()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def metrics_table(folders: Iterable[Path]) -> pd.DataFrame:
+    """The metrics tables of several runs, one below the other."""
+    return pd.concat([read_table(folder, "metrics") for folder in folders], ignore_index=True)

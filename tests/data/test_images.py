@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.images import InputTransform, random_shift, resize_batch, to_input
+
+BATCH = np.random.default_rng(0).integers(0, 256, (5, 12, 10), dtype=np.uint8)
+
+
+def test_to_input_per_image_agrees_with_one_image_at_a_time():
+    found = to_input(BATCH, InputTransform(mode="per_image", in_chans=3))
+    assert found.shape == (5, 3, 12, 10)
+    assert found.dtype == torch.float32
+    for image, one in zip(BATCH, found.numpy(), strict=True):
+        grey = image.astype(float)
+        expected = (grey - grey.mean()) / (grey.std() + 8)
+        np.testing.assert_allclose(one, np.stack([expected] * 3), atol=1e-5)  # float32 of values up to 3
+
+
+def test_to_input_per_image_sees_one_image_at_a_time():
+    transform = InputTransform(mode="per_image", in_chans=1)
+    brightened = BATCH.copy()
+    brightened[1:] = 255
+    torch.testing.assert_close(to_input(BATCH, transform)[0], to_input(brightened, transform)[0], rtol=0, atol=0)
+    assert (to_input(brightened, transform)[1:] == 0).all()  # a blank picture carries nothing
+
+
+def test_to_input_fixed_uses_each_channels_mean_and_std():
+    transform = InputTransform(mode="fixed", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    found = to_input(BATCH, transform).numpy()
+    for channel, (mean, std) in enumerate(zip(transform.mean, transform.std, strict=True)):
+        np.testing.assert_allclose(found[:, channel], (BATCH / 255 - mean) / std, atol=1e-5)
+
+
+def test_to_input_takes_an_empty_batch():
+    assert to_input(BATCH[:0], InputTransform(mode="per_image")).shape == (0, 3, 12, 10)
+
+
+@pytest.mark.parametrize("wrong", [BATCH / 255, BATCH[0], BATCH.astype(np.float32)])
+def test_to_input_refuses_a_range_it_would_have_to_guess(wrong):
+    with pytest.raises(ValueError, match=r"must be \(n, height, width\) uint8"):
+        to_input(wrong, InputTransform(mode="per_image"))
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"mode": "imagenet"},
+        {"mode": "fixed", "mean": (0.5,), "std": (0.5,), "in_chans": 3},
+        {"mode": "fixed", "mean": (0.5,), "std": (0.0,), "in_chans": 1},
+        {"mode": "per_image", "mean": (0.5,), "std": (0.5,), "in_chans": 1},
+        {"mode": "per_image", "in_chans": 2},
+    ],
+)
+def test_input_transform_refuses_choices_that_do_not_fit(choice):
+    with pytest.raises(UserError, match="got"):
+        InputTransform(**choice)
+
+
+def _reference_shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    margin = max(image.shape)
+    padded = np.pad(image, margin, mode="edge")
+    height, width = image.shape
+    return padded[margin - down : margin - down + height, margin - right : margin - right + width]
+
+
+def test_random_shift_moves_each_image_by_its_own_draw_with_edge_padding():
+    found = random_shift(BATCH, 4, np.random.default_rng(3))
+    drawn = np.random.default_rng(3).integers(-4, 5, size=(2, 5, 1))[:, :, 0]
+    assert len({tuple(pair) for pair in drawn.T}) > 1
+    for image, one, (down, right) in zip(BATCH, found, drawn.T, strict=True):
+        np.testing.assert_array_equal(one, _reference_shift(image, down, right))
+
+
+def test_random_shift_draws_every_shift_alike():
+    marked = np.zeros((4000, 9, 9), dtype=np.uint8)
+    marked[:, 4, 4] = 1
+    found = np.argwhere(random_shift(marked, 1, np.random.default_rng(0)))[:, 1:] - 4
+    counts = np.bincount((found[:, 0] + 1) * 3 + found[:, 1] + 1, minlength=9)
+    z = (counts - 4000 / 9) / np.sqrt(4000 * (1 / 9) * (8 / 9))
+    assert np.abs(z).max() < 5
+    one_for_all = np.random.default_rng(0).integers(-1, 2, size=2)  # the mistake: one shift for the whole batch
+    counts = np.bincount([(one_for_all[0] + 1) * 3 + one_for_all[1] + 1] * 4000, minlength=9)
+    assert np.abs((counts - 4000 / 9) / np.sqrt(4000 * (1 / 9) * (8 / 9))).max() > 5
+
+
+def test_random_shift_of_zero_changes_nothing():
+    np.testing.assert_array_equal(random_shift(BATCH, 0, np.random.default_rng(0)), BATCH)
+
+
+def test_resize_batch_keeps_means_and_averages_when_it_shrinks():
+    rows = np.repeat(np.arange(0, 200, 10, dtype=np.uint8), 2)
+    ramp = np.tile(rows, (3, 40, 1))
+    small = resize_batch(ramp, 20)
+    assert small.shape == (3, 20, 20)
+    assert small.dtype == np.uint8
+    np.testing.assert_allclose(small[0, 10, 2:-2], rows[::2][2:-2], atol=1)  # rounding
+    noise = np.random.default_rng(0).integers(0, 256, (1, 128, 128), dtype=np.uint8)
+    assert resize_batch(noise, 16).std() < 0.3 * noise[:, ::8, ::8].std()  # taking every eighth pixel does not
+    np.testing.assert_array_equal(resize_batch(noise, 128), noise)
+    assert resize_batch(noise[:0], 16).shape == (0, 16, 16)

@@ -1,0 +1,106 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.data.store import check_images, labels_of, open_store, rows_of
+from dpcxr_core.data.store_writing import Rendered, write_store
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path):
+    cohort = pd.DataFrame(
+        {
+            "dataset": "toy",
+            "image_id": [f"i{row}" for row in range(6)],
+            "patient_id": ["a", "a", "b", "c", "d", "d"],
+            "split": ["train", "train", "valid", "train", "test", "test"],
+            "view": ["PA", "AP", None, "PA", "PA", "AP"],
+            "sex": ["F", "F", "M", None, "M", "M"],
+            "age_years": [30.0, 31.0, np.nan, 50.0, 60.0, 61.0],
+            "path": None,
+        }
+    ).assign(**dict.fromkeys(FINDINGS, [0.0, 1.0, np.nan, 0.0, 1.0, 0.0]))
+    out = tmp_path / "toy"
+    return write_store(
+        out, cohort, lambda rows: Rendered(IMAGES[rows]), size=16, recipe={"name": "toy"}, progress=False
+    )
+
+
+def test_open_store_gives_images_and_cohort_in_one_order(store):
+    opened = open_store(store.path)
+    np.testing.assert_array_equal(opened.images, IMAGES)
+    assert opened.cohort["image_id"].tolist() == [f"i{row}" for row in range(6)]
+    assert opened.cohort["sex"].isna().tolist() == [False, False, False, True, False, False]
+    assert opened.description["counts"]["train"]["images"] == 3
+    check_images(opened)
+
+
+def test_images_of_a_store_cannot_be_written_to(store):
+    with pytest.raises(ValueError, match="read-only"):
+        store.images[0] = 0
+
+
+def test_rows_of_and_labels_of_select_by_split(store):
+    rows = rows_of(store, "valid")
+    assert rows.tolist() == [2]
+    assert np.isnan(labels_of(store, rows)).all()
+    labels = labels_of(store, rows_of(store, "train"))
+    assert labels.dtype == np.float32
+    np.testing.assert_array_equal(labels, np.repeat([[0], [1], [0]], 5, axis=1))
+    assert labels_of(store, np.array([], dtype=int)).shape == (0, 5)
+    with pytest.raises(UserError, match="got 'training'"):
+        rows_of(store, "training")
+
+
+def _change_description(path, **changed):
+    file = path / "store.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+
+
+def _drop_a_row(path):
+    table = pd.read_parquet(path / "cohort.parquet").iloc[1:]
+    table.to_parquet(path / "cohort.parquet", index=False)
+
+
+def _drop_an_image(path):
+    np.save(path / "images.npy", IMAGES[1:])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_drop_a_row, "cohort.parquet has SHA-256"),
+        (_drop_an_image, r"images.npy holds \(5, 16, 16\) uint8, expected \(6, 16, 16\)"),
+        (lambda path: np.save(path / "images.npy", IMAGES.astype(float)), "float64, expected"),
+        (lambda path: (path / "images.npy").write_bytes(b"x"), "cannot be mapped"),
+        (lambda path: _change_description(path, size=32), r"expected \(6, 32, 32\)"),
+        (lambda path: (path / "store.json").write_text("{"), "store.json is not JSON"),
+        (lambda path: (path / "images.npy").unlink(), "not a finished image store: no images.npy"),
+        (shutil.rmtree, "not a finished image store: no store.json"),
+    ],
+)
+def test_open_store_refuses_files_that_do_not_belong_together(store, damage, message):
+    damage(store.path)
+    with pytest.raises(UserError, match=message):
+        open_store(store.path)
+
+
+def test_open_store_refuses_rows_and_images_of_different_number(store):
+    _drop_an_image(store.path)
+    _change_description(store.path, n_images=5)
+    with pytest.raises(UserError, match="6 rows in cohort.parquet, 5 images"):
+        open_store(store.path)
+
+
+def test_check_images_sees_one_changed_pixel(store):
+    changed = IMAGES.copy()
+    changed[3, 2, 1] ^= 1
+    np.save(store.path / "images.npy", changed)
+    with pytest.raises(UserError, match="images.npy has SHA-256"):
+        check_images(open_store(store.path))

@@ -1,0 +1,194 @@
+import math
+
+import numpy as np
+import pytest
+from fairlearn.metrics import (
+    MetricFrame,
+    equal_opportunity_difference,
+    equalized_odds_difference,
+    false_positive_rate,
+    true_positive_rate,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpcxr_core.evaluation.fairness import (
+    auroc_range_rows,
+    difference_rows,
+    gap_and_scatter,
+    gap_interval,
+    rate_gap_rows,
+    weighted_share,
+)
+from dpcxr_core.evaluation.grouped import GroupedDraws
+from dpcxr_core.evaluation.groups import AGE_BAND, ALL
+
+BANDS = AGE_BAND.groups
+FINDINGS = ("pneumonia", "no_finding", "macro")
+
+
+def _rates_by_group(y_true, y_pred, group, names, weights):
+    """(2 rates, resamples, groups): TPR and FPR."""
+    return np.array(
+        [[weighted_share((y_true == label) & (group == name), y_pred, weights) for name in names] for label in (1, 0)]
+    ).transpose(0, 2, 1)
+
+
+def _grouped(draws, column=AGE_BAND, shared=(True, True)):
+    """Draws of two findings as ``grouped_draws`` would return them; macro is appended."""
+    with_macro = np.concatenate([draws, draws[:, :, list(shared)].mean(axis=2, keepdims=True)], axis=2)
+    shape = with_macro.shape[1:]
+    n = np.arange(1, 1 + math.prod(shape)).reshape(shape) * 100
+    reasons = np.where(np.isnan(with_macro[0]), "too few", "").astype(object)
+    return GroupedDraws(column, FINDINGS, with_macro, n, n // 10, reasons, np.array(shared))
+
+
+def test_rates_and_gaps_equal_fairlearns():
+    rng = np.random.default_rng(20260101)
+    y_true, y_pred = rng.integers(0, 2, 400), rng.random(400) < 0.4
+    group = rng.choice(np.array(BANDS), 400)
+    weights = np.ones((2, 400), dtype=np.uint16)
+    weights[1] = rng.integers(0, 3, 400)
+    rates = _rates_by_group(y_true, y_pred, group, BANDS, weights)
+    for row in range(2):
+        repeated = [np.repeat(values, weights[row]) for values in (y_true, y_pred.astype(int), group)]
+        frame = MetricFrame(
+            metrics={"tpr": true_positive_rate, "fpr": false_positive_rate},
+            y_true=repeated[0],
+            y_pred=repeated[1],
+            sensitive_features=repeated[2],
+        )
+        np.testing.assert_allclose(rates[:, row].T, frame.by_group.loc[list(BANDS)], atol=1e-12)
+        arguments = {"y_true": repeated[0], "y_pred": repeated[1], "sensitive_features": repeated[2]}
+        assert gap_and_scatter(rates[:1, row:])[0] == pytest.approx(
+            equal_opportunity_difference(**arguments), abs=1e-12
+        )
+        assert gap_and_scatter(rates[:, row:])[0] == pytest.approx(
+            equalized_odds_difference(**arguments, agg="worst_case"), abs=1e-12
+        )
+
+
+def test_share_is_nan_without_weight():
+    chosen, y_pred = np.array([True, True, False]), np.array([True, False, True])
+    weights = np.array([[1, 1, 1], [2, 1, 0], [0, 0, 5]])
+    np.testing.assert_allclose(weighted_share(chosen, y_pred, weights), [1 / 2, 2 / 3, np.nan])
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(st.permutations(range(4)), st.integers(0, 2**32 - 1))
+def test_gaps_are_unchanged_by_renaming_groups(order, seed):
+    rates = np.random.default_rng(seed).random((2, 6, 4))
+    gap, scatter = gap_and_scatter(rates)
+    renamed_gap, renamed_scatter = gap_and_scatter(rates[:, :, order])
+    assert renamed_gap == gap
+    np.testing.assert_array_equal(renamed_scatter, scatter)
+
+
+def test_below_two_groups_there_is_no_gap():
+    gap, scatter = gap_and_scatter(np.full((1, 6, 1), 0.8))
+    assert np.isnan(gap)
+    assert np.isnan(scatter).all()
+    low, high, _ = gap_interval(gap, scatter)
+    assert np.isnan([low, high]).all()
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [((400, 400), 0.023), ((400, 25), 0.066), ((400, 400, 60, 25), 0.099)])
+def test_noise_floor_is_the_gap_of_groups_with_equal_tpr(sizes, expected):
+    """Expected values: 4000 draws of groups with a true TPR of 0.8, recorded in the design."""
+    rng = np.random.default_rng(20260101)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    y_pred = np.concatenate([np.arange(size) < round(0.8 * size) for size in sizes])
+    weights = rng.multinomial(group.size, np.full(group.size, 1 / group.size), size=4000)
+    weights = np.concatenate([np.ones_like(weights[:1]), weights])
+    rates = _rates_by_group(np.ones(group.size), y_pred, group, range(len(sizes)), weights)[:1]
+    gap, scatter = gap_and_scatter(rates)
+    assert gap == pytest.approx(0, abs=1e-12)
+    # three digits were recorded, and 4000 draws of scatter 0.07 leave an error of 0.001, on both sides
+    assert scatter.mean() == pytest.approx(expected, abs=0.005)
+    assert f"about {scatter.mean():.3f} is expected" in gap_interval(gap, scatter)[2]
+
+
+def test_gap_interval_reaches_zero_when_no_group_differs_and_covers_when_one_does():
+    """Five groups of 60; the wrong version is the percentile interval of the resampled gaps."""
+    rng = np.random.default_rng(20260101)
+    n_repeats, n_groups, size = 300, 5, 60
+    group = np.repeat(np.arange(n_groups), size)
+    all_positive = np.ones(group.size)
+    n_covered = {"equal": 0, "unequal": 0, "percentiles": 0}
+    true_tprs = {"equal": np.full(n_groups, 0.7), "unequal": np.array([0.5, 0.7, 0.7, 0.7, 0.8])}
+    for _ in range(n_repeats):
+        weights = rng.multinomial(group.size, np.full(group.size, 1 / group.size), size=100)
+        weights = np.concatenate([np.ones_like(weights[:1]), weights])
+        for name, true_tpr in true_tprs.items():
+            y_pred = rng.random(group.size) < true_tpr[group]
+            rates = _rates_by_group(all_positive, y_pred, group, range(n_groups), weights)[:1]
+            low, high, _ = gap_interval(*gap_and_scatter(rates))
+            n_covered[name] += low <= np.ptp(true_tpr) <= high
+            if name == "equal":
+                n_covered["percentiles"] += np.quantile(np.ptp(rates[0, 1:], axis=-1), 0.025) <= 0
+
+    def z_of_coverage(name):
+        return (n_covered[name] / n_repeats - 0.95) / math.sqrt(0.95 * 0.05 / n_repeats)
+
+    assert abs(z_of_coverage("equal")) < 5
+    assert z_of_coverage("unequal") > -5  # conservative is allowed
+    assert z_of_coverage("percentiles") < -5  # the mistake this test exists for
+
+
+def test_gap_interval_surrounds_the_gap_and_starts_at_zero():
+    scatter = np.linspace(0, 0.1, 101)
+    assert gap_interval(0.03, scatter)[:2] == pytest.approx((0, 0.125))
+    assert gap_interval(0.2, scatter)[:2] == pytest.approx((0.105, 0.295))
+    scatter[:50] = np.nan
+    assert gap_interval(0.2, scatter)[2].startswith("50% of resamples undefined; never negative")
+
+
+def test_signed_difference_is_oldest_minus_youngest():
+    draws = np.random.default_rng(0).random((9, 3, 2))
+    grouped = _grouped(draws)
+    rows = difference_rows(grouped, "auroc_difference")
+    assert [row["finding"] for row in rows] == list(FINDINGS)
+    for f, row in enumerate(rows):
+        differences = grouped.draws[:, 2, f] - grouped.draws[:, 0, f]
+        assert row["value"] == differences[0]
+        assert [row["low"], row["high"]] == np.quantile(differences[1:], [0.025, 0.975]).tolist()
+        assert row["n"] == grouped.n[0, f] + grouped.n[2, f]
+        assert row["n_positive"] == grouped.n_positive[0, f]
+        assert row["group_value"] == "70+ - 0-39"
+    assert difference_rows(_grouped(draws[:, :1], ALL), "auroc_difference") == []
+
+
+def test_a_missing_group_leaves_the_difference_undefined_and_the_range_to_the_others():
+    draws = np.random.default_rng(0).random((9, 3, 2))
+    draws[:, 2, 0] = np.nan
+    grouped = _grouped(draws, shared=(False, True))
+    difference = difference_rows(grouped, "auroc_difference")[0]
+    assert np.isnan(difference["value"])
+    assert difference["reason"] == "70+: too few"
+    gap = auroc_range_rows(grouped)[0]
+    assert gap["value"] == abs(draws[0, 0, 0] - draws[0, 1, 0])
+    assert gap["reason"].startswith("without 70+; never negative")
+    assert gap["n"] == grouped.n[:2, 0].sum()
+    draws[:, 1, 0] = np.nan
+    gap = auroc_range_rows(_grouped(draws, shared=(False, True)))[0]
+    assert np.isnan([gap["value"], gap["low"], gap["high"]]).all()
+    assert gap["reason"] == "fewer than two groups can be measured"
+
+
+def test_macro_range_is_of_the_macro_means_and_macro_rate_gap_the_mean_of_gaps():
+    draws = np.zeros((9, 3, 2))
+    draws[:, 0] = [0.3, -0.3]  # the two findings favour opposite groups
+    grouped = _grouped(0.5 + draws)
+    assert auroc_range_rows(grouped)[-1]["value"] == 0
+    by_metric = {row["metric"]: row for row in rate_gap_rows(grouped, grouped) if row["finding"] == "macro"}
+    assert by_metric["tpr_difference"]["value"] == pytest.approx(0.3)
+
+
+def test_equalized_odds_difference_is_the_larger_of_both_gaps():
+    tprs, fprs = np.full((9, 3, 2), 0.5), np.full((9, 3, 2), 0.5)
+    tprs[:, 0, 0], fprs[:, 1, 0], fprs[:, 1, 1] = 0.6, 0.8, 0.45
+    rows = {(row["metric"], row["finding"]): row["value"] for row in rate_gap_rows(_grouped(tprs), _grouped(fprs))}
+    assert rows["tpr_difference", "pneumonia"] == pytest.approx(0.1)
+    assert rows["equalized_odds_difference", "pneumonia"] == pytest.approx(0.3)
+    assert rows["equalized_odds_difference", "no_finding"] == pytest.approx(0.05)
+    assert rows["equalized_odds_difference", "macro"] == pytest.approx(0.175)

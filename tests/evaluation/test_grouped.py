@@ -1,0 +1,112 @@
+import math
+
+import numpy as np
+import pytest
+
+from dpcxr_core.config import FINDINGS
+from dpcxr_core.evaluation.grouped import MACRO, group_rows, grouped_draws, joined, metric_row
+from dpcxr_core.evaluation.groups import AGE_BAND, ALL, SEX
+from dpcxr_core.evaluation.scored_images import scored_images
+
+
+def _mean_score(images):
+    """A statistic that any oracle can repeat: the weighted mean score of the group's labelled images."""
+
+    def statistic(y_true, f, weights):
+        labelled = ~np.isnan(y_true)
+        return weights[:, labelled] @ images.y_score[labelled, f] / weights[:, labelled].sum(axis=1)
+
+    return statistic
+
+
+def _grouped(tables, column, **options):
+    images = scored_images(*tables)[0]
+    weights = np.random.default_rng(0).integers(1, 4, (5, len(images.image_ids)))
+    return images, weights, grouped_draws(images, column, weights, _mean_score(images), **options)
+
+
+def test_each_group_and_finding_is_measured_on_its_own_images(make_tables):
+    tables = make_tables()
+    images, weights, grouped = _grouped(tables, SEX)
+    assert grouped.findings == (*FINDINGS, MACRO)
+    assert grouped.draws.shape == (5, 2, 6)
+    for g, sex in enumerate(("F", "M")):
+        inside = (tables[1]["sex"] == sex).to_numpy()
+        for f, finding in enumerate(FINDINGS):
+            expected = np.average(images.y_score[inside, f], weights=weights[2, inside])
+            assert grouped.draws[2, g, f] == pytest.approx(expected, abs=1e-12)
+            assert grouped.n[g, f] == inside.sum()
+            assert grouped.n_positive[g, f] == tables[1].loc[inside, finding].sum()
+
+
+def test_macro_is_the_mean_of_the_findings_draw_by_draw(make_tables):
+    _, _, grouped = _grouped(make_tables(), AGE_BAND)
+    np.testing.assert_allclose(grouped.draws[:, :, -1], grouped.draws[:, :, :-1].mean(axis=2), atol=1e-12)
+    np.testing.assert_array_equal(grouped.n_positive[:, -1], grouped.n_positive[:, :-1].min(axis=1))
+    assert (grouped.reasons == "").all()
+
+
+def test_macro_takes_the_same_findings_in_every_group(make_tables):
+    scores, cohort = make_tables()
+    men = scores["image_id"].isin(cohort.loc[cohort["sex"] == "M", "image_id"])
+    scores.loc[men & (scores["finding"] == "pneumonia"), "y_true"] = 0.0
+    _, _, grouped = _grouped((scores, cohort), SEX)
+    pneumonia = FINDINGS.index("pneumonia")
+    assert grouped.defined[:, pneumonia].tolist() == [True, False]
+    assert np.isnan(grouped.draws[:, 1, pneumonia]).all()
+    assert grouped.reasons[1, pneumonia] == "fewer than 10 positives"
+    others = [f for f in range(5) if f != pneumonia]
+    np.testing.assert_allclose(grouped.draws[:, :, -1], grouped.draws[:, :, others].mean(axis=2), atol=1e-12)
+    expected = "mean over atelectasis, cardiomegaly, pleural_effusion, no_finding"
+    assert grouped.reasons[:, -1].tolist() == [expected, expected]
+
+
+def test_a_group_without_any_finding_does_not_empty_the_others(make_tables):
+    scores, cohort = make_tables()
+    _, _, grouped = _grouped((scores, cohort.assign(age_years=cohort["age_years"].clip(upper=65))), AGE_BAND)
+    assert grouped.defined[:, -1].tolist() == [True, True, False]
+    assert grouped.reasons[:, -1].tolist() == ["", "", "no finding can be measured in this group"]
+    assert grouped.n[2].tolist() == [0] * 6
+
+
+def test_without_a_shared_finding_macro_is_undefined(make_tables):
+    scores, cohort = make_tables()
+    men = scores["image_id"].isin(cohort.loc[cohort["sex"] == "M", "image_id"])
+    scores.loc[men == (scores["finding"] == "pneumonia"), "y_true"] = np.nan
+    _, _, grouped = _grouped((scores, cohort), SEX)
+    assert grouped.defined.any(axis=1).all()
+    assert not grouped.shared.any()
+    assert np.isnan(grouped.draws[:, :, -1]).all()
+    assert grouped.reasons[:, -1].tolist() == ["no finding can be measured in every group"] * 2
+
+
+def test_unmeasurable_findings_give_their_reason_and_leave_macro(make_tables):
+    _, _, grouped = _grouped(make_tables(), ALL, unmeasurable={"pneumonia": "no decision threshold"})
+    assert np.isnan(grouped.draws[:, 0, FINDINGS.index("pneumonia")]).all()
+    assert grouped.reasons[0, FINDINGS.index("pneumonia")] == "no decision threshold"
+    assert grouped.shared.tolist() == [finding != "pneumonia" for finding in FINDINGS]
+
+
+def test_rows_carry_value_interval_and_counts(make_tables):
+    _, _, grouped = _grouped(make_tables(), SEX)
+    rows = group_rows(grouped, "mean_score")
+    assert len(rows) == 12
+    men_pneumonia = next(row for row in rows if (row["group_value"], row["finding"]) == ("M", "pneumonia"))
+    draws = grouped.draws[:, 1, FINDINGS.index("pneumonia")]
+    assert men_pneumonia["value"] == draws[0]
+    assert [men_pneumonia["low"], men_pneumonia["high"]] == np.quantile(draws[1:], [0.025, 0.975]).tolist()
+    assert men_pneumonia["n"] == grouped.n[1, FINDINGS.index("pneumonia")]
+
+
+def test_an_undefined_value_has_no_interval_and_keeps_its_reason():
+    names = {"finding": "macro", "metric": "auroc", "group_column": "all", "group_value": "all"}
+    row = metric_row(math.nan, (0.1, 0.2, "note"), **names, n=5, n_positive=0, reason="why")
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert row["reason"] == "why"
+    row = metric_row(0.15, (0.1, 0.2, "note"), **names, n=5, n_positive=0, reason="why")
+    assert (row["low"], row["high"], row["reason"]) == (0.1, 0.2, "why; note")
+
+
+def test_joined_reasons_skip_the_empty_ones():
+    assert joined("", "a", "", "b") == "a; b"
+    assert joined("", "") == ""

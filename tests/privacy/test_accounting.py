@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpcxr_core.config import UserError
+from dpcxr_core.privacy import accounting
+from dpcxr_core.privacy.accounting import (
+    PrvUnavailableError,
+    epsilon_gaussian,
+    epsilon_pld,
+    epsilon_prv,
+    epsilon_rdp,
+    epsilon_spent,
+    gaussian_delta,
+    pld_at_interval,
+)
+
+OPACUS_TEST = (1.5, 0.04, 2250, 1e-5)  # opacus tests/accountants_test.py
+JAX_DOCTEST = (3.0, 0.1, 512, 1e-6)  # jax_privacy, accounting doctest
+
+
+def test_accountants_match_the_closed_form_with_their_known_slack():
+    """Sample rate 1 and noise 10 over 100 steps is one Gaussian of noise 1; Balle & Wang (2018), Theorem 8."""
+    exact = epsilon_gaussian(10.0, 100, 1e-5)
+    assert exact == pytest.approx(4.377178, abs=1e-6)
+    assert 0 <= epsilon_pld(10.0, 1.0, 100, 1e-5) - exact < 1e-5
+    assert 0 <= epsilon_prv(10.0, 1.0, 100, 1e-5) - exact < 0.011
+    assert epsilon_rdp(10.0, 1.0, 100, 1e-5) == pytest.approx(4.728507, abs=1e-4)
+
+
+def test_gaussian_delta_inverts_epsilon_and_epsilon_is_zero_when_delta_covers_all():
+    assert gaussian_delta(epsilon_gaussian(2.0, 9, 1e-6), 1.5) == pytest.approx(1e-6, rel=1e-6)
+    assert epsilon_gaussian(1000.0, 1, 0.1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("accountant", "setting", "golden", "tolerance"),
+    [
+        ("rdp", OPACUS_TEST, 7.32911117143, 5e-4),  # Opacus' own orders differ
+        ("prv", (1.5, 0.04, 2249, 1e-5), 6.777395712, 1e-6),
+        ("pld", OPACUS_TEST, 6.768787, 1e-3),  # recomputed at a grid of 1e-4; ours is coarser
+        ("pld", JAX_DOCTEST, 3.769687, 1e-3),
+        ("prv", JAX_DOCTEST, 3.779860, 1e-5),
+        ("pld", (0.6, 0.0001, 10000, 6e-6), 0.321, 1e-3),  # privacy.md 1b, where RDP is 5.4 times too high
+    ],
+)
+def test_epsilon_matches_published_values(accountant, setting, golden, tolerance):
+    assert epsilon_spent(*setting, accountant=accountant) == pytest.approx(golden, abs=tolerance)
+
+
+def test_noise_multiplier_of_the_jax_doctest_spends_one_on_its_own_grid():
+    assert pld_at_interval(9.66183, 0.1, 512, 1e-6, 1e-4) == pytest.approx(1.0, abs=1e-5)
+
+
+@settings(derandomize=True, deadline=None, max_examples=6)
+@given(noise=st.floats(1.0, 4.0), rate=st.floats(0.002, 0.2), n_steps=st.integers(5, 300), factor=st.floats(1.2, 2))
+def test_epsilon_rises_with_steps_and_rate_and_falls_with_noise(noise, rate, n_steps, factor):
+    base = epsilon_pld(noise, rate, n_steps, 1e-5)
+    slack = 1 + 1e-2  # grids of a power of two may differ between the two settings
+    assert epsilon_pld(noise, rate, int(n_steps * factor), 1e-5) * slack >= base
+    assert epsilon_pld(noise, rate * factor, n_steps, 1e-5) * slack >= base
+    assert epsilon_pld(noise * factor, rate, n_steps, 1e-5) <= base * slack
+    assert base <= epsilon_rdp(noise, rate, n_steps, 1e-5) + 1e-3
+
+
+def test_absurd_settings_are_refused_instead_of_hanging(monkeypatch):
+    with pytest.raises(UserError, match="promises nothing"):
+        epsilon_pld(0.3, 0.1, 200, 6e-6)
+    with pytest.raises(UserError, match="promises nothing"):
+        epsilon_prv(1e-3, 1.0, 10**6, 1e-9)
+    monkeypatch.setattr(accounting, "_LARGEST_PRV_GRID", 1000)
+    with pytest.raises(PrvUnavailableError, match="grid of"):
+        epsilon_prv(*JAX_DOCTEST)
+
+
+def test_grid_stays_payable_where_one_step_can_lose_everything():
+    """Noise 0.1: at the finest interval one step alone would need twenty million points."""
+    interval = accounting.pld_interval(1e-3, 0.1, 1e-5, 1)
+    assert 140 / interval < 500_000
+    assert 0 < epsilon_pld(0.1, 1e-5, 1, 5e-6) < 100
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ((0.0, 0.1, 10, 1e-5), "noise_multiplier"),
+        ((float("nan"), 0.1, 10, 1e-5), "noise_multiplier"),
+        ((1.0, 32, 10, 1e-5), "sample_rate"),
+        ((1.0, 0.1, 0, 1e-5), "n_steps"),
+        ((1.0, 0.1, 2.5, 1e-5), "n_steps"),
+        ((1.0, 0.1, 10, 1.0), "delta"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(setting, named):
+    for accountant in ("pld", "rdp", "prv"):
+        with pytest.raises(UserError, match=named):
+            epsilon_spent(*setting, accountant=accountant)
+
+
+def test_unknown_accountant_is_refused():
+    with pytest.raises(UserError, match="'gdp'"):
+        epsilon_spent(*OPACUS_TEST, accountant="gdp")

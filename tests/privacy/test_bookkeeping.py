@@ -1,0 +1,213 @@
+import copy
+import warnings
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from dpcxr_core.config import UserError
+from dpcxr_core.privacy.bookkeeping import attach
+from dpcxr_core.privacy.errors import PrivacyEngineError, UnsupportedLayerError
+from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_one_by_one, norm_of
+from dpcxr_core.privacy.selfcheck import losses_of
+
+
+def _gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _difference(found: dict, expected: dict) -> float:
+    assert found.keys() == expected.keys()
+    return norm_of({name: found[name] - expected[name] for name in expected}) / norm_of(expected)
+
+
+def _clipped(model, images, targets, max_grad_norm):
+    keeper = attach(model)
+    model.zero_grad()
+    report = keeper.add_clipped_sum(losses_of(model(images), targets), max_grad_norm)
+    found = _gradients(model)
+    keeper.detach()
+    model.zero_grad()
+    return found, report
+
+
+def test_clipped_sum_matches_single_images(small_net, batch):
+    oracle = gradients_one_by_one(small_net, *batch, losses_of)
+    norms = [norm_of(gradient) for gradient in oracle]
+    found, report = _clipped(small_net, *batch, sorted(norms)[1])
+    assert _difference(found, clipped_sum_of(oracle, sorted(norms)[1])) < 1e-5
+    torch.testing.assert_close(report.norms, torch.tensor(norms, dtype=torch.float64), rtol=1e-6, atol=0)
+    assert report.n_non_finite == 0
+
+
+def test_one_image_contributes_at_most_the_clip_norm(small_net, batch):
+    images, targets = batch
+    for scale in (1e-3, 1.0, 1e3):
+        for max_grad_norm in (1e-3, 1.0):
+            found, _ = _clipped(small_net, images[:1] * scale, targets[:1], max_grad_norm)
+            assert norm_of(found) <= max_grad_norm * (1 + 1e-6)
+
+
+def test_infinite_clip_and_plain_sum_are_what_autograd_gives(small_net, batch):
+    losses_of(small_net(batch[0]), batch[1]).sum().backward()
+    expected = _gradients(small_net)
+    small_net.zero_grad()
+    assert _difference(_clipped(small_net, *batch, 1e9)[0], expected) < 1e-5
+    keeper = attach(small_net)
+    for _ in range(2):
+        keeper.add_sum(losses_of(small_net(batch[0]), batch[1]))
+    assert _difference(_gradients(small_net), {name: 2 * part for name, part in expected.items()}) < 1e-5
+
+
+def test_image_that_is_not_finite_counts_as_zero_and_leaves_the_others_alone(small_net, batch):
+    images, targets = batch
+    alone, _ = _clipped(small_net, images[1:], targets[1:], 0.5)
+    for value in (torch.nan, torch.inf, 1e38):
+        spoilt = images.clone()
+        spoilt[0, 0, 5, 5] = value
+        found, report = _clipped(small_net, spoilt, targets, 0.5)
+        if report.n_non_finite:
+            assert _difference(found, alone) < 1e-6
+            assert report.norms.isnan().tolist() == [True, False, False]
+        else:
+            assert norm_of({name: found[name] - alone[name] for name in alone}) <= 0.5 * (1 + 1e-5)
+    assert report.norms.shape == (3,)
+
+
+def test_loss_that_is_not_finite_counts_as_zero(small_net, batch):
+    keeper = attach(small_net)
+    losses = losses_of(small_net(batch[0]), batch[1]) * torch.tensor([torch.nan, torch.inf, 1.0])
+    report = keeper.add_clipped_sum(losses, 1.0)
+    assert report.n_non_finite == 2
+    assert norm_of(_gradients(small_net)) <= 1 + 1e-6
+
+
+def test_empty_batch_adds_zeros(small_net, batch):
+    keeper = attach(small_net)
+    report = keeper.add_clipped_sum(losses_of(small_net(batch[0][:0]), batch[1][:0]), 1.0)
+    assert report.norms.shape == (0,)
+    assert all(p.grad is not None and not p.grad.any() for p in small_net.parameters())
+    keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1.0)
+    before = _gradients(small_net)
+    keeper.add_clipped_sum(torch.zeros(0), 1.0)
+    keeper.add_sum(torch.zeros(0))
+    assert all(torch.equal(before[name], p.grad) for name, p in small_net.named_parameters())
+
+
+def test_attached_model_computes_and_saves_the_same(small_net, batch):
+    images, _ = batch
+    names, expected = list(small_net.state_dict()), small_net(images)
+    keeper = attach(small_net)
+    torch.testing.assert_close(small_net(images), expected, rtol=1e-5, atol=1e-6)
+    assert list(small_net.state_dict()) == names
+    small_net.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(small_net(images), expected, rtol=1e-5, atol=1e-6)
+    keeper.detach()
+    assert not any("forward" in module.__dict__ for module in small_net.modules())
+    losses_of(small_net(images), batch[1]).sum().backward()
+    assert all(p.grad is not None for p in small_net.parameters())
+
+
+def test_frozen_parameters_are_skipped_and_the_rest_is_right(batch):
+    model = timm.create_model("convnext_atto", in_chans=1, num_classes=5).train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("bias" in name or "gamma" in name)
+    oracle = gradients_one_by_one(model, *batch, losses_of)
+    found, _ = _clipped(model, *batch, 0.1)
+    assert _difference(found, clipped_sum_of(oracle, 0.1)) < 1e-5
+
+
+def test_stochastic_depth_gives_each_image_its_own_draw(batch):
+    model = timm.create_model("convnext_atto", in_chans=1, num_classes=5, drop_path_rate=0.5).train()
+    plain = copy.deepcopy(model)
+    torch.manual_seed(7)
+    losses_of(plain(batch[0]), batch[1]).sum().backward()
+    keeper = attach(model)
+    torch.manual_seed(7)
+    report = keeper.add_clipped_sum(losses_of(model(batch[0]), batch[1]), 1e9)
+    assert _difference(_gradients(model), _gradients(plain)) < 1e-5
+    assert report.n_non_finite == 0
+
+
+def test_batch_normalisation_is_refused_with_the_reason():
+    for frozen in (False, True):
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+        model[1].requires_grad_(not frozen)
+        with pytest.raises(UnsupportedLayerError, match="1: BatchNorm2d mixes the images"):
+            attach(model)
+
+
+def test_parameter_used_twice_is_refused():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.layer(self.layer(x))
+
+    model = Twice()
+    with pytest.raises(UnsupportedLayerError, match="layer.weight: used more than once"):
+        attach(model).add_clipped_sum(model(torch.randn(2, 3)).sum(1), 1.0)
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    with pytest.raises(UnsupportedLayerError, match=r"1.weight: is the same parameter as 0.weight"):
+        attach(tied)
+
+
+def test_trainable_parameter_is_never_dropped_silently():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+    keeper = attach(model)
+    with pytest.raises(UnsupportedLayerError, match="1.weight: trainable, but no gradient"):
+        keeper.add_clipped_sum(model[0](torch.randn(2, 3)).sum(1), 1.0)
+    penalised = model(torch.randn(2, 3)).sum(1) + model[0].weight.square().sum()
+    with pytest.raises(UnsupportedLayerError, match="0.weight: gradient arrived outside"):
+        keeper.add_clipped_sum(penalised, 1.0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_misuse_is_refused_in_words(small_net, batch):
+    keeper = attach(small_net)
+    with pytest.raises(PrivacyEngineError, match="detach the other keeper"):
+        attach(small_net)
+    losses = losses_of(small_net(batch[0]), batch[1])
+    with pytest.raises(UserError, match="one number per image"):
+        keeper.add_clipped_sum(losses.mean(), 1.0)
+    with pytest.raises(UserError, match="max_grad_norm"):
+        keeper.add_clipped_sum(losses, float("nan"))
+    with pytest.raises(UnsupportedLayerError, match="3 images where there are 2 losses"):
+        keeper.add_clipped_sum(losses[:2], 1.0)
+    with pytest.raises(PrivacyEngineError, match="add_clipped_sum or add_sum"):
+        losses_of(small_net(batch[0]), batch[1]).sum().backward()
+    with torch.no_grad(), pytest.raises(UserError, match="train mode"):
+        keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1.0)
+    small_net.eval()
+    with pytest.raises(UnsupportedLayerError, match="train mode"):
+        keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1.0)
+
+
+def test_opacus_hooks_are_wrong_on_convnext_downsampling_where_this_engine_is_right(batch):
+    """The finding this room exists for; Opacus 1.6.0 assumes contiguous input where timm gives a permuted one."""
+    from opacus import GradSampleModule
+
+    model = timm.create_model("convnext_atto", in_chans=1, num_classes=5).train()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("gamma"):
+                parameter.uniform_(0.35, 0.65)
+    oracle = gradients_one_by_one(model, *batch, losses_of)
+    expected = {name: torch.stack([g[name] for g in oracle]).sum(0) for name in oracle[0]}
+    found, _ = _clipped(model, *batch, 1e9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hooked = GradSampleModule(copy.deepcopy(model), loss_reduction="sum")
+        losses_of(hooked(batch[0]), batch[1]).sum().backward()
+    by_opacus = {name: p.grad_sample.sum(0) for name, p in hooked._module.named_parameters()}
+    for stage in (1, 2, 3):
+        name = f"stages.{stage}.downsample.1.weight"
+        assert _difference({name: found[name]}, {name: expected[name]}) < 1e-5
+        assert _difference({name: by_opacus[name]}, {name: expected[name]}) > 0.5
+    # The comparison is fair: the stem's weight, fed a contiguous image, is right in Opacus too.
+    assert _difference({"s": by_opacus["stem.0.weight"]}, {"s": expected["stem.0.weight"]}) < 1e-4

@@ -1,0 +1,69 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpcxr_core.config import UserError
+from dpcxr_core.privacy.accounting import epsilon_gaussian, epsilon_pld
+from dpcxr_core.privacy.calibration import calibrate_noise_multiplier, specification_for
+
+STUDY = {"delta": 6e-6, "sample_rate": 1024 / 86524, "n_steps": 2000}
+
+
+@pytest.mark.parametrize(("target", "golden"), [(0.9, 2.3913), (2.9, 1.0552)])
+def test_noise_multiplier_matches_the_values_of_the_study(target, golden):
+    """privacy.md section 2; 0.002, since grids of the privacy loss differ."""
+    assert calibrate_noise_multiplier(target_epsilon=target, **STUDY) == pytest.approx(golden, abs=2e-3)
+
+
+@settings(derandomize=True, deadline=None, max_examples=4)
+@given(target=st.floats(0.2, 4), rate=st.floats(0.01, 0.2), n_steps=st.integers(50, 500))
+def test_calibrated_noise_never_spends_more_than_the_target_and_wastes_little(target, rate, n_steps):
+    noise = calibrate_noise_multiplier(target_epsilon=target, delta=1e-5, sample_rate=rate, n_steps=n_steps)
+    assert noise == round(noise, 4)
+    assert epsilon_pld(noise, rate, n_steps, 1e-5) <= target
+    assert epsilon_pld(noise * 0.99, rate, n_steps, 1e-5) > target
+
+
+def test_calibration_matches_the_closed_form_without_sampling():
+    noise = calibrate_noise_multiplier(target_epsilon=3.0, delta=1e-5, sample_rate=1.0, n_steps=16)
+    assert epsilon_gaussian(noise, 16, 1e-5) <= 3.0
+    assert epsilon_gaussian(noise - 1e-3, 16, 1e-5) > 3.0
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, math.nan, math.inf, 1000.0])
+def test_target_out_of_range_is_refused(target):
+    with pytest.raises(UserError, match="target_epsilon"):
+        calibrate_noise_multiplier(target_epsilon=target, **STUDY)
+
+
+def test_other_values_out_of_range_are_refused():
+    with pytest.raises(UserError, match="delta"):
+        calibrate_noise_multiplier(target_epsilon=1.0, delta=0.0, sample_rate=0.1, n_steps=10)
+    with pytest.raises(UserError, match="sample_rate"):
+        calibrate_noise_multiplier(target_epsilon=1.0, delta=1e-5, sample_rate=64, n_steps=10)
+    with pytest.raises(UserError, match="no noise multiplier"):
+        calibrate_noise_multiplier(target_epsilon=1e-9, delta=1e-12, sample_rate=1.0, n_steps=10**6)
+
+
+def test_specification_takes_its_rate_from_batch_and_units():
+    made = specification_for(
+        target_epsilon=3.0, delta=1e-4, n_units=1499, expected_batch_size=64, n_steps=60, max_grad_norm=0.5
+    )
+    assert made.sample_rate == 64 / 1499
+    assert (made.expected_batch_size, made.n_steps, made.max_grad_norm, made.delta) == (64, 60, 0.5, 1e-4)
+    assert epsilon_pld(made.noise_multiplier, made.sample_rate, made.n_steps, made.delta) <= 3.0
+
+
+@pytest.mark.parametrize(("n_units", "batch"), [(100, 101), (100, 0), (0, 1)])
+def test_batch_larger_than_the_data_is_refused(n_units, batch):
+    with pytest.raises(UserError, match="n_units|expected_batch_size"):
+        specification_for(
+            target_epsilon=3.0,
+            delta=1e-4,
+            n_units=n_units,
+            expected_batch_size=batch,
+            n_steps=60,
+            max_grad_norm=0.5,
+        )

@@ -1,0 +1,85 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.privacy import certificate as room
+from dpcxr_core.privacy.accounting import PrvUnavailableError
+from dpcxr_core.privacy.certificate import (
+    certificate_from_json,
+    certificate_to_json,
+    certify,
+    privacy_statement,
+)
+from dpcxr_core.privacy.errors import PrivacyEngineError
+
+SPECIFICATION = PrivacySpecification(
+    sample_rate=0.05, n_steps=100, expected_batch_size=50, max_grad_norm=1.0, noise_multiplier=2.0, delta=1e-5
+)
+
+
+@pytest.fixture(scope="module")
+def certificate():
+    return certify(SPECIFICATION, 1000, target_epsilon=2.0)
+
+
+def test_certificate_repeats_the_specification_and_orders_the_accountants(certificate):
+    for name in ("sample_rate", "n_steps", "expected_batch_size", "max_grad_norm", "noise_multiplier", "delta"):
+        assert getattr(certificate, name) == getattr(SPECIFICATION, name)
+    assert (certificate.privacy_unit, certificate.n_units) == ("image", 1000)
+    assert certificate.epsilon_pld <= certificate.target_epsilon
+    assert certificate.epsilon_pld < certificate.epsilon_rdp
+    assert abs(certificate.epsilon_pld - certificate.epsilon_prv) <= 0.03 * certificate.epsilon_pld + 0.02
+    assert certificate.library_versions.keys() >= {"dp-accounting", "opacus", "torch"}
+
+
+def test_certificate_survives_json(certificate):
+    assert certificate_from_json(certificate_to_json(certificate)) == certificate
+    assert json.loads(certificate_to_json(certificate))["n_units"] == 1000
+
+
+def test_certificate_is_refused_above_the_target_or_for_other_data():
+    with pytest.raises(UserError, match="above target_epsilon 0.5"):
+        certify(SPECIFICATION, 1000, target_epsilon=0.5)
+    with pytest.raises(UserError, match="2000 units"):
+        certify(SPECIFICATION, 2000, target_epsilon=2.0)
+
+
+def test_certificate_is_refused_when_accountants_disagree(monkeypatch):
+    monkeypatch.setattr(room, "epsilon_prv", lambda *values: 1.5 * room.epsilon_pld(*values))
+    with pytest.raises(PrivacyEngineError, match="disagree"):
+        certify(SPECIFICATION, 1000, target_epsilon=2.0)
+
+
+def test_missing_cross_check_is_recorded_with_its_reason(monkeypatch):
+    def unavailable(*values):
+        raise PrvUnavailableError("the grid is too large")
+
+    monkeypatch.setattr(room, "epsilon_prv", unavailable)
+    made = certify(SPECIFICATION, 1000, target_epsilon=2.0)
+    assert made.epsilon_prv is None
+    assert "the grid is too large" in privacy_statement(made)
+    assert certificate_from_json(certificate_to_json(made)) == made
+
+
+def test_statement_names_what_the_guarantee_rests_on_and_what_it_leaves_out(certificate):
+    statement = privacy_statement(certificate)
+    for needed in (
+        f"epsilon of at most {certificate.epsilon_pld:.4f}",
+        "delta of 1e-05",
+        "one image added or removed",
+        "Poisson",
+        "declared public",
+        "hyper-parameters",
+        "label weights",
+        "validation",
+        "pretraining",
+        "several images",
+    ):
+        assert needed in statement
+    assert "Warning" not in statement
+
+
+def test_statement_warns_when_delta_reaches_one_over_the_units(certificate):
+    assert "Warning" in privacy_statement(replace(certificate, delta=1e-3))

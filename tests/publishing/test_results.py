@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from dpcxr_core.config import UserError
+from dpcxr_core.publishing.results import metrics_with_runs, without_small_cells
+
+
+def test_every_metric_meets_its_run(results):
+    metrics, runs = results
+    joined = metrics_with_runs(metrics, runs)
+    assert len(joined) == len(metrics)
+    expected = runs.set_index("run_id")["init_label"]
+    assert (joined["init_label"].to_numpy() == expected.loc[joined["run_id"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize("column", ["n", "n_positive"])
+def test_small_cells_lose_value_and_interval_but_ten_stay(results, column):
+    metrics = results[0].head(2).copy()
+    metrics[column] = [9, 10]
+    table = without_small_cells(metrics)
+    assert np.isnan(table.loc[0, ["value", "low", "high"]].to_numpy(dtype=float)).all()
+    assert table.loc[0, "reason"] == "fewer than 10 images or positives"
+    assert table.loc[1, "value"] == metrics.loc[1, "value"]
+
+
+def test_two_runs_of_one_condition_and_seed_are_refused(results):
+    metrics, runs = results
+    runs.loc[1, "seed"] = runs.loc[0, "seed"]
+    with pytest.raises(UserError, match="share training data, initialisation, epsilon and seed"):
+        metrics_with_runs(metrics, runs)
+
+
+def test_metric_of_an_unknown_run_is_refused(results):
+    metrics, runs = results
+    with pytest.raises(UserError, match="lacks the runs"):
+        metrics_with_runs(metrics, runs.iloc[1:])
+
+
+def test_missing_column_and_unknown_kind_are_refused(results):
+    metrics, runs = results
+    with pytest.raises(UserError, match="init_label"):
+        metrics_with_runs(metrics, runs.drop(columns="init_label"))
+    with pytest.raises(UserError, match="kind must be one of"):
+        metrics_with_runs(metrics, runs.assign(kind="secret"))

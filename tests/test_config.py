@@ -1,0 +1,108 @@
+import math
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpcxr_core.config import (
+    OptimisationChoice,
+    OrdinaryBatches,
+    PrivacySpecification,
+    RunConfig,
+    UserError,
+    content_key,
+    run_config_from_dict,
+)
+
+SPECIFICATION = PrivacySpecification(
+    sample_rate=0.1, n_steps=50, expected_batch_size=100, max_grad_norm=0.5, noise_multiplier=1.2, delta=1e-5
+)
+SGD = OptimisationChoice(optimizer="sgd", learning_rate=0.5)
+PRIVATE = RunConfig(
+    dataset="sim-a",
+    init_name="convnext_mini.random",
+    head="reset",
+    optimisation=SGD,
+    privacy=SPECIFICATION,
+    target_epsilon=3.0,
+)
+ORDINARY = RunConfig(
+    dataset="sim-a",
+    init_name="convnext_mini.random",
+    head="reset",
+    optimisation=SGD,
+    ordinary=OrdinaryBatches(n_steps=5, batch_size=4),
+)
+PUBLIC_ONLY = RunConfig(dataset="sim-a", init_name="convnext_mini.standin_domain", head="kept")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sample_rate", 0.0),
+        ("sample_rate", 256),
+        ("n_steps", 0),
+        ("expected_batch_size", 0),
+        ("max_grad_norm", 0.0),
+        ("max_grad_norm", math.inf),
+        ("noise_multiplier", 0.0),
+        ("noise_multiplier", math.nan),
+        ("delta", 0.0),
+        ("delta", 1.0),
+        ("sampler", "shuffle"),
+        ("privacy_unit", "study"),
+    ],
+)
+def test_privacy_specification_refuses_a_value_out_of_range_and_names_it(field, value):
+    with pytest.raises(UserError, match=field):
+        replace(SPECIFICATION, **{field: value})
+
+
+def test_noise_std_is_multiplier_times_clip_norm():
+    assert SPECIFICATION.noise_std == pytest.approx(0.6)
+
+
+def test_expected_passes_is_rate_times_steps():
+    assert SPECIFICATION.expected_passes == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("config", [PRIVATE, ORDINARY, PUBLIC_ONLY])
+def test_run_config_survives_the_round_trip_through_a_dict(config):
+    assert run_config_from_dict(asdict(config)) == config
+
+
+def test_kind_follows_from_what_the_run_trains_with():
+    assert [each.kind for each in (PRIVATE, ORDINARY, PUBLIC_ONLY)] == [
+        "private",
+        "non_private",
+        "public_only",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"ordinary": OrdinaryBatches(n_steps=1, batch_size=1)}, "not both"),
+        ({"target_epsilon": None}, "target_epsilon"),
+        ({"optimisation": None}, "optimisation"),
+        ({"head": "new"}, "head"),
+        ({"seed": -1}, "seed"),
+        ({"randomness": "none"}, "randomness"),
+    ],
+)
+def test_run_config_refuses_choices_that_contradict_each_other(changes, named):
+    with pytest.raises(UserError, match=named):
+        replace(PRIVATE, **changes)
+
+
+def test_public_only_run_needs_the_kept_head():
+    with pytest.raises(UserError, match="kept"):
+        replace(PUBLIC_ONLY, head="reset")
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+@settings(derandomize=True, max_examples=50)
+def test_content_key_differs_exactly_when_the_content_does(first, second):
+    same = content_key(replace(PRIVATE, seed=first)) == content_key(replace(PRIVATE, seed=second))
+    assert same == (first == second)

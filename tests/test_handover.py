@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from dpcxr_core import handover
+from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.places import StudyPlaces
+
+SPECIFICATIONS = {
+    epsilon: PrivacySpecification(
+        sample_rate=0.1,
+        n_steps=10,
+        expected_batch_size=10,
+        max_grad_norm=0.5,
+        noise_multiplier=noise,
+        delta=1e-5,
+    )
+    for epsilon, noise in ((8.0, 0.8), (1.0, 3.0))
+}
+
+
+def test_places_are_found_as_they_were_left(tmp_path):
+    places = StudyPlaces(
+        stores=tmp_path / "stores",
+        weights=tmp_path / "weights",
+        runs=tmp_path / "runs",
+        public_dataset="sim-source",
+        private_dataset="sim-a",
+        external_datasets=("sim-b",),
+    )
+    handover.leave_places(tmp_path, places)
+    assert handover.find_places(tmp_path) == places
+
+
+def test_specifications_are_found_by_ascending_epsilon(tmp_path):
+    handover.leave_specifications(tmp_path, SPECIFICATIONS)
+    found = handover.find_specifications(tmp_path)
+    assert found == SPECIFICATIONS
+    assert list(found) == [1.0, 8.0]
+
+
+def test_initialisations_and_runs_keep_their_order(tmp_path):
+    handover.leave_initialisations(tmp_path, ["m.random", "m.domain"])
+    handover.leave_runs(tmp_path, [Path("b"), Path("a")])
+    assert handover.find_initialisations(tmp_path) == ["m.random", "m.domain"]
+    assert handover.find_runs(tmp_path) == [Path("b"), Path("a")]
+
+
+@pytest.mark.parametrize(
+    ("find", "chapter"),
+    [
+        (handover.find_places, "01_data_preparation"),
+        (handover.find_specifications, "02_noise_calibration"),
+        (handover.find_initialisations, "03_initialisations"),
+        (handover.find_runs, "05_comparison"),
+    ],
+)
+def test_what_is_missing_names_the_chapter_to_run(tmp_path, find, chapter):
+    with pytest.raises(UserError, match=chapter):
+        find(tmp_path)
