@@ -43,7 +43,7 @@ jobs: int = 2  # processes
 cache_dir: str = "../.cache"  # image stores, weights and runs, reused while nothing changed
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from IPython.display import display

@@ -34,7 +34,7 @@ n_steps: int = 75  # optimiser steps
 max_grad_norm: float = 0.5  # clip norm, gradient units
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from IPython.display import Markdown, display

@@ -37,7 +37,7 @@ seed: int = 0  # seeds scenes, first weights and batches
 jobs: int = 2  # processes
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from IPython.display import display

@@ -31,7 +31,7 @@ recipe: dict = {}  # changes to the default recipe, by field
 seed: int = 0  # seeds batches and noise
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from IPython.display import Markdown, display

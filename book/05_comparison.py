@@ -32,10 +32,10 @@ recipe: dict = {}  # changes to the default recipe, by field
 jobs: int = 2  # processes of one thread each
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from myst_nb import glue
 
@@ -122,11 +122,10 @@ display(cost.style.format("{:.3f}"))
 
 # %%
 public_only = claims.against_public_only(folders, runs, places)
-glue("verdicts", sentences.against_public_only(public_only), display=False)
 display(tables.show_differences(public_only))
 
-# %% [markdown]
-# {glue:text}`verdicts`
+# %%
+Markdown(sentences.against_public_only(public_only))
 
 # %% [markdown]
 # ## Does the study's order appear?
@@ -136,11 +135,10 @@ display(tables.show_differences(public_only))
 
 # %%
 order = claims.order_of_initialisations(folders, runs, places, init_names)
-glue("order", sentences.order(order), display=False)
 display(tables.show_differences(order))
 
-# %% [markdown]
-# {glue:text}`order`
+# %%
+Markdown(sentences.order(order))
 
 # %% [markdown]
 # ## What this does not show

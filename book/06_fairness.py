@@ -29,12 +29,11 @@
 finding: str = "macro"  # or one finding
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
-from myst_nb import glue
 
 from dpcxr_core.handover import find_places, find_runs
 from dpcxr_core.publishing import figures, sentences, tables
@@ -70,10 +69,7 @@ for ax, (_, rows) in zip(axes, by_seed.groupby("group_column", sort=False), stri
     figures.plot_gap_forest(rows, ax)
 
 # %%
-glue("gap-sentence", sentences.gaps(gaps), display=False)
-
-# %% [markdown]
-# {glue:text}`gap-sentence`
+Markdown(sentences.gaps(gaps))
 
 # %% [markdown]
 # ## What do the gaps look like where the truth is zero?
@@ -84,11 +80,10 @@ glue("gap-sentence", sentences.gaps(gaps), display=False)
 
 # %%
 null_gaps = tables.gaps(conditions, places.null_dataset, ["auroc_difference"], finding)
-glue("null-sentence", sentences.gaps(null_gaps), display=False)
 display(tables.show_gaps(null_gaps))
 
-# %% [markdown]
-# {glue:text}`null-sentence`
+# %%
+Markdown(sentences.gaps(null_gaps))
 
 # %% [markdown]
 # ## What do decisions look like?

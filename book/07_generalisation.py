@@ -32,12 +32,11 @@ recipe: dict = {}  # changes to the default recipe, by field
 jobs: int = 2  # processes of one thread each
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
-from myst_nb import glue
 
 from dpcxr_core.grid import Recipe, private_run
 from dpcxr_core.handover import find_initialisations, find_places, find_runs, find_specifications
@@ -58,11 +57,10 @@ specification = find_specifications(Path(run_dir))[target_epsilon]
 folders = find_runs(Path(run_dir))
 runs = runs_table(folders)
 drop = tables.external_drop(tables.conditions(metrics_table(folders), runs), places)
-glue("drop-sentence", sentences.drop(drop), display=False)
 display(drop.style.format("{:+.3f}"))
 
-# %% [markdown]
-# {glue:text}`drop-sentence`
+# %%
+Markdown(sentences.drop(drop))
 
 # %% [markdown]
 # ## Train here, test there

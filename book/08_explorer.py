@@ -27,7 +27,7 @@
 # %% tags=["parameters"]
 run_dir: str = "../runs/demo"  # where results go
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from dpcxr_core.handover import find_places, find_runs

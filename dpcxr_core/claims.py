@@ -41,10 +41,10 @@ def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: Stu
         seeds, ``low`` and ``high`` the envelope of the seeds' paired intervals, and ``verdict`` is
         "better" or "worse" only when all seeds' intervals lie on one side of zero.
     """
-    reference = runs.index[runs["kind"] == "public_only"][0]
+    reference = folders[runs["kind"].to_list().index("public_only")]
     rows = [
-        {**_condition(run), **_difference(folders[index], folders[reference], places)}
-        for index, run in runs.iterrows()
+        {**_condition(run), **_difference(folder, reference, places)}
+        for folder, run in zip(folders, runs.to_dict("records"), strict=True)
         if run["kind"] != "public_only"
     ]
     return _over_seeds(pd.DataFrame(rows), ["init_label", "kind", "target_epsilon"])
@@ -67,19 +67,20 @@ def order_of_initialisations(
     """
     rows = []
     pairs = list(zip(init_names[-2:], init_names[-3:-1], strict=True))
+    by_id = {folder.name: folder for folder in folders}
     trained = runs[(runs["head"] == "reset") & (runs["kind"] != "public_only")]
     for better, worse in pairs:
         first, second = (trained[trained["init_name"] == name] for name in (better, worse))
         same = ["kind", "target_epsilon", "seed"]
-        both = first.reset_index().merge(second.reset_index(), on=same, suffixes=("_first", "_second"))
-        for pair in both.itertuples():
-            difference = _difference(folders[pair.index_first], folders[pair.index_second], places)
-            claim = f"{pair.init_label_first} > {pair.init_label_second}"
-            rows.append({"claim": claim, **{name: getattr(pair, name) for name in same}, **difference})
+        both = first.merge(second, on=same, suffixes=("_first", "_second"))
+        for pair in both.to_dict("records"):
+            difference = _difference(by_id[pair["run_id_first"]], by_id[pair["run_id_second"]], places)
+            claim = f"{pair['init_label_first']} > {pair['init_label_second']}"
+            rows.append({"claim": claim, **{name: pair[name] for name in same}, **difference})
     return _over_seeds(pd.DataFrame(rows), ["claim", "kind", "target_epsilon"])
 
 
-def _condition(run: pd.Series) -> dict[str, Any]:
+def _condition(run: dict[Any, Any]) -> dict[str, Any]:
     return {name: run[name] for name in ("init_label", "kind", "target_epsilon", "seed")}
 
 
@@ -89,9 +90,7 @@ def _difference(first: Path, second: Path, places: StudyPlaces) -> dict[str, flo
     scores = [read_table(folder, "scores") for folder in (first, second)]
     ours, theirs = (table[table["dataset"] == dataset] for table in scores)
     cohort = test_cohort(places)
-    rows = paired_difference(
-        ours, theirs, cohort[cohort["dataset"] == dataset], n_resamples=places.n_resamples, seed=0
-    )
+    rows = paired_difference(ours, theirs, cohort[cohort["dataset"] == dataset], n_resamples=places.n_resamples, seed=0)
     macro = rows[rows["finding"] == "macro"].iloc[0]
     return {name: float(macro[name]) for name in ("value", "low", "high")}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dpcxr_core.config import UserError
+from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.privacy.errors import PrivacyEngineError
 
 
@@ -62,7 +62,7 @@ def _add_prepare(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="STORE")
     parser.add_argument("--size", type=int, default=64, help="side of the stored images in pixels")
     parser.add_argument("--recipe", choices=["corrected", "as_published"], default="corrected")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that decode images")
+    parser.add_argument("--jobs", type=int, default=2, help="images decoded at once")
     parser.add_argument("--seed", type=int, default=0, help="seeds the split, and the simulated hospital")
     parser.add_argument("--hospital", default="sim-a", help="simulated: which hospital")
     parser.add_argument("--world", choices=["declared", "null"], default="declared", help="simulated")
@@ -112,9 +112,7 @@ def _add_calibrate(commands: Any) -> None:
     )
     parser.add_argument("--target-epsilon", type=float, required=True)
     parser.add_argument("--delta", type=float, required=True)
-    parser.add_argument(
-        "--n-units", type=int, required=True, help="declared size of the training set, in images"
-    )
+    parser.add_argument("--n-units", type=int, required=True, help="declared size of the training set, in images")
     parser.add_argument("--expected-batch-size", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--max-grad-norm", type=float, default=1.0)
@@ -151,18 +149,13 @@ def _add_selfcheck(commands: Any) -> None:
 
 
 def _selfcheck(options: argparse.Namespace) -> int:
-    import torch
-
-    from dpcxr_core.config import FINDINGS
-    from dpcxr_core.privacy.selfcheck import run_selfcheck
+    from dpcxr_core.privacy.selfcheck import full_selfcheck
     from dpcxr_core.publishing.tables import show_checks
     from dpcxr_core.training.architectures import build_architecture, per_image_input
 
     architecture = options.architecture.partition(".")[0]  # the weights tag of a name changes no layer
     model = build_architecture(architecture, n_outputs=len(FINDINGS), seed=0)
-    channels = per_image_input(architecture).in_chans
-    images = torch.randn(4, channels, 64, 64, generator=torch.Generator().manual_seed(0))
-    checks = run_selfcheck(model, images)
+    checks = full_selfcheck(model, (per_image_input(architecture).in_chans, 64, 64))
     print(show_checks([asdict(check) for check in checks]).to_string())
     failed = [check.name for check in checks if not check.passed]
     print(f"FAILED: {', '.join(failed)}" if failed else f"all {len(checks)} checks passed for {architecture}")
@@ -224,9 +217,7 @@ def _add_book(commands: Any) -> None:
         "dpcxr book --profile demo",
     )
     parser.add_argument("--profile", default="demo", help="a name in book/params, or a .yml file")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where executed chapters and results go"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where executed chapters and results go")
     parser.add_argument("--out", type=Path, default=Path("_build"), help="where the HTML goes")
     parser.set_defaults(run=_book)
 

@@ -69,9 +69,7 @@ def private_run(
     )
 
 
-def ordinary_run(
-    dataset: str, init_name: str, recipe: Recipe, *, head: str = "reset", seed: int = 0
-) -> RunConfig:
+def ordinary_run(dataset: str, init_name: str, recipe: Recipe, *, head: str = "reset", seed: int = 0) -> RunConfig:
     """The run of one initialisation without privacy."""
     return RunConfig(
         dataset=dataset,

@@ -92,9 +92,7 @@ def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: i
 
 
 def _simulated_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, Any]:
-    def hospital_store(
-        name: str, n_train: int, n_valid: int, n_test: int, world: str = "declared"
-    ) -> Callable:
+    def hospital_store(name: str, n_train: int, n_valid: int, n_test: int, world: str = "declared") -> Callable:
         dataset = name if world == "declared" else f"{name}-{world}"
         return partial(
             prepare_simulated,

@@ -77,6 +77,4 @@ def check_shared(profile: Profile, declared: dict[str, set[str]]) -> None:
     """Raise ``UserError`` for a shared parameter that no chapter declares: a typing error, most likely."""
     unknown = set(profile.shared) - set().union(*declared.values())
     if unknown:
-        raise UserError(
-            f"profile {profile.name!r} shares parameters that no chapter declares: {sorted(unknown)}"
-        )
+        raise UserError(f"profile {profile.name!r} shares parameters that no chapter declares: {sorted(unknown)}")

@@ -61,9 +61,7 @@ class StartingPoints:
 
     def __post_init__(self) -> None:
         if self.natural_images and not Path(self.natural_images).is_file():
-            raise UserError(
-                f"there is no file of natural images {self.natural_images!r}; leave it empty for scenes"
-            )
+            raise UserError(f"there is no file of natural images {self.natural_images!r}; leave it empty for scenes")
         for name in ("n_scenes", "nondomain_steps", "selfsupervised_steps", "domain_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -79,7 +77,7 @@ def make_initialisations(choice: StartingPoints, places: StudyPlaces, *, jobs: i
     supervised_recipe = CLASSES_RECIPE if choice.natural_images else ATTRIBUTES_RECIPE
     domain_key = content_key(public.description["images_sha256"], public.description["cohort_sha256"])
     # longest first, so that the processes end together
-    tasks = [
+    tasks: list[tuple[str, PretrainingRecipe, int, str, Callable[[], PretrainingData]]] = [
         ("standin_supervised", supervised_recipe, choice.nondomain_steps, nondomain_key, load),
         ("standin_selfsupervised", VICREG_RECIPE, choice.selfsupervised_steps, nondomain_key, load),
         ("standin_domain", DOMAIN_RECIPE, choice.domain_steps, domain_key, partial(_public, public.path)),

@@ -59,9 +59,7 @@ def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -
         return final
     started = time.perf_counter()
     store = open_store(places.store(config.dataset))
-    start = build_initialisation(
-        config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head
-    )
+    start = build_initialisation(config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head)
     with record_folder(places.runs, run_id) as folder:
         selfcheck, n_images = _train(config, start, store, folder, progress)
         trained = time.perf_counter()

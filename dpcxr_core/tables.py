@@ -25,10 +25,7 @@ COHORT = pa.DataFrameSchema(
         "sex": _text(nullable=True, checks=pa.Check.isin(["F", "M"])),
         "age_years": pa.Column(float, checks=pa.Check.in_range(0, 120), nullable=True, coerce=True),
         "path": _text(nullable=True),
-        **{
-            finding: pa.Column(float, checks=_BINARY_OR_MISSING, nullable=True, coerce=True)
-            for finding in FINDINGS
-        },
+        **{finding: pa.Column(float, checks=_BINARY_OR_MISSING, nullable=True, coerce=True) for finding in FINDINGS},
     },
     strict=False,
     name="cohort table",
@@ -82,7 +79,6 @@ def checked(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases[["column", "check", "failure_case"]].drop_duplicates().head(3)
         found = "; ".join(
-            f"column {row.column!r} holds {row.failure_case!r} against {row.check}"
-            for row in cases.itertuples()
+            f"column {row.column!r} holds {row.failure_case!r} against {row.check}" for row in cases.itertuples()
         )
         raise UserError(f"the {schema.name} does not hold its contract: {found}") from None

@@ -30,9 +30,7 @@ def test_comparison_runs_differ_only_in_what_is_compared():
 
 
 def test_private_learning_rate_falls_with_noise():
-    runs = comparison_runs(
-        "sim-a", ["m.one"], SPECIFICATIONS, Recipe(learning_rate_times_noise=0.6), seeds=[0]
-    )
+    runs = comparison_runs("sim-a", ["m.one"], SPECIFICATIONS, Recipe(learning_rate_times_noise=0.6), seeds=[0])
     rates = {run.target_epsilon: run.optimisation.learning_rate for run in runs if run.kind == "private"}
     assert rates == pytest.approx({1.0: 0.2, 8.0: 0.75})
 

@@ -60,9 +60,7 @@ def leak_of_image_split(cohort: pd.DataFrame, *, seed: int, test_fraction: float
     return float(cohort.loc[in_test, "patient_id"].isin(trained_on).mean())
 
 
-def gallery_by_dataset(
-    stores: Mapping[str, ImageStore], *, n_each: int, seed: int
-) -> tuple[np.ndarray, list[str]]:
+def gallery_by_dataset(stores: Mapping[str, ImageStore], *, n_each: int, seed: int) -> tuple[np.ndarray, list[str]]:
     """Images drawn at random, ``n_each`` of every store, and a title for the first of each.
 
     Returns:

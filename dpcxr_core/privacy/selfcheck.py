@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from scipy import stats
@@ -101,9 +100,7 @@ def brief_selfcheck(model: nn.Module, image_shape: tuple[int, int, int], *, seed
     Raises:
         PrivacyEngineError: A check failed; the message names each one with what was measured.
     """
-    images = torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(seed))
-    device = next(model.parameters()).device
-    results = run_selfcheck(model, images.to(device), brief=True, seed=seed)
+    results = run_selfcheck(model, _random_images(model, image_shape, seed), brief=True, seed=seed)
     failed = [result for result in results if not result.passed]
     if failed:
         found = "; ".join(f"{r.name}: {r.measured:.3g}, limit {r.limit:.3g} ({r.detail})" for r in failed)
@@ -111,24 +108,14 @@ def brief_selfcheck(model: nn.Module, image_shape: tuple[int, int, int], *, seed
     return results
 
 
-def selfcheck_architecture(architecture: str, *, seed: int = 0) -> list[CheckResult]:
-    """``run_selfcheck`` on a timm architecture with random weights, one input channel, 64 pixels.
+def full_selfcheck(model: nn.Module, image_shape: tuple[int, int, int], *, seed: int = 0) -> list[CheckResult]:
+    """``run_selfcheck`` on three random images of ``image_shape``, ``(channels, height, width)``."""
+    return run_selfcheck(model, _random_images(model, image_shape, seed), seed=seed)
 
-    Args:
-        architecture: timm name, with or without a weights tag, such as "convnext_atto". Nothing is downloaded.
-        seed: Seeds weights, images and the checks.
 
-    Raises:
-        UserError: timm does not know the architecture.
-    """
-    name = architecture.partition(".")[0]
-    if not timm.is_model(name):
-        raise UserError(f"architecture {architecture!r} is unknown to timm {timm.__version__}; try 'convnext_atto'")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = timm.create_model(architecture, pretrained=False, in_chans=1, num_classes=5).train()
-        images = torch.randn(3, 1, 64, 64)
-    return run_selfcheck(model, images, seed=seed)
+def _random_images(model: nn.Module, image_shape: tuple[int, int, int], seed: int) -> Tensor:
+    images = torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(seed))
+    return images.to(next(model.parameters()).device)
 
 
 def book_kept_sum(model: nn.Module, images: Tensor, targets: Tensor, max_grad_norm: float) -> Gradients:

@@ -23,7 +23,7 @@ class BuildError(UserError):
 
 
 def build_book(source: Path, config: Path, run_dir: Path, out: Path) -> Path:
-    """Path of the built start page, ``out/_build/html/index.html``.
+    """Path of the built start page, ``out/html/index.html``.
 
     Any warning fails the build. Every page is built anew: Sphinx sees no change when a chapter was run
     again with other parameters.
@@ -46,14 +46,17 @@ def build_book(source: Path, config: Path, run_dir: Path, out: Path) -> Path:
     command += ["-W", "--keep-going", "--all"]
     environment = {**os.environ, RUN_VARIABLE: str(run_dir.resolve()), "NO_COLOR": "1"}
     environment.pop("PYTHONWARNINGS", None)
-    html = out / "_build" / "html"
-    shutil.rmtree(html, ignore_errors=True)  # neither pages of a dropped chapter nor those of an older run
+    html, work = out / "html", out / "_build"
+    for folder in (html, work):  # neither pages of a dropped chapter nor those of an older run
+        shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    if done.returncode or not (html / "index.html").is_file():
+    if done.returncode or not (work / "html" / "index.html").is_file():
         _refuse("Jupyter Book failed", _telling_lines(done.stdout))
-    _refuse("pages would ask other hosts for what they need", external_requests(html))
+    _refuse("pages would ask other hosts for what they need", external_requests(work / "html"))
+    (work / "html").rename(html)
+    shutil.rmtree(work)
     return html / "index.html"
 
 

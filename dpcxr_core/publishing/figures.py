@@ -133,24 +133,24 @@ def plot_gap_forest(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def plot_transfer_heatmap(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw AUROC on ``ax``: a row an initialisation and epsilon, a column a test set.
+    """Draw AUROC on ``ax``: a row a training set, a column a test set.
 
     Args:
-        table: ``metrics_with_runs`` of one finding and one group, metric "auroc", any test sets.
+        table: ``metrics_with_runs`` of one initialisation, level of privacy, finding and group, metric
+            "auroc"; any training and test sets.
         ax: Where to draw.
 
     Raises:
-        UserError: The table is empty, or holds more than one metric, finding or group.
+        UserError: The table is empty, or holds more than one of what must be one.
     """
-    _one_metric(table, "auroc", constant=("finding", "group_column", "group_value"))
+    _one_metric(table, "auroc", constant=("finding", "group_column", "group_value", "init_label", "target_epsilon"))
     means = over_seeds(table, by=CONDITION)
-    means["row"] = [_condition_name(row) for row in means.to_dict("records")]
-    means = means.sort_values(["init_label", "kind", "target_epsilon"], ascending=[True, False, True])
-    grid = means.pivot_table(index="row", columns="dataset", values="value", sort=False)
+    grid = means.pivot_table(index="train_dataset", columns="dataset", values="value", sort=False)
     bar = {"label": f"{table['finding'].iloc[0]} AUROC"}
     sns.heatmap(grid, ax=ax, annot=True, fmt=".3f", cmap="cividis", cbar_kws=bar, linewidths=0.5)
     ax.set_xlabel("tested on")
-    ax.set_ylabel("")
+    ax.set_ylabel("trained on")
+    ax.tick_params(axis="y", rotation=0)
 
 
 def plot_gallery(images: NDArray[np.uint8], titles: Sequence[str], ncols: int = 4) -> Figure:

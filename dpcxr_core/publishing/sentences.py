@@ -19,10 +19,7 @@ def against_public_only(differences: pd.DataFrame) -> str:
     )
     if better == len(private):
         return sentence
-    return (
-        sentence
-        + " Where private training does not do better, no private image was needed for that accuracy."
-    )
+    return sentence + " Where private training does not do better, no private image was needed for that accuracy."
 
 
 def order(claims: pd.DataFrame) -> str:
@@ -36,9 +33,7 @@ def order(claims: pd.DataFrame) -> str:
             ("worse", "contradicted"),
             ("not distinguishable", "not decided"),
         ):
-            levels = [
-                epsilon_label(epsilon) for epsilon in rows.loc[rows["verdict"] == verdict, "target_epsilon"]
-            ]
+            levels = [epsilon_label(epsilon) for epsilon in rows.loc[rows["verdict"] == verdict, "target_epsilon"]]
             if levels:
                 found.append(f"{words} at epsilon {_listed(levels)}")
         parts.append(f"*{claim}* is {', '.join(found)}.")
@@ -52,7 +47,7 @@ def gaps(table: pd.DataFrame) -> str:
     sentence = f"{len(apart)} of {len(known)} intervals miss zero."
     if apart.empty:
         return sentence
-    largest = apart.loc[apart["value"].abs().idxmax()]
+    largest = apart.iloc[int(apart["value"].abs().argmax())]
     return sentence + (
         f" The largest of these gaps is {largest['value']:+.3f} [{largest['low']:+.3f}, {largest['high']:+.3f}] "
         f"({largest['group_value']}), for the initialisation *{largest['init_label']}*."
@@ -64,10 +59,10 @@ def drop(table: pd.DataFrame) -> str:
     if table.shape[1] == 0:
         return "This profile has one data set only, so nothing can be said about other hospitals."
     mean = table.mean(axis=1)
-    (low_init, low_level), (high_init, high_level) = mean.idxmin(), mean.idxmax()
+    least, most = (", ".join(map(str, mean.index[int(place)])) for place in (mean.argmin(), mean.argmax()))
     return (
-        f"Averaged over {table.shape[1]} hospitals, the loss runs from {mean.min():+.3f} (*{low_init}*, {low_level}) "
-        f"to {mean.max():+.3f} (*{high_init}*, {high_level}). A negative loss means that the other hospitals are easier."
+        f"Averaged over {table.shape[1]} hospitals, the loss runs from {mean.min():+.3f} (*{least}*) to "
+        f"{mean.max():+.3f} (*{most}*). A negative loss means that the other hospitals are easier."
     )
 
 

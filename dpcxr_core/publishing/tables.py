@@ -33,8 +33,7 @@ DECISION_METRICS = ("tpr_difference", "equalized_odds_difference")
 def show_certificates(certificates: Iterable[PrivacyCertificate]) -> pd.DataFrame:
     """One column a certificate, one row a number that its guarantee rests on."""
     columns = [
-        {words: _short(getattr(each, name)) for name, words in _CERTIFICATE_COLUMNS.items()}
-        for each in certificates
+        {words: _short(getattr(each, name)) for name, words in _CERTIFICATE_COLUMNS.items()} for each in certificates
     ]
     return pd.DataFrame(columns).set_index("target epsilon").T
 
@@ -150,8 +149,8 @@ def gaps(table: pd.DataFrame, dataset: str, metrics: Sequence[str], finding: str
 def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
     """Gaps in words: one row a condition, one column a gap, with the envelope of the seeds' intervals."""
     named = table.assign(
-        gap=[f"{row.metric.replace('_', ' ')}, {row.group_value}" for row in table.itertuples()],
-        level=[_level(row.target_epsilon, row.kind) for row in table.itertuples()],
+        gap=table["metric"].str.replace("_", " ") + ", " + table["group_value"],
+        level=[_level(row["target_epsilon"], row["kind"]) for row in table.to_dict("records")],
         cell=[_with_interval(row, "+.3f") for row in table.itertuples()],
     )
     named["gap"] = named["gap"] + " by " + named["group_column"].str.replace("_", " ")
@@ -232,11 +231,7 @@ def _with_interval(row: Any, form: str = ".3f") -> str:
 def _with_seeds(row: Any) -> str:
     if math.isnan(row.value):
         return "undefined"
-    return (
-        f"{row.value:.3f}"
-        if row.n_seeds == 1
-        else f"{row.value:.3f} ({row.seed_min:.3f} to {row.seed_max:.3f})"
-    )
+    return f"{row.value:.3f}" if row.n_seeds == 1 else f"{row.value:.3f} ({row.seed_min:.3f} to {row.seed_max:.3f})"
 
 
 def _short(value: Any) -> str:

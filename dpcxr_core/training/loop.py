@@ -34,9 +34,7 @@ class TrainingData:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
-            raise UserError(
-                f"images must be (n, size, size) uint8; got {self.images.shape} {self.images.dtype}"
-            )
+            raise UserError(f"images must be (n, size, size) uint8; got {self.images.shape} {self.images.dtype}")
         if self.labels.shape != (len(self.images), len(FINDINGS)):
             raise UserError(
                 f"labels must be ({len(self.images)}, {len(FINDINGS)}), a row an image; got {self.labels.shape}"
@@ -94,9 +92,7 @@ def loss_per_image(logits: Tensor, labels: Tensor) -> Tensor:
         ``(n,)`` float.
     """
     known = ~torch.isnan(labels)
-    losses = nn.functional.binary_cross_entropy_with_logits(
-        logits, torch.where(known, labels, 0.0), reduction="none"
-    )
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, torch.where(known, labels, 0.0), reduction="none")
     return (losses * known).sum(1) / labels.shape[1]
 
 
@@ -139,38 +135,36 @@ def train(
     """
     if config.optimisation is None:
         raise UserError("the public-only reference does not train; evaluate it as it is")
-    optimizer = make_optimizer(model, config.optimisation)
-    keeper = attach(model)
+    model.train()
+    keeper = attach(model) if config.privacy is not None else None
     try:
-        model.train()
-        return _run_steps(model, keeper, optimizer, data, config, transform, progress)
+        return _run_steps(model, keeper, data, config, transform, progress)
     finally:
-        keeper.detach()
+        if keeper is not None:
+            keeper.detach()
         model.eval()
 
 
 def _run_steps(
     model: nn.Module,
-    keeper: BookKeeper,
-    optimizer: torch.optim.Optimizer,
+    keeper: BookKeeper | None,
     data: TrainingData,
     config: RunConfig,
     transform: InputTransform,
     progress: bool,
 ) -> TrainingTrace:
     assert config.optimisation is not None
+    optimizer = make_optimizer(model, config.optimisation)
     chance = randomness_of(config)
     if config.privacy is not None:
         draws = poisson_draws(config.privacy, len(data.images), chance.batches)
         n_steps = config.privacy.n_steps
     else:
         assert config.ordinary is not None
-        draws = _shuffled_batches(config.ordinary, len(data.images), chance.batches)
+        draws = shuffled_batches(config.ordinary, len(data.images), chance.batches)
         n_steps = config.ordinary.n_steps
     ledger, diagnostics = [], []
-    for step, rows in enumerate(
-        tqdm(draws, total=n_steps, desc="steps", disable=not progress, mininterval=2)
-    ):
+    for step, rows in enumerate(tqdm(draws, total=n_steps, desc="steps", disable=not progress, mininterval=2)):
         rate = learning_rate_at(step, n_steps, config.optimisation)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -181,9 +175,7 @@ def _run_steps(
         else:
             _divide_gradients(model, len(rows))
             if not math.isfinite(seen["loss"]):
-                raise UserError(
-                    f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})"
-                )
+                raise UserError(f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})")
         optimizer.step()
         noise_std = config.privacy.noise_std if config.privacy is not None else 0.0
         ledger.append({"step": step, "learning_rate": rate, "noise_std": noise_std})
@@ -193,7 +185,7 @@ def _run_steps(
 
 def _gradients(
     model: nn.Module,
-    keeper: BookKeeper,
+    keeper: BookKeeper | None,
     data: TrainingData,
     rows: np.ndarray,
     config: RunConfig,
@@ -209,12 +201,13 @@ def _gradients(
         pictures = random_shift(data.images[order], config.max_shift, augmentation)
         logits = model(to_input(pictures, transform)) if len(order) else torch.zeros(0, len(FINDINGS))
         loss = loss_per_image(logits, torch.from_numpy(data.labels[order]))
-        if config.privacy is not None:
+        if keeper is not None and config.privacy is not None:
             report = keeper.add_clipped_sum(loss, config.privacy.max_grad_norm)
             norms.append(report.norms)
             n_non_finite += report.n_non_finite
         else:
-            keeper.add_sum(loss)
+            # torch's own backward: for the book's small network it beats the book-keeping kernels
+            loss.sum().backward()
         losses.append(loss.detach())
     every_loss = torch.cat(losses)
     seen = {"n_drawn": float(len(rows)), "loss": float(every_loss.mean()) if len(rows) else math.nan}
@@ -234,10 +227,11 @@ def _physical_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)] or [rows]
 
 
-def _shuffled_batches(
-    choice: OrdinaryBatches, n_images: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """``n_steps`` batches of a fixed size, each pass over the images in a new order."""
+def shuffled_batches(choice: OrdinaryBatches, n_images: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """``n_steps`` batches of row numbers of a fixed size, each pass over the images in a new order.
+
+    What is left of a pass and is smaller than a batch is dropped; fewer images than a batch are all taken.
+    """
     batch_size = min(choice.batch_size, n_images)
     order = rng.permutation(n_images)
     start = 0
@@ -255,9 +249,7 @@ def _divide_gradients(model: nn.Module, n_images: int) -> None:
 
 
 @torch.no_grad()
-def predict(
-    model: nn.Module, images: np.ndarray, transform: InputTransform, batch_size: int = 256
-) -> np.ndarray:
+def predict(model: nn.Module, images: np.ndarray, transform: InputTransform, batch_size: int = 256) -> np.ndarray:
     """Scores of ``images``: ``(n, 5)`` float32 probabilities in the order of ``FINDINGS``.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, UserError
 from dpcxr_core.data.images import random_shift, to_input
 from dpcxr_core.training.architectures import build_architecture, per_image_input
-from dpcxr_core.training.loop import learning_rate_at, loss_per_image, make_optimizer
+from dpcxr_core.training.loop import learning_rate_at, loss_per_image, make_optimizer, shuffled_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def take_steps(
     optimizer = make_optimizer(parts, recipe.optimisation)
     n_steps = recipe.batches.n_steps
     losses = np.full(n_steps, np.nan)
-    draws = _shuffled_rows(recipe.batches, n_images, rng)
+    draws = shuffled_batches(recipe.batches, n_images, rng)
     bar = tqdm(draws, total=n_steps, desc=f"pretraining ({recipe.kind})", disable=not progress, mininterval=2)
     for step, rows in enumerate(bar):
         for group in optimizer.param_groups:
@@ -151,17 +151,6 @@ def take_steps(
             )
         optimizer.step()
     return losses
-
-
-def _shuffled_rows(batches: OrdinaryBatches, n_images: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Full batches; each pass over the images in a new order."""
-    per_pass = n_images // batches.batch_size
-    for step in range(batches.n_steps):
-        position = step % per_pass
-        if position == 0:
-            order = rng.permutation(n_images)
-        # sorted rows read a memory-mapped store front to back
-        yield np.sort(order[position * batches.batch_size : (position + 1) * batches.batch_size])
 
 
 def _loss_for(data: PretrainingData, recipe: PretrainingRecipe) -> Callable[[Tensor, np.ndarray], Tensor]:

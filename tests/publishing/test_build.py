@@ -67,7 +67,7 @@ def _build(book):
 @pytest.mark.slow
 def test_book_shows_executed_chapters_and_needs_no_network(book):
     index = _build(book)
-    assert index == book.parent / "out" / "_build" / "html" / "index.html"
+    assert index == book.parent / "out" / "html" / "index.html"
     page = (index.parent / "01_toy.html").read_text()
     for part in ('alt="One grey dot."', "<math", "Abadi, 2016", 'href="#equation-clip">(1)'):
         assert part in page
@@ -90,7 +90,7 @@ def test_warnings_fail_the_build_and_are_told(book):
 
 @pytest.mark.slow
 def test_chapter_edited_after_its_run_fails_the_build_in_one_line_and_leaves_no_older_page(book):
-    older = book.parent / "out" / "_build" / "html" / "index.html"
+    older = book.parent / "out" / "html" / "index.html"
     older.parent.mkdir(parents=True)
     older.write_text("older")
     (book / "01_toy.py").write_text(CHAPTER + "# edited\n")

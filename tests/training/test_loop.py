@@ -27,9 +27,7 @@ from dpcxr_core.training.loop import (
     train,
 )
 
-SGD = OptimisationChoice(
-    optimizer="sgd", learning_rate=0.2, momentum=0.0, warmup_fraction=0.0, schedule="constant"
-)
+SGD = OptimisationChoice(optimizer="sgd", learning_rate=0.2, momentum=0.0, warmup_fraction=0.0, schedule="constant")
 PRIVACY = PrivacySpecification(
     sample_rate=0.25, n_steps=4, expected_batch_size=6, max_grad_norm=0.5, noise_multiplier=0.7, delta=1e-3
 )
@@ -42,9 +40,7 @@ PRIVATE = RunConfig(
     target_epsilon=9.0,
     physical_batch_size=4,
 )
-ORDINARY = replace(
-    PRIVATE, privacy=None, target_epsilon=None, ordinary=OrdinaryBatches(n_steps=5, batch_size=8)
-)
+ORDINARY = replace(PRIVATE, privacy=None, target_epsilon=None, ordinary=OrdinaryBatches(n_steps=5, batch_size=8))
 
 
 @pytest.fixture

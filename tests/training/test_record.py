@@ -33,10 +33,15 @@ def test_record_survives_the_round_trip(tmp_path):
     assert read_record(tmp_path / "a") == RECORD
 
 
-def test_failed_run_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="stop"), record_folder(tmp_path, "a") as folder:
+def _fail_halfway(runs_dir):
+    with record_folder(runs_dir, "a") as folder:
         write_record_json(folder, RECORD)
         raise RuntimeError("stop")
+
+
+def test_failed_run_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"):
+        _fail_halfway(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
