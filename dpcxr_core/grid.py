@@ -33,7 +33,7 @@ class Recipe:
     optimizer: str = "sgd"
     learning_rate_times_noise: float = 0.65
     ordinary_learning_rate: float = 3e-3
-    ordinary_n_steps: int = 750
+    ordinary_n_steps: int = 600
     ordinary_batch_size: int = 32
     weight_decay: float = 0.01
     max_shift: int = 3
@@ -93,6 +93,23 @@ def public_only_run(dataset: str, init_name: str) -> RunConfig:
     return RunConfig(dataset=dataset, init_name=init_name, head="kept")
 
 
+def private_runs(
+    dataset: str,
+    init_name: str,
+    specifications: Mapping[float, PrivacySpecification],
+    recipe: Recipe,
+    *,
+    seeds: Sequence[int],
+    head: str = "reset",
+) -> list[RunConfig]:
+    """One initialisation at every epsilon, once a seed."""
+    return [
+        private_run(dataset, init_name, epsilon, specification, recipe, head=head, seed=seed)
+        for seed in seeds
+        for epsilon, specification in specifications.items()
+    ]
+
+
 def comparison_runs(
     dataset: str,
     init_names: Sequence[str],
@@ -100,15 +117,10 @@ def comparison_runs(
     recipe: Recipe,
     *,
     seeds: Sequence[int],
-    head: str = "reset",
 ) -> list[RunConfig]:
-    """Every initialisation at every epsilon and without privacy, once a seed."""
+    """Every initialisation, its head reset, at every epsilon and without privacy, once a seed."""
     runs = []
-    for seed in seeds:
-        for init_name in init_names:
-            runs += [
-                private_run(dataset, init_name, epsilon, specification, recipe, head=head, seed=seed)
-                for epsilon, specification in specifications.items()
-            ]
-            runs.append(ordinary_run(dataset, init_name, recipe, head=head, seed=seed))
+    for init_name in init_names:
+        runs += private_runs(dataset, init_name, specifications, recipe, seeds=seeds)
+        runs += [ordinary_run(dataset, init_name, recipe, seed=seed) for seed in seeds]
     return runs

@@ -1,10 +1,18 @@
 """What many tests share: one thread, and where the real sample lies."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+
+from dpcxr_core.config import PrivacySpecification, RunConfig
+from dpcxr_core.grid import Recipe, comparison_runs, private_run, public_only_run
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.preparation import DataChoice, prepare_study
+from dpcxr_core.starting_points import StartingPoints, make_initialisations
+from dpcxr_core.study import run_one
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -21,3 +29,43 @@ def sample_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real radiographs are not at {folder}; set DPCXR_SAMPLE_DATA")
     return folder
+
+
+@dataclass(frozen=True)
+class TinyStudy:
+    """A whole study as small as it can be: its places, initialisations and finished runs."""
+
+    run_dir: Path
+    places: StudyPlaces
+    init_names: list[str]
+    configs: list[RunConfig]
+    folders: list[Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tmp_path_factory) -> TinyStudy:
+    """Two seeds of three initialisations, private and not, and the public-only reference; about half a minute."""
+    run_dir = tmp_path_factory.mktemp("study")
+    sizes = {"n_public": 200, "n_train": 160, "n_valid": 80, "n_test": 260, "n_external_test": 120}
+    choice = DataChoice(data_source="simulated", n_resamples=40, **sizes)
+    places = prepare_study(choice, run_dir / "cache", run_dir, jobs=2)
+    steps = StartingPoints(n_scenes=80, nondomain_steps=4, selfsupervised_steps=3, domain_steps=60)
+    init_names = make_initialisations(steps, places, jobs=1)
+    specification = PrivacySpecification(
+        sample_rate=0.2,
+        n_steps=4,
+        expected_batch_size=32,
+        max_grad_norm=0.5,
+        noise_multiplier=0.9,
+        delta=1e-3,
+    )
+    recipe = Recipe(ordinary_n_steps=6)
+    specifications = {7.0: specification}
+    dataset, domain = places.private_dataset, init_names[-1]
+    configs = [
+        *comparison_runs(dataset, init_names[1:], specifications, recipe, seeds=[0, 1]),
+        private_run(dataset, domain, 7.0, specification, recipe, head="kept"),
+        public_only_run(dataset, domain),
+    ]
+    folders = [run_one(config, places) for config in configs]
+    return TinyStudy(run_dir, places, init_names, configs, folders)

@@ -78,7 +78,7 @@ def gallery_by_dataset(stores: Mapping[str, ImageStore], *, n_each: int, seed: i
 def gallery_by_finding(store: ImageStore, *, n_each: int, seed: int) -> tuple[np.ndarray, list[str]]:
     """Images row by row, one column a finding; the first row is titled.
 
-    A finding with fewer than ``n_each`` positive images repeats some.
+    A finding with fewer than ``n_each`` positive images repeats some; one without any stays dark.
 
     Returns:
         ``(n_each * 5, size, size)`` uint8 and as many titles.
@@ -87,6 +87,9 @@ def gallery_by_finding(store: ImageStore, *, n_each: int, seed: int) -> tuple[np
     columns = []
     for finding in FINDINGS:
         positive = np.flatnonzero(store.cohort[finding] == 1)
+        if len(positive) == 0:
+            columns.append(np.zeros((n_each, *store.images.shape[1:]), np.uint8))
+            continue
         few = len(positive) < n_each
         columns.append(store.images[np.sort(rng.choice(positive, size=n_each, replace=few))])
     by_row = np.stack(columns, axis=1).reshape(-1, *store.images.shape[1:])

@@ -1,0 +1,142 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpcxr_core.privacy.calibration import specification_for
+from dpcxr_core.privacy.certificate import certify
+from dpcxr_core.publishing import tables
+from dpcxr_core.study import metrics_table, runs_table
+from dpcxr_core.training.record import read_record, read_table
+
+
+@pytest.fixture(scope="module")
+def conditions(tiny_study):
+    return tables.conditions(metrics_table(tiny_study.folders), runs_table(tiny_study.folders))
+
+
+@pytest.fixture(scope="module")
+def certificates():
+    values = {"delta": 1e-3, "n_units": 100, "expected_batch_size": 10, "n_steps": 5, "max_grad_norm": 1.0}
+    found = {epsilon: specification_for(target_epsilon=epsilon, **values) for epsilon in (2.0, 8.0)}
+    return [certify(specification, 100, epsilon) for epsilon, specification in found.items()]
+
+
+def test_certificates_stand_side_by_side(certificates):
+    shown = tables.show_certificates(certificates)
+    assert shown.columns.to_list() == ["2", "8"]
+    assert shown.loc["noise multiplier", "8"] == f"{certificates[1].noise_multiplier:.4g}"
+
+
+def test_accountants_are_compared_on_the_same_noise(certificates):
+    table = tables.epsilon_by_accountant(certificates)
+    assert len(table) == 6
+    wide = table.pivot(index="noise_multiplier", columns="accountant", values="epsilon")
+    assert (wide["RDP"] > wide["PLD"]).all()
+
+
+def test_checks_show_a_failure_in_capitals():
+    check = {"name": "noise", "measured": 7.123456, "limit": 5.0, "passed": False, "detail": "|z|"}
+    shown = tables.show_checks([check, {**check, "name": "mean", "passed": True}])
+    assert shown.loc["noise", "passed"] == "NO"
+    assert shown.loc["noise", "measured"] == "7.123"
+    assert shown.loc["mean", "passed"] == "yes"
+
+
+def test_checks_of_a_record_can_be_shown(tiny_study):
+    record = read_record(tiny_study.folders[0])
+    assert len(tables.show_checks(record.selfcheck)) == len(record.selfcheck)
+
+
+def test_auroc_by_finding_states_undefined_with_its_reason(tiny_study):
+    metrics = read_table(tiny_study.folders[-1], "metrics")
+    metrics.loc[metrics["finding"] == "pneumonia", ["value", "low", "high"]] = np.nan
+    shown = tables.auroc_by_finding(metrics, tiny_study.places.private_dataset)
+    assert shown.loc["pneumonia", "AUROC"] == "undefined"
+    assert shown.loc["macro", "AUROC"].count(".") == 3
+    assert shown.loc["atelectasis", "images"] == "260"
+
+
+def test_auroc_by_level_orders_levels_and_shows_seeds(conditions, tiny_study):
+    macro = tables.one_metric(conditions, tiny_study.places.private_dataset, "auroc")
+    shown = tables.auroc_by_level(macro)
+    assert shown.columns.to_list() == ["epsilon 7", "no privacy"]
+    assert " to " in shown.loc["domain supervised (stand-in)", "epsilon 7"]
+    assert " to " not in shown.loc["domain supervised (stand-in), own head", "epsilon 7"]
+
+
+def test_differences_are_signed_and_carry_their_verdict():
+    table = pd.DataFrame(
+        {
+            "init_label": ["a", "a"],
+            "kind": ["private", "non_private"],
+            "target_epsilon": [3.0, math.nan],
+            "value": [0.0123, -0.2],
+            "low": [-0.001, -0.3],
+            "high": [0.03, -0.1],
+            "verdict": ["not distinguishable", "worse"],
+        }
+    )
+    shown = tables.show_differences(table)
+    assert shown["level"].to_list() == ["epsilon 3", "no privacy"]
+    assert shown["difference in macro AUROC"].iloc[0] == "+0.012 [-0.001, +0.030]"
+
+
+def test_group_sizes_suppress_small_counts(conditions, tiny_study):
+    small = conditions.copy()
+    small.loc[small["group_value"] == "F", "n_positive"] = 4
+    shown = tables.group_sizes(small, tiny_study.places.private_dataset)
+    assert shown.loc[("sex", "F"), "positive images of the rarest finding"] == "fewer than 10"
+    assert "4" not in shown["positive images of the rarest finding"].to_list()
+
+
+def test_gaps_are_wide_by_gap_and_long_by_condition(conditions, tiny_study):
+    gaps = tables.gaps(conditions, tiny_study.places.private_dataset, ["auroc_difference"])
+    shown = tables.show_gaps(gaps)
+    assert set(gaps["group_column"]) == {"sex", "age_band"}
+    assert any(name.startswith("auroc difference, F-M by sex") for name in shown.columns)
+    assert len(shown) == len(gaps[["init_label", "target_epsilon", "kind"]].drop_duplicates())
+    assert tables.gaps(conditions, "no such set", ["auroc_difference"]).empty
+
+
+def test_no_gaps_are_an_empty_table(conditions):
+    assert tables.show_gaps(tables.gaps(conditions, "no such set", ["auroc_difference"])).empty
+
+
+def test_external_drop_is_internal_minus_external(conditions, tiny_study):
+    places = tiny_study.places
+    drop = tables.external_drop(conditions, places)
+    assert list(drop.columns) == list(places.external_datasets)
+    label = ("random", "epsilon 7") if ("random", "epsilon 7") in drop.index else drop.index[0]
+    rows = conditions[
+        (conditions["init_label"] == label[0])
+        & (conditions["metric"] == "auroc")
+        & (conditions["finding"] == "macro")
+        & (conditions["group_column"] == "all")
+        & (conditions["kind"] == "private")
+    ].set_index("dataset")["value"]
+    name = places.external_datasets[0]
+    assert drop.loc[label, name] == pytest.approx(rows[places.private_dataset] - rows[name])
+
+
+def test_transfer_keeps_hospitals_and_leaves_out_the_null_world(tiny_study):
+    folders = tiny_study.folders[:1]
+    table = tables.transfer(metrics_table(folders), runs_table(folders), tiny_study.places)
+    assert set(table["dataset"]) == {tiny_study.places.private_dataset, *tiny_study.places.external_datasets}
+
+
+def test_findings_by_dataset_has_a_column_a_test_set(tiny_study):
+    table = tables.findings_by_dataset(metrics_table(tiny_study.folders[:1]))
+    assert list(table.columns) == list(tiny_study.places.test_datasets)
+    assert "macro" in table.index
+
+
+def test_spending_never_exceeds_its_target(tiny_study):
+    table = tables.spending(runs_table(tiny_study.folders))
+    assert (table["epsilon_spent"] <= table.index).all()
+    assert table["runs"].sum() == 7
+
+
+def test_two_columns_keep_the_order():
+    assert tables.two_columns({"b": 1, "a": 2}, "x", "y").index.to_list() == ["b", "a"]

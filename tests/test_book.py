@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from dpcxr_core import book, profiles
+from dpcxr_core.config import UserError
+
+CHAPTER = """# %% [markdown]
+# # {name}
+
+# %% tags=["parameters"]
+word: str = "unset"  # shared
+run_dir: str = "."  # where results go
+
+# %%
+print(word, "{name}")
+"""
+
+
+@pytest.fixture
+def toy_book(tmp_path, monkeypatch) -> Path:
+    """Two chapters in a folder of their own, with a start page."""
+    source = tmp_path / "book"
+    (source / "params").mkdir(parents=True)
+    for name in ("01_first", "02_second"):
+        (source / f"{name}.py").write_text(CHAPTER.format(name=name))
+    (source / "index.md").write_text("# Toy\n")
+    (source / "references.bib").write_text("")
+    (source / "_assets").mkdir()
+    (source / "_assets" / "book.css").write_text("")
+    (source / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n  - file: 01_first\n  - file: 02_second\n"
+    )
+    (source / "params" / "toy.yml").write_text("shared: {word: hello}\n")
+    monkeypatch.setattr(book, "BOOK_FOLDER", source)
+    monkeypatch.setattr(profiles, "BOOK_FOLDER", source)
+    return source
+
+
+def _made(toy_book):
+    runs = toy_book.parent / "runs"
+    index = book.make_book("toy", runs, toy_book.parent / "out")
+    return index, {path.name: path.stat().st_mtime_ns for path in (runs / "toy" / "notebooks").glob("*.ipynb")}
+
+
+def test_book_is_built_with_the_parameters_of_its_profile(toy_book):
+    index, _ = _made(toy_book)
+    assert index == toy_book.parent / "out" / "toy" / "html" / "index.html"
+    assert "hello 02_second" in (index.parent / "02_second.html").read_text()
+
+
+def test_changed_chapter_runs_again_and_so_do_those_after_it_only(toy_book):
+    _, first = _made(toy_book)
+    _, unchanged = _made(toy_book)
+    assert unchanged == first
+    source = toy_book / "02_second.py"
+    source.write_text(source.read_text() + "\nprint(1)\n")
+    _, second_changed = _made(toy_book)
+    assert second_changed["01_first.ipynb"] == first["01_first.ipynb"]
+    assert second_changed["02_second.ipynb"] != first["02_second.ipynb"]
+    source = toy_book / "01_first.py"
+    source.write_text(source.read_text() + "\nprint(1)\n")
+    _, first_changed = _made(toy_book)
+    assert first_changed["02_second.ipynb"] != second_changed["02_second.ipynb"]
+
+
+def test_failing_cell_fails_the_book_before_the_build(toy_book):
+    source = toy_book / "02_second.py"
+    source.write_text(source.read_text() + "\nraise ValueError('broken on purpose')\n")
+    with pytest.raises(UserError, match="broken on purpose"):
+        _made(toy_book)
+    assert not (toy_book.parent / "out").exists()
+
+
+def test_shared_parameter_that_no_chapter_declares_is_refused_before_anything_runs(toy_book):
+    (toy_book / "params" / "toy.yml").write_text("shared: {wrod: hello}\n")
+    with pytest.raises(UserError, match="wrod"):
+        _made(toy_book)
+    assert not (toy_book.parent / "runs").exists()

@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.store import open_store, rows_of
+from dpcxr_core.handover import find_places
+from dpcxr_core.preparation import DataChoice, prepare_study
+
+TINY = DataChoice(data_source="simulated", n_public=20, n_train=20, n_valid=10, n_test=30, n_external_test=15)
+
+
+def test_simulated_study_has_a_store_for_every_part(tiny_study):
+    places = tiny_study.places
+    assert find_places(tiny_study.run_dir) == places
+    public = open_store(places.store(places.public_dataset))
+    assert len(rows_of(public, "train")) == len(public.cohort) == 200
+    private = open_store(places.store(places.private_dataset))
+    assert [len(rows_of(private, split)) for split in ("train", "valid", "test")] == [160, 80, 260]
+    assert len(places.external_datasets) == 4
+    for dataset in (*places.external_datasets, places.null_dataset):
+        store = open_store(places.store(dataset))
+        assert set(store.cohort["dataset"]) == {dataset}
+        assert len(rows_of(store, "test")) == 120
+
+
+def test_image_ids_are_unique_over_the_whole_study(tiny_study):
+    places = tiny_study.places
+    ids = [open_store(places.store(name)).cohort["image_id"] for name in places.test_datasets]
+    every = np.concatenate(ids)
+    assert len(np.unique(every)) == len(every)
+
+
+def test_another_choice_gets_stores_of_its_own_and_the_same_choice_the_same(tmp_path):
+    first = prepare_study(TINY, tmp_path, tmp_path / "run", jobs=1)
+    again = prepare_study(replace(TINY, n_resamples=7), tmp_path, tmp_path / "run", jobs=1)
+    other = prepare_study(replace(TINY, seed=1), tmp_path, tmp_path / "run", jobs=1)
+    assert first.stores == again.stores != other.stores
+    assert again.n_resamples == 7
+
+
+@pytest.mark.sample
+def test_real_sample_parts_its_training_patients_in_two(tmp_path, sample_data):
+    choice = DataChoice(data_source="chestxray14", source_dir=str(sample_data / "chestxray14_sample"), image_size=32)
+    places = prepare_study(choice, tmp_path, tmp_path / "run", jobs=2)
+    public = open_store(places.store(places.public_dataset)).cohort
+    private = open_store(places.store(places.private_dataset)).cohort
+    assert not set(public["patient_id"]) & set(private["patient_id"])
+    assert set(public["split"]) == {"train"}
+    assert set(private["split"]) == {"train", "valid", "test"}
+    assert places.external_datasets == ()
+    assert places.null_dataset is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"data_source": "elsewhere"}, "data_source"),
+        ({"data_source": "chestxray14"}, "source_dir"),
+        ({"private_hospital": "sim-source"}, "private_hospital"),
+        ({"public_fraction": 1.0}, "public_fraction"),
+    ],
+)
+def test_choice_that_makes_no_sense_is_refused_by_name(changes, named):
+    with pytest.raises(UserError, match=named):
+        replace(TINY, **changes)
+
+
+def test_missing_source_folder_is_named(tmp_path):
+    choice = DataChoice(data_source="chestxray14", source_dir=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere"):
+        prepare_study(choice, tmp_path, tmp_path / "run", jobs=1)

@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.starting_points import (
+    StartingPoints,
+    make_initialisations,
+    pretraining_images,
+    pretraining_losses,
+    pretraining_table,
+    probe_table,
+)
+from dpcxr_core.training.initialisation import build_initialisation
+
+CHOICE = StartingPoints(n_scenes=80, nondomain_steps=4, selfsupervised_steps=3, domain_steps=60)
+
+
+def test_random_comes_first_and_the_domain_stand_in_last_with_a_head(tiny_study):
+    names = tiny_study.init_names
+    assert [name.partition("@")[0].partition(".")[2] for name in names] == [
+        "random",
+        "standin_supervised",
+        "standin_selfsupervised",
+        "standin_domain",
+    ]
+    starts = [build_initialisation(name, weights_dir=tiny_study.places.weights, seed=0, head="reset") for name in names]
+    assert [start.has_head for start in starts] == [False, False, False, True]
+
+
+def test_what_is_cached_is_not_pretrained_again(tiny_study):
+    files = {path: path.stat().st_mtime_ns for path in tiny_study.places.weights.iterdir()}
+    assert make_initialisations(CHOICE, tiny_study.places, jobs=1) == tiny_study.init_names
+    assert {path: path.stat().st_mtime_ns for path in tiny_study.places.weights.iterdir()} == files
+
+
+def test_tables_say_what_was_trained_and_how_long(tiny_study):
+    table = pretraining_table(tiny_study.init_names, tiny_study.places)
+    assert table["steps"].to_list() == [4, 3, 60]
+    assert table["images"].to_list() == [80, 80, 200]
+    losses = pretraining_losses(tiny_study.init_names, tiny_study.places)
+    assert {label: len(steps) for label, steps in losses.items()} == table["steps"].to_dict()
+
+
+def test_pretraining_images_come_without_radiographs(tiny_study):
+    images = pretraining_images(CHOICE, tiny_study.places, n=8)
+    assert images.shape == (8, 64, 64)
+    assert images.dtype == np.uint8
+    assert len(np.unique(images.reshape(8, -1), axis=0)) == 8
+
+
+def test_probe_gives_an_auroc_for_every_finding_and_their_mean(tiny_study):
+    probes = probe_table(tiny_study.init_names[:1] + tiny_study.init_names[-1:], tiny_study.places)
+    assert list(probes.columns) == ["macro AUROC", *FINDINGS]
+    assert probes["macro AUROC"].to_numpy() == pytest.approx(probes[list(FINDINGS)].mean(axis=1).to_numpy())
+    assert ((probes > 0) & (probes < 1)).all(axis=None)
+
+
+def test_missing_file_of_natural_images_is_named():
+    with pytest.raises(UserError, match=r"nowhere\.npz"):
+        replace(CHOICE, natural_images="nowhere.npz")
+
+
+def test_zero_steps_are_refused():
+    with pytest.raises(UserError, match="domain_steps"):
+        replace(CHOICE, domain_steps=0)

@@ -1,0 +1,108 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.grid import public_only_run
+from dpcxr_core.study import metrics_table, run_key, run_many, run_one, runs_table, test_cohort
+from dpcxr_core.tables import METRICS, SCORES, checked
+from dpcxr_core.training.record import read_record, read_table
+
+
+def _folder(study, kind, seed=0):
+    return next(
+        folder
+        for config, folder in zip(study.configs, study.folders, strict=True)
+        if config.kind == kind and config.seed == seed
+    )
+
+
+def test_private_run_leaves_a_whole_record(tiny_study):
+    folder = _folder(tiny_study, "private")
+    record = read_record(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "record.json",
+        "ledger.parquet",
+        "diagnostics.parquet",
+        "scores.parquet",
+        "metrics.parquet",
+        "weights.safetensors",
+    }
+    assert record.certificate["epsilon_pld"] <= record.config.target_epsilon
+    assert "added or removed" in record.privacy_statement
+    assert record.selfcheck
+    assert all(check["passed"] for check in record.selfcheck)
+    assert len(read_table(folder, "ledger")) == record.config.privacy.n_steps
+    json.loads((folder / "record.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_scores_cover_every_test_image_of_every_data_set_once(tiny_study):
+    scores = checked(read_table(_folder(tiny_study, "non_private"), "scores"), SCORES)
+    cohort = test_cohort(tiny_study.places)
+    assert set(scores["dataset"]) == set(tiny_study.places.test_datasets)
+    assert len(scores) == len(cohort) * len(FINDINGS)
+    assert not scores.duplicated(["image_id", "finding"]).any()
+    assert set(scores["image_id"]) == set(cohort["image_id"])
+
+
+def test_metrics_are_those_of_the_scores(tiny_study):
+    folder = _folder(tiny_study, "public_only")
+    scores, metrics = read_table(folder, "scores"), checked(read_table(folder, "metrics"), METRICS)
+    dataset = tiny_study.places.private_dataset
+    mine = scores[(scores["dataset"] == dataset) & (scores["finding"] == "pleural_effusion")]
+    row = metrics.query(
+        "dataset == @dataset and finding == 'pleural_effusion' and metric == 'auroc' and group_column == 'all'"
+    )
+    assert row["value"].item() == pytest.approx(auroc(mine["y_true"], mine["y_score"]))
+
+
+def test_a_run_on_disk_is_not_repeated(tiny_study):
+    folder = _folder(tiny_study, "private")
+    before = (folder / "record.json").stat().st_mtime_ns
+    config = read_record(folder).config
+    assert run_one(config, tiny_study.places) == folder
+    assert (folder / "record.json").stat().st_mtime_ns == before
+
+
+def test_run_key_changes_with_choices_images_and_resamples(tiny_study):
+    config, places = tiny_study.configs[0], tiny_study.places
+    keys = {
+        run_key(config, places),
+        run_key(replace(config, seed=5), places),
+        run_key(config, replace(places, n_resamples=41)),
+        run_key(config, replace(places, external_datasets=places.external_datasets[:1])),
+    }
+    assert len(keys) == 4
+    assert run_key(config, places) == run_key(config, places)
+
+
+def test_run_many_finishes_the_others_when_one_fails_and_says_which(tiny_study, tmp_path):
+    places = replace(tiny_study.places, runs=tmp_path)
+    good = public_only_run(places.private_dataset, tiny_study.init_names[-1])
+    bad = public_only_run(places.private_dataset, "convnext_mini.random")
+    with pytest.raises(UserError, match=r"1 of 2 runs failed.*convnext_mini.random.*head"):
+        run_many([bad, good], places, n_jobs=1)
+    (folder,) = tmp_path.iterdir()
+    assert read_record(folder).config == good
+    assert run_many([good], places, n_jobs=1) == [folder]
+
+
+def test_runs_table_tells_runs_apart(tiny_study):
+    runs = runs_table(tiny_study.folders)
+    assert runs["run_id"].is_unique
+    assert not runs.duplicated(["init_label", "kind", "target_epsilon", "seed"]).any()
+    private = runs[runs["kind"] == "private"]
+    assert (private["epsilon_spent"] <= private["target_epsilon"]).all()
+    assert runs.loc[runs["kind"] != "private", "epsilon_spent"].isna().all()
+
+
+def test_metrics_table_holds_the_rows_of_every_run(tiny_study):
+    metrics = metrics_table(tiny_study.folders)
+    expected = sum(len(read_table(folder, "metrics")) for folder in tiny_study.folders)
+    assert len(metrics) == expected
+    assert isinstance(metrics, pd.DataFrame)
+    assert np.isfinite(metrics.loc[metrics["metric"] == "auroc", "value"]).any()
