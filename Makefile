@@ -25,8 +25,12 @@ book: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# The chapters are text: this makes JupyterLab open them as notebooks, in this environment only.
+LAB_DEFAULTS := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}
 lab: setup
-	$(BIN)/jupyter lab --notebook-dir=. book
+	@mkdir -p .venv/etc/jupyter/labconfig
+	@echo '$(LAB_DEFAULTS)' > .venv/etc/jupyter/labconfig/default_setting_overrides.json
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/book
 
 bench: setup
 	$(BIN)/python -m benchmarks.private_step

@@ -3,6 +3,7 @@ import pytest
 
 from dpcxr_core import claims
 from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import metrics_table, runs_table
 from dpcxr_core.training.record import read_table
 
@@ -66,9 +67,8 @@ def test_order_compares_neighbours_in_the_expected_order(tiny_study):
         "non-domain self-supervised (stand-in) > non-domain supervised (stand-in)",
         "domain supervised (stand-in) > non-domain self-supervised (stand-in)",
     ]
-    joined = metrics.merge(runs, on="run_id").query(
-        "dataset == @dataset and metric == 'auroc' and finding == 'macro' and group_column == 'all'"
-    )
+    macro = one_metric(metrics, dataset, "auroc")
+    joined = macro.merge(runs, on="run_id")
     means = joined[(joined["kind"] == "private") & (joined["head"] == "reset")].groupby("init_label")["value"].mean()
     first = table[(table["kind"] == "private")].iloc[0]
     better, worse = first["claim"].split(" > ")

@@ -8,6 +8,7 @@ import pytest
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.grid import public_only_run
+from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import metrics_table, run_key, run_many, run_one, runs_table, test_cohort
 from dpcxr_core.tables import METRICS, SCORES, checked
 from dpcxr_core.training.record import read_record, read_table
@@ -54,9 +55,7 @@ def test_metrics_are_those_of_the_scores(tiny_study):
     scores, metrics = read_table(folder, "scores"), checked(read_table(folder, "metrics"), METRICS)
     dataset = tiny_study.places.private_dataset
     mine = scores[(scores["dataset"] == dataset) & (scores["finding"] == "pleural_effusion")]
-    row = metrics.query(
-        "dataset == @dataset and finding == 'pleural_effusion' and metric == 'auroc' and group_column == 'all'"
-    )
+    row = one_metric(metrics, dataset, "auroc", finding="pleural_effusion")
     assert row["value"].item() == pytest.approx(auroc(mine["y_true"], mine["y_score"]))
 
 

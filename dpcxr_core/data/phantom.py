@@ -15,7 +15,7 @@ from dpcxr_core.data.plane import Plane, posed, square_plane
 
 Array = np.ndarray
 
-N_IMAGE_DRAWS = 480
+N_IMAGE_DRAWS = 900
 """Uniforms that describe one exposure."""
 
 CAUSES = ("atelectasis", "cardiomegaly", "pleural_effusion", "pneumonia")
@@ -71,19 +71,19 @@ def _build(
 ) -> anatomy.Build:
     """Build and stance: draws that know neither sex nor age nor findings, plus what these add."""
     supine, female, ageing = _column(chests.supine), _column(chests.female), _column(chests.ageing)
-    cage = patient.normal(0.77, 0.035) - 0.02 * female
+    cage = patient.normal(0.69, 0.04) - 0.02 * female
     collapse = severity["atelectasis"] * collapsed_side
-    reach = patient.normal(0.38, 0.021) + 0.006 * ageing + HEART_GROWTH * severity["cardiomegaly"]
-    breath = image.normal(0, 0.04) - 0.10 * supine
+    reach = patient.normal(0.36, 0.021) + 0.006 * ageing + HEART_GROWTH * severity["cardiomegaly"]
+    breath = image.normal(0, 0.05) - 0.09 * supine
     return anatomy.Build(
         cage=cage,
-        apex=patient.normal(-0.82, 0.03),
+        apex=patient.normal(-0.80, 0.04),
         base=patient.normal(0.41, 0.055) + breath,
         collapse=0.17 * collapse,
         midline=image.normal(0, 0.02) * (1 + supine) + 0.055 * collapse,
-        heart=reach * (1 + 0.08 * supine - 0.4 * breath) * cage / 0.77,
-        stout=np.clip(patient.normal(0.3, 0.25), 0, 1),
-        breast=female * np.clip(patient.normal(0.22, 0.08), 0.05, 0.45),
+        heart=reach * (1 + 0.08 * supine - 0.4 * breath) * cage / 0.69,
+        stout=np.clip(patient.normal(0.4, 0.32), 0, 1.1),
+        breast=female * np.clip(patient.normal(0.19, 0.06), 0.05, 0.34),
         ageing=ageing,
         supine=supine,
     )
@@ -94,10 +94,10 @@ def _pose(detector: Plane, supine: Array, spread: float, patient: Draws, image: 
     loose = spread * (1 + 0.5 * supine)
     return posed(
         detector,
-        x=loose * image.normal(0, 0.04),
-        y=loose * image.normal(0, 0.05) + 0.03,
-        angle=loose * image.normal(0, 0.03),
-        zoom=np.exp(patient.normal(0, 0.04) + loose * image.normal(0, 0.045)),
+        x=loose * image.normal(0, 0.045),
+        y=loose * image.normal(0, 0.06) + 0.02,
+        angle=loose * image.normal(0, 0.033),
+        zoom=1.05 * np.exp(patient.normal(0, 0.06) + loose * image.normal(0, 0.055)),
     )
 
 
@@ -116,15 +116,15 @@ def _path_length(
     filled = findings.consolidation(plane, air, severity["pneumonia"], image)
     fluid = findings.effusion(plane, build, air, severity["pleural_effusion"], image)
     band = findings.plates(plane, build, air, severity["atelectasis"], collapsed_side, image)
-    aerated = air.air * (1 - 0.8 * silhouette) * (1 - 0.8 * filled) * (1 - 0.9 * fluid) * (1 - 0.85 * band)
-    depth = image.normal(0.38, 0.02) - 0.10 * build.supine
+    aerated = air.air * (1 - 0.76 * silhouette) * (1 - 0.8 * filled) * (1 - 0.9 * fluid) * (1 - 0.85 * band)
+    depth = image.normal(0.38, 0.03) - 0.06 * build.supine
     length = anatomy.body(plane, build, patient) - depth * aerated
-    length += 0.08 * silhouette + 0.06 * fluid * air.hull
+    length += 0.07 * silhouette + 0.08 * fluid * air.hull
     length += anatomy.mediastinum(plane, build, patient) + anatomy.spine(plane, build, patient)
     length += anatomy.bones(plane, build, patient)
     length += anatomy.abdomen(plane, build, air, patient, image)
     hidden = (1 - 0.6 * fluid) * (1 - 0.7 * silhouette)
     length += hidden * anatomy.lung_vessels(plane, build, air, patient, image)
-    length += anatomy.breasts(plane, build, patient)
+    length += anatomy.breasts(plane, build, patient) * (1 - 0.8 * plane.inside(plane.y - air.dome, 0.12))
     length += findings.lookalikes(plane, air, image)
     return length + findings.devices(plane, build, device_share, image)

@@ -53,8 +53,8 @@ def exposed(length: Array, plane: Plane, supine: Array, acquisition: Acquisition
         noise: ``(n, size, size)`` standard normal.
     """
     spread = acquisition.exposure_spread
-    contrast = 4.7 * acquisition.contrast * np.exp(image.normal(0, spread)) * (1 - 0.12 * supine)
-    brightness = acquisition.brightness + image.normal(0, 0.45 * spread) + 0.02 * supine
+    contrast = 4.7 * acquisition.contrast * np.exp(image.normal(0, spread)) * (1 - 0.18 * supine)
+    brightness = acquisition.brightness + image.normal(0, 0.65 * spread) + 0.01 * supine
     tilt = image.normal(0, 0.03) * plane.x + image.normal(0, 0.04) * plane.y
     grey = 0.5 + 0.5 * np.tanh(0.5 * contrast * (length + tilt + brightness - 0.47))
     gamma = acquisition.gamma * np.exp(image.normal(0, 0.6 * spread))
@@ -72,6 +72,7 @@ def overprinted(grey: Array, plane: Plane, acquisition: Acquisition, image: Draw
     left, right_bow = dx < -0.015, (dx > 0.015) & (dy < 0)
     letter_l = left | (dy > 0.03)
     letter_r = left | right_bow | (np.abs(dy + 0.04) < 0.015) | (np.abs(dy) < 0.015)
+    letter_r = letter_r | ((dy > 0) & (np.abs(dx - 0.5 * dy) < 0.012))
     ink = np.where(np.where(side > 0, letter_l, letter_r), np.float32(1), np.float32(0.15))
     box = plane.inside(0.035 - np.abs(dx)) * plane.inside(0.055 - np.abs(dy))
     grey = np.maximum(grey, 0.95 * image.chance(acquisition.marked) * box * ink)

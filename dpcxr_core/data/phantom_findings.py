@@ -14,7 +14,7 @@ from dpcxr_core.data.plane import Plane, bump, fourth
 
 Array = np.ndarray
 
-HEART_GROWTH = 0.13
+HEART_GROWTH = 0.16
 """Reach that cardiomegaly of severity 1 adds to the heart, against 0.021 of spread among healthy hearts."""
 
 
@@ -24,7 +24,7 @@ def effusion(plane: Plane, build: Build, air: Lungs, severity: Array, image: Dra
     side = np.where(where < 0.35, -1, np.where(where < 0.7, 1, 0)).astype(np.float32)
     there = np.where(side == 0, 1, side == np.sign(plane.x)).astype(np.float32)
     outward = np.clip((np.abs(plane.x) - 0.2) / (build.cage - 0.2), 0, 1.2)
-    level = air.dome + 0.03 - severity * (0.18 + 0.55 * outward * outward * outward)
+    level = air.dome + 0.03 - severity * (0.18 + 0.72 * outward * outward * outward)
     present = np.minimum(1, 8 * severity) * there
     fluid = plane.inside(plane.y - level, 0.09) * (1 - 0.35 * build.supine)
     veil = build.supine * np.clip((plane.y + 0.3) * 0.6, 0, 0.35) * severity
@@ -40,7 +40,7 @@ def consolidation(plane: Plane, air: Lungs, severity: Array, image: Draws) -> Ar
         width, height = image.uniform(0.18, 0.32), image.uniform(0.18, 0.32)
         cloud = bump(((plane.x - x) / width) ** 2 + ((plane.y - y) / height) ** 2)
         clouds = np.maximum(clouds, image.chance(share) * cloud)
-    return np.minimum(1, 1.15 * severity * clouds * texture) * air.hull
+    return np.minimum(1, 1.25 * severity * clouds * texture) * air.hull
 
 
 def plates(plane: Plane, build: Build, air: Lungs, severity: Array, side: Array, image: Draws) -> Array:

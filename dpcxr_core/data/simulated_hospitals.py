@@ -102,7 +102,9 @@ HOSPITALS: dict[str, Hospital] = {
             age_mean=48,
             age_std=17,
             label_flip=0.02,
-            acquisition=Acquisition(contrast=0.95, gamma=1.1, noise_std=0.016, collimated=0.25, marked=0.8),
+            acquisition=Acquisition(
+                contrast=0.95, brightness=0.04, noise_std=0.011, exposure_spread=0.13, collimated=0.4, marked=0.8
+            ),
         ),
         Hospital(
             name="sim-b",
@@ -130,8 +132,9 @@ HOSPITALS: dict[str, Hospital] = {
             label_flip=0.03,
             acquisition=Acquisition(
                 contrast=0.78,
+                brightness=0.03,
                 gamma=1.15,
-                noise_std=0.026,
+                noise_std=0.014,
                 pose_spread=1.3,
                 collimated=0.45,
                 marked=0.9,
@@ -148,7 +151,7 @@ HOSPITALS: dict[str, Hospital] = {
             age_std=18,
             label_flip=0.05,
             acquisition=Acquisition(
-                contrast=1.0, brightness=-0.04, gamma=1.0, noise_std=0.014, captioned=0.5, device_share=0.6
+                contrast=1.0, brightness=-0.04, gamma=1.0, noise_std=0.010, captioned=0.5, device_share=0.6
             ),
         ),
         Hospital(

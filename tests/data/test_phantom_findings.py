@@ -32,7 +32,7 @@ def test_finding_grows_with_severity_and_fills_at_most_everything(finding):
 
 
 def test_effusion_climbs_the_chest_wall():
-    fluid = _drawn("effusion", 0.8) * (_lungs().hull > 0.9)
+    fluid = _drawn("effusion", 0.8) * (_lungs().hull > 0.5)
     x, y = PLANE.x[0], PLANE.y[0]
     sides = 0
     for wet in fluid > 0.5:
