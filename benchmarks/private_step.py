@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from opacus import GradSampleModule
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dpcxr_core.config import FINDINGS, PrivacySpecification
 from dpcxr_core.privacy.bookkeeping import attach

@@ -53,7 +53,7 @@ from dpcxr_core.data import summary
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import open_store
 from dpcxr_core.preparation import DataChoice, prepare_study
-from dpcxr_core.publishing import figures
+from dpcxr_core.publishing import figures, tables
 
 figures.use_house_style()
 
@@ -64,7 +64,7 @@ choice = DataChoice(
     n_test=n_test, n_external_test=n_external_test, public_fraction=public_fraction,
     seed=seed, n_resamples=n_resamples,
 )
-choice
+tables.show_choices(choice)
 
 # %% [markdown]
 # ## From files to stores

@@ -69,8 +69,7 @@ leave_specifications(Path(run_dir), specifications)
 # %% [markdown]
 # ## What do the certificates say?
 #
-# An epsilon means nothing without its unit, neighbouring relation, sampler and delta. The claim is the column
-# `epsilon_pld`. Beside it stand Rényi accounting, which the field has used longest, and PRV, an independent
+# An epsilon means nothing without its unit, neighbouring relation, sampler and delta. Beside the claim stand Rényi accounting, which the field has used longest, and PRV, an independent
 # numerical method: if it disagreed with the claim, the run would stop.
 
 # %%
@@ -120,4 +119,4 @@ figures.plot_epsilon_vs_noise(by_accountant, ax)
 # ## Record
 
 # %%
-specifications
+tables.show_choices(specifications[min(specifications)])

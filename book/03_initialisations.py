@@ -45,7 +45,7 @@ from matplotlib import pyplot as plt
 from myst_nb import glue
 
 from dpcxr_core.handover import find_places, leave_initialisations
-from dpcxr_core.publishing import figures
+from dpcxr_core.publishing import figures, tables
 from dpcxr_core.starting_points import (
     StartingPoints, make_initialisations, pretraining_images, pretraining_losses, pretraining_table,
     probe_table,
@@ -57,7 +57,7 @@ choice = StartingPoints(
     natural_images=natural_images, n_scenes=n_scenes, nondomain_steps=nondomain_steps,
     selfsupervised_steps=selfsupervised_steps, domain_steps=domain_steps, seed=seed,
 )
-choice
+tables.show_choices(choice)
 
 # %% [markdown]
 # ## What do the non-domain stand-ins see?

@@ -53,7 +53,7 @@ config = private_run(
     places.private_dataset, find_initialisations(Path(run_dir))[init_role], target_epsilon,
     specification, Recipe(**recipe), seed=seed,
 )
-config
+tables.show_choices(config)
 
 # %% [markdown]
 # ## One run, from images to record

@@ -67,7 +67,7 @@ configs = [
     public_only_run(places.private_dataset, domain),
 ]
 glue("n-runs", len(configs), display=False)
-shared[-1]
+tables.show_choices(shared[-1])
 
 # %% [markdown]
 # The grid has {glue:text}`n-runs` runs. A run that is already on disk, from the same choices, images, weights and

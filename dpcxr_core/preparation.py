@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dpcxr_core.config import UserError, content_key
 from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated

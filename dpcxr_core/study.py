@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
 from dpcxr_core.data.store import ImageStore, labels_of, open_store, rows_of

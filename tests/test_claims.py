@@ -67,7 +67,7 @@ def test_order_compares_neighbours_in_the_expected_order(tiny_study):
         "non-domain self-supervised (stand-in) > non-domain supervised (stand-in)",
         "domain supervised (stand-in) > non-domain self-supervised (stand-in)",
     ]
-    macro = one_metric(metrics, dataset, "auroc")
+    macro = one_metric(metrics, tiny_study.places.private_dataset, "auroc")
     joined = macro.merge(runs, on="run_id")
     means = joined[(joined["kind"] == "private") & (joined["head"] == "reset")].groupby("init_label")["value"].mean()
     first = table[(table["kind"] == "private")].iloc[0]

@@ -105,3 +105,11 @@ def test_init_files_hold_a_docstring_only():
         body = ast.parse(path.read_text()).body
         assert len(body) == 1
         assert isinstance(body[0], ast.Expr)
+
+
+def test_readme_names_every_module():
+    text = (PROJECT / "README.md").read_text()
+    named = {word.strip(",") for word in text.split()}
+    for path in MODULES:
+        known = path.name in named or (path.name.startswith("phantom") and "phantom*.py" in named)
+        assert known, f"the file tree of README.md lacks {_name(path)}"

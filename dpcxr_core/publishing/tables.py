@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,6 +14,9 @@ from dpcxr_core.evaluation.seeds import over_seeds
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.privacy.certificate import PrivacyCertificate
 from dpcxr_core.publishing.results import CONDITION, epsilon_label, metrics_with_runs
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _CERTIFICATE_COLUMNS = {
     "target_epsilon": "target epsilon",
@@ -204,6 +208,15 @@ def spending(runs: pd.DataFrame) -> pd.DataFrame:
         noise_multiplier=("noise_multiplier", "first"),
         epsilon_spent=("epsilon_spent", "max"),
     )
+
+
+def show_choices(choice: DataclassInstance) -> pd.DataFrame:
+    """The fields of a frozen choice, one a row; a choice within a choice shows its own fields."""
+    flat: dict[str, str] = {}
+    for name, value in asdict(choice).items():
+        nested = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{name}.{inner}".rstrip("."): _short(each) if each is not None else "none" for inner, each in nested}
+    return two_columns(flat, "choice", "value")
 
 
 def two_columns(values: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dpcxr_core.config import FINDINGS, OptimisationChoice, OrdinaryBatches, RunConfig, UserError
 from dpcxr_core.data.images import InputTransform, random_shift, to_input

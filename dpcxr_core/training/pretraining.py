@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, UserError
 from dpcxr_core.data.images import random_shift, to_input

@@ -138,5 +138,12 @@ def test_spending_never_exceeds_its_target(tiny_study):
     assert table["runs"].sum() == 7
 
 
+def test_choices_show_every_field_and_those_of_a_choice_within(tiny_study):
+    shown = tables.show_choices(tiny_study.configs[0])["value"]
+    assert shown["init_name"] == tiny_study.configs[0].init_name
+    assert shown["privacy.noise_multiplier"] == "0.9"
+    assert shown["ordinary"] == "none"
+
+
 def test_two_columns_keep_the_order():
     assert tables.two_columns({"b": 1, "a": 2}, "x", "y").index.to_list() == ["b", "a"]

@@ -1,0 +1,84 @@
+"""How the book's learning rates were chosen: on patients of the public hospital that no other number is made from.
+
+Run with ``python -m benchmarks.tune_recipe``; about ten minutes on two cores. The hospital and the patients are public
+in the story of the book, so nothing here spends privacy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from dpcxr_core.data.prepare import prepare_simulated
+from dpcxr_core.grid import Recipe, ordinary_run, private_run
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
+from dpcxr_core.privacy.calibration import specification_for
+from dpcxr_core.starting_points import StartingPoints, make_initialisations
+from dpcxr_core.study import metrics_table, run_many, runs_table
+
+RESULTS = Path(__file__).parent / "results"
+CACHE = Path(".cache") / "tuning"
+TUNING_SEED = 100  # patients that no chapter draws
+
+
+def main() -> None:
+    """Print macro AUROC by learning rate, for random and domain initialisation, and keep the table."""
+    defaults = DataChoice(data_source="simulated")
+    common = {"hospital": PUBLIC_HOSPITAL, "size": defaults.image_size}
+    tuning = CACHE / "stores" / "tuning"
+    prepare_simulated(tuning, **common, n_train=defaults.n_train, n_valid=200, n_test=2000, seed=TUNING_SEED)
+    prepare_simulated(
+        CACHE / "stores" / PUBLIC_HOSPITAL,
+        **common,
+        n_train=defaults.n_public,
+        n_valid=0,
+        n_test=0,
+        seed=TUNING_SEED + 1,
+    )
+    places = StudyPlaces(
+        stores=CACHE / "stores",
+        weights=CACHE / "weights",
+        runs=CACHE / "runs",
+        public_dataset=PUBLIC_HOSPITAL,
+        private_dataset="tuning",
+        n_resamples=50,
+    )
+    names = make_initialisations(StartingPoints(seed=TUNING_SEED), places, jobs=2)
+    configs = []
+    for init_name in (names[0], names[-1]):
+        for target_epsilon in (1.0, 8.0):
+            specification = specification_for(
+                target_epsilon=target_epsilon,
+                delta=1e-5,
+                n_units=defaults.n_train,
+                expected_batch_size=256,
+                n_steps=60,
+                max_grad_norm=0.5,
+            )
+            configs += [
+                private_run("tuning", init_name, target_epsilon, specification, Recipe(learning_rate_times_noise=rate))
+                for rate in (0.3, 0.65, 1.3)
+            ]
+        configs += [
+            ordinary_run("tuning", init_name, replace(Recipe(), ordinary_learning_rate=rate)) for rate in (1e-3, 3e-3)
+        ]
+    folders = run_many(configs, places, n_jobs=2)
+    metrics = metrics_table(folders)
+    macro = metrics[
+        (metrics["metric"] == "auroc") & (metrics["finding"] == "macro") & (metrics["group_column"] == "all")
+    ]
+    runs = runs_table(folders).assign(learning_rate=[config.optimisation.learning_rate for config in configs])
+    table = runs.merge(macro, on="run_id").pivot_table(
+        index=["init_label", "target_epsilon", "learning_rate"], values="value", dropna=False
+    )
+    text = pd.DataFrame(table).dropna().round(3).to_string()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "tune_recipe.txt").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
