@@ -41,17 +41,19 @@ seed: int = 0  # draws the patients, or the split
 n_resamples: int = 300  # bootstrap resamples of every interval in the book
 jobs: int = 2  # processes
 cache_dir: str = "../.cache"  # image stores, weights and runs, reused while nothing changed
+limits: str = ""  # what a reader should know of these images, shown below the test set's precision
 run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]
 from pathlib import Path
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from myst_nb import glue
 
 from dpcxr_core.data import summary
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import open_store
+from dpcxr_core.evaluation.precision import expected_precision
 from dpcxr_core.preparation import DataChoice, prepare_study
 from dpcxr_core.publishing import figures, tables
 
@@ -114,8 +116,8 @@ figures.plot_gallery(*summary.gallery_by_dataset(stores, n_each=8, seed=seed), n
 # %% [markdown]
 # ## What does each finding look like?
 #
-# One column a label, from the data set that is trained on. Wide heart, fluid with a concave upper border, patchy
-# opacity, thin plates with lost volume; last, images with no finding.
+# One column a label, from the data set that is trained on: thin plates with lost volume; a wide heart; fluid with
+# a concave upper border; patchy opacity; last, images with no finding.
 
 # %% mystnb={"figure": {"name": "gallery-findings", "caption": "Four images for each label, one column a label; an image may have other findings too."}, "image": {"alt": "A grid of small chest images, five columns named by label, four rows."}}
 figures.plot_gallery(*summary.gallery_by_finding(stores[places.private_dataset], n_each=4, seed=seed), ncols=5);
@@ -136,6 +138,17 @@ display(summary.split_table(cohorts))
 # %% [markdown]
 # No patient is in two splits. Had the images of the private data set been split at random instead,
 # {glue:text}`leak` of the test images would show a patient who is also in training.
+
+# %% [markdown]
+# ## How much can the test set tell?
+#
+# The standard error that an AUROC of 0.8 would have on the internal test set, if images were independent. A
+# difference smaller than about two of these is not evidence.
+
+# %%
+test_set = cohorts[places.private_dataset].query("split == 'test'")
+display(tables.show_precision(expected_precision(test_set)))
+Markdown(limits)
 
 # %% [markdown]
 # ## What this does not show

@@ -100,7 +100,7 @@ for ax, (label, steps) in zip(axes, losses.items(), strict=True):
 probes = probe_table(names, places)
 glue("best-probe", probes["macro AUROC"].idxmax(), display=False)
 glue("best-probe-auroc", f"{probes['macro AUROC'].max():.3f}", display=False)
-display(probes.style.format("{:.3f}"))
+display(probes.T.style.format("{:.3f}"))
 
 # %% [markdown]
 # The best features by this measure are those of the initialisation *{glue:text}`best-probe`*, with a macro

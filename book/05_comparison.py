@@ -108,7 +108,7 @@ glue("cheapest-cost", f"{cost[strictest].min():.3f}", display=False)
 glue("dearest", cost[strictest].idxmax(), display=False)
 glue("dearest-cost", f"{cost[strictest].max():.3f}", display=False)
 glue("strictest", f"{strictest:g}", display=False)
-display(cost.style.format("{:.3f}"))
+display(tables.show_cost(cost))
 
 # %% [markdown]
 # At an epsilon of at most {glue:text}`strictest`, privacy costs *{glue:text}`cheapest`* least

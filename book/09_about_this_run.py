@@ -46,11 +46,17 @@ from dpcxr_core.study import runs_table
 chapters = run_provenance(Path(run_dir) / "notebooks")
 glue("minutes", f"{chapters['seconds'].sum() / 60:.1f}", display=False)
 glue("commit", git_state(), display=False)
-display(chapters)
+display(chapters[["chapter", "started", "seconds", "git_commit", "source_sha256"]].set_index("chapter"))
 
 # %% [markdown]
 # The chapters took {glue:text}`minutes` minutes, from the commit {glue:text}`commit`. Chapters whose stores,
 # weights or runs were cached took less than they would from nothing.
+
+# %% [markdown]
+# ## Parameters
+
+# %%
+display(chapters.set_index("chapter")[["parameters"]].style)
 
 # %% [markdown]
 # ## Versions

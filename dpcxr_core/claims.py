@@ -19,13 +19,16 @@ _NOT_DECIDED = "not distinguishable"
 def cost_of_privacy(macro: pd.DataFrame) -> pd.DataFrame:
     """Macro AUROC without privacy minus with it: one row an initialisation, one column a target epsilon.
 
+    What was not trained without privacy is left out.
+
     Args:
         macro: ``over_seeds`` of macro AUROC on one data set, by ``init_label kind target_epsilon``.
     """
     without = macro[macro["kind"] == "non_private"].set_index("init_label")["value"]
     private = macro[macro["kind"] == "private"]
     table = private.pivot(index="init_label", columns="target_epsilon", values="value")
-    return table.rsub(without, axis=0).reindex(private["init_label"].unique())
+    compared = [label for label in private["init_label"].unique() if label in without.index]
+    return table.rsub(without, axis=0).loc[compared]
 
 
 def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:

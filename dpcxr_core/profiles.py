@@ -68,9 +68,15 @@ def chapter_parameters(profile: Profile, chapter: str, declared: set[str], run_d
 
     A shared parameter that no chapter declares is caught by ``check_shared``.
     """
-    given = {"cache_dir": str(PROJECT_FOLDER / ".cache"), **profile.shared, "run_dir": str(run_dir)}
+    given = {"cache_dir": ".cache", **profile.shared, "run_dir": _from_project(run_dir)}
     shared = {name: value for name, value in given.items() if name in declared}
     return {**shared, **profile.chapters.get(chapter, {})}
+
+
+def _from_project(folder: Path) -> str:
+    """``folder`` as seen from the project, where chapters run, so that pages name no path of one machine."""
+    inside = folder.resolve().is_relative_to(PROJECT_FOLDER)
+    return str(folder.resolve().relative_to(PROJECT_FOLDER) if inside else folder.resolve())
 
 
 def check_shared(profile: Profile, declared: dict[str, set[str]]) -> None:

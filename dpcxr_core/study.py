@@ -107,6 +107,8 @@ def _train(
     if config.kind == "public_only":
         return [], 0
     rows = rows_of(store, "train")
+    if config.privacy is not None:
+        _check_declared(n_units_declared(config.privacy), len(rows))
     data = TrainingData(np.asarray(store.images[rows]), labels_of(store, rows))
     checks = []
     if config.privacy is not None:
@@ -116,6 +118,15 @@ def _train(
     trace.ledger.to_parquet(folder / "ledger.parquet")
     trace.diagnostics.to_parquet(folder / "diagnostics.parquet")
     return checks, len(rows)
+
+
+def _check_declared(declared: int, found: int) -> None:
+    # The guarantee holds for any size; far from the one declared, draws and divisor no longer fit each other.
+    if abs(found - declared) > 0.1 * declared:
+        raise UserError(
+            f"the privacy specification was made for {declared} images, the training set has {found}; "
+            f"calibrate again with n_units near {found}"
+        )
 
 
 def _score_all(start: Initialisation, trained_on: str, places: StudyPlaces, run_id: str) -> pd.DataFrame:

@@ -17,15 +17,16 @@ def _macro(folder, dataset):
 def test_cost_of_privacy_is_ordinary_minus_private():
     macro = pd.DataFrame(
         {
-            "init_label": ["a", "a", "a", "b", "b", "b"],
-            "kind": ["private", "private", "non_private"] * 2,
-            "target_epsilon": [1.0, 8.0, float("nan")] * 2,
-            "value": [0.6, 0.7, 0.9, 0.65, 0.8, 0.8],
+            "init_label": ["a", "a", "a", "b", "b", "b", "c"],
+            "kind": ["private", "private", "non_private"] * 2 + ["private"],
+            "target_epsilon": [1.0, 8.0, float("nan")] * 2 + [1.0],
+            "value": [0.6, 0.7, 0.9, 0.65, 0.8, 0.8, 0.5],
         }
     )
     cost = claims.cost_of_privacy(macro)
     assert cost.loc["a"].to_list() == pytest.approx([0.3, 0.2])
     assert cost.loc["b"].to_list() == pytest.approx([0.15, 0.0])
+    assert "c" not in cost.index
 
 
 def test_against_public_only_is_the_mean_difference_over_seeds(tiny_study):

@@ -90,6 +90,13 @@ def test_run_many_finishes_the_others_when_one_fails_and_says_which(tiny_study, 
     assert run_many([good], places, n_jobs=1) == [folder]
 
 
+def test_training_set_far_from_the_declared_size_is_refused(tiny_study):
+    config = next(config for config in tiny_study.configs if config.kind == "private")
+    for_many = replace(config, privacy=replace(config.privacy, sample_rate=0.02))
+    with pytest.raises(UserError, match=r"made for 1600 images.* has 160"):
+        run_one(for_many, tiny_study.places)
+
+
 def test_runs_table_tells_runs_apart(tiny_study):
     runs = runs_table(tiny_study.folders)
     assert runs["run_id"].is_unique

@@ -112,7 +112,25 @@ def auroc_by_level(macro: pd.DataFrame) -> pd.DataFrame:
     levels = [_level(epsilon) for epsilon in sorted(trained["target_epsilon"].unique(), key=_nan_last)]
     table = cells.pivot(index="init_label", columns="level", values="cell")[levels]
     table.columns.name = None
-    return table.reindex(trained["init_label"].unique()).rename_axis("initialisation")
+    return table.reindex(trained["init_label"].unique()).fillna("not run").rename_axis("initialisation")
+
+
+def show_cost(cost: pd.DataFrame) -> pd.DataFrame:
+    """AUROC lost to privacy in words: one row an initialisation, one column a level of privacy."""
+    shown = cost.map("{:+.3f}".format).rename(columns=_level).rename_axis("initialisation")
+    shown.columns.name = None
+    return shown
+
+
+def show_precision(precision: pd.DataFrame) -> pd.DataFrame:
+    """Counts with small ones suppressed, and the standard error each finding's AUROC would have."""
+    return pd.DataFrame(
+        {
+            "positive images": precision["positive"].map(suppress_small),
+            "negative images": precision["negative"].map(suppress_small),
+            "standard error": precision["standard error"].map(_short),
+        }
+    ).rename(index=lambda finding: finding.replace("_", " "))
 
 
 def show_differences(differences: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +143,7 @@ def show_differences(differences: pd.DataFrame) -> pd.DataFrame:
             "difference in macro AUROC": [_with_interval(row, "+.3f") for row in differences.itertuples()],
             "verdict": differences["verdict"],
         }
-    ).set_index(first.replace("init_label", "initialisation"))
+    ).set_index([first.replace("init_label", "initialisation"), "level"])
 
 
 def group_sizes(table: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -64,6 +64,20 @@ def test_auroc_by_level_orders_levels_and_shows_seeds(conditions, tiny_study):
     assert shown.columns.to_list() == ["epsilon 7", "no privacy"]
     assert " to " in shown.loc["domain supervised (stand-in)", "epsilon 7"]
     assert " to " not in shown.loc["domain supervised (stand-in), own head", "epsilon 7"]
+    assert shown.loc["domain supervised (stand-in), own head", "no privacy"] == "not run"
+
+
+def test_cost_is_signed_and_its_levels_are_words():
+    cost = pd.DataFrame({1.0: [0.12345], 8.0: [-0.002]}, index=["a"])
+    assert tables.show_cost(cost).loc["a"].to_dict() == {"epsilon 1": "+0.123", "epsilon 8": "-0.002"}
+
+
+def test_precision_suppresses_small_counts():
+    precision = pd.DataFrame(
+        {"positive": [4], "negative": [500], "standard error": [0.12345]}, index=["pleural_effusion"]
+    )
+    shown = tables.show_precision(precision).loc["pleural effusion"]
+    assert shown.to_list() == ["fewer than 10", "500", "0.1235"]
 
 
 def test_differences_are_signed_and_carry_their_verdict():
@@ -79,7 +93,7 @@ def test_differences_are_signed_and_carry_their_verdict():
         }
     )
     shown = tables.show_differences(table)
-    assert shown["level"].to_list() == ["epsilon 3", "no privacy"]
+    assert shown.index.to_list() == [("a", "epsilon 3"), ("a", "no privacy")]
     assert shown["difference in macro AUROC"].iloc[0] == "+0.012 [-0.001, +0.030]"
 
 
