@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +20,7 @@ from dpcxr_core.data.store_writing import subset_store
 from dpcxr_core.handover import leave_places
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+from dpcxr_core.workers import worker_pool
 
 PUBLIC_HOSPITAL = "sim-source"
 
@@ -116,7 +115,7 @@ def _simulated_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, 
         hospital_store(private, 0, 0, n_external, world="null"),
         *[hospital_store(name, n_train, n_valid, n_external) for name in others],
     ]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         futures = [pool.submit(task) for task in tasks]
         for future in tqdm(futures, desc="hospitals", mininterval=5):
             future.result()

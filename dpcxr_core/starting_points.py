@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.training.architectures import probe_features
 from dpcxr_core.training.initialisation import build_initialisation, find_standin, label_of
-from dpcxr_core.training.loop import use_one_thread
 from dpcxr_core.training.pretraining import PretrainingData, PretrainingRecipe
 from dpcxr_core.training.standins import (
     ATTRIBUTES_RECIPE,
@@ -37,6 +34,7 @@ from dpcxr_core.training.standins import (
     ensure_standin,
 )
 from dpcxr_core.training.weight_files import read_weights_record
+from dpcxr_core.workers import worker_pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,7 @@ def make_initialisations(choice: StartingPoints, places: StudyPlaces, *, jobs: i
         ("standin_selfsupervised", VICREG_RECIPE, choice.selfsupervised_steps, nondomain_key, load),
         ("standin_domain", DOMAIN_RECIPE, choice.domain_steps, domain_key, partial(_public, public.path)),
     ]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+    with worker_pool(jobs) as pool:
         futures = [
             pool.submit(
                 ensure_standin,

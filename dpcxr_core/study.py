@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key, versions
 from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
-from dpcxr_core.training.loop import TrainingData, predict, train, use_one_thread
+from dpcxr_core.training.loop import TrainingData, predict, train
 from dpcxr_core.training.record import (
     RunRecord,
     read_record,
@@ -36,6 +35,7 @@ from dpcxr_core.training.record import (
     write_record_json,
     write_weights_of,
 )
+from dpcxr_core.workers import worker_pool
 
 
 def run_key(config: RunConfig, places: StudyPlaces) -> str:
@@ -186,7 +186,7 @@ def run_many(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) 
     """
     results: dict[int, Path] = {}
     failures: list[str] = []
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
+    with worker_pool(n_jobs) as pool:
         futures = {pool.submit(run_one, config, places): index for index, config in enumerate(configs)}
         for future in tqdm(as_completed(futures), total=len(futures), desc="runs", mininterval=5):
             index = futures[future]

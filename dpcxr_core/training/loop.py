@@ -73,11 +73,6 @@ def randomness_of(config: RunConfig) -> Randomness:
     return Randomness(np.random.default_rng(batches), np.random.default_rng(augmentation), generator)
 
 
-def use_one_thread() -> None:
-    """Leave the other cores to other runs: many runs of one thread beat one run of many threads here."""
-    torch.set_num_threads(1)
-
-
 def loss_per_image(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean binary cross-entropy over the findings, one value an image.
 
