@@ -55,7 +55,7 @@ def main() -> None:
                 delta=1e-5,
                 n_units=defaults.n_train,
                 expected_batch_size=256,
-                n_steps=60,
+                n_steps=48,
                 max_grad_norm=0.5,
             )
             configs += [

@@ -30,7 +30,7 @@ target_epsilons: list = [1.0, 3.0, 8.0]  # upper limits on epsilon for a whole r
 delta: float = 1.0e-5  # chance allowed for the guarantee to fail
 n_units: int = 2400  # declared size of the private training set, images
 expected_batch_size: int = 256  # divisor of the noisy sum, images
-n_steps: int = 60  # optimiser steps
+n_steps: int = 48  # optimiser steps
 max_grad_norm: float = 0.5  # clip norm, gradient units
 run_dir: str = "../runs/demo"  # where results go
 

@@ -29,9 +29,9 @@
 
 # %% tags=["parameters"]
 natural_images: str = ""  # file of natural images; empty for generated scenes
-n_scenes: int = 6000  # generated scenes
-nondomain_steps: int = 1000  # updates of the non-domain supervised stand-in
-selfsupervised_steps: int = 350  # updates of the non-domain self-supervised stand-in
+n_scenes: int = 5000  # generated scenes
+nondomain_steps: int = 700  # updates of the non-domain supervised stand-in
+selfsupervised_steps: int = 300  # updates of the non-domain self-supervised stand-in
 domain_steps: int = 560  # updates of the domain stand-in
 seed: int = 0  # seeds scenes, first weights and batches
 jobs: int = 2  # processes

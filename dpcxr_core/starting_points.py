@@ -51,9 +51,9 @@ class StartingPoints:
     """
 
     natural_images: str = ""
-    n_scenes: int = 6000
-    nondomain_steps: int = 1000
-    selfsupervised_steps: int = 350
+    n_scenes: int = 5000
+    nondomain_steps: int = 700
+    selfsupervised_steps: int = 300
     domain_steps: int = 560
     seed: int = 0
 

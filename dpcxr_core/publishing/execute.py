@@ -20,6 +20,12 @@ from dpcxr_core.config import UserError
 from dpcxr_core.publishing.executed import PARTIAL, RECORD, REPOSITORY, chapter_record
 from dpcxr_core.publishing.parameters import check_parameters, declared_parameters
 
+# A kernel that shuts down drops its own pending tasks, which asyncio would report as errors of ours.
+_START_KERNEL = (
+    "import logging; logging.getLogger('asyncio').setLevel(logging.CRITICAL); "
+    "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+)
+
 
 class ChapterFailedError(UserError):
     """A cell of a chapter raised; the notebook up to that cell is kept under its partial name."""
@@ -32,7 +38,7 @@ class _ThisPython(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         return KernelSpec(
             # What the kernel says of itself is noise: unencrypted loopback TCP, its interruption at the end.
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"],
+            argv=[sys.executable, "-c", _START_KERNEL, "-f", "{connection_file}", "--log-level=CRITICAL"],
             display_name="Python 3",
             language="python",
             # A warning is shown in the chapter, never raised because the caller's shell asks for it.
