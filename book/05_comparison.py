@@ -153,4 +153,5 @@ Markdown(sentences.order(order))
 # ## Record
 
 # %%
-runs[["init_label", "head", "target_epsilon", "epsilon_spent", "noise_multiplier", "seed", "seconds"]].round(3)
+display(tables.spending(runs))
+len(folders), f"{runs['seconds'].sum() / 60:.0f} minutes of one core"

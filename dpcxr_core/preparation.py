@@ -48,7 +48,7 @@ class DataChoice:
     source_dir: str = ""
     image_size: int = 64
     private_hospital: str = "sim-a"
-    n_public: int = 1000
+    n_public: int = 600
     n_train: int = 2400
     n_valid: int = 400
     n_test: int = 6000

@@ -54,7 +54,7 @@ class StartingPoints:
     n_scenes: int = 5000
     nondomain_steps: int = 700
     selfsupervised_steps: int = 300
-    domain_steps: int = 560
+    domain_steps: int = 340
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ def auroc_standard_error(auroc: float, n_positive: int, n_negative: int) -> floa
 
     Example:
         >>> round(auroc_standard_error(0.85, 20, 10_000), 3)
-        0.053
+        0.054
     """
     if not 0 <= auroc <= 1:
         raise UserError(f"auroc must be in [0, 1]; got {auroc}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.seeds import over_seeds
 from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.publishing.results import CONDITION, epsilon_label
+from dpcxr_core.publishing.results import CONDITION, epsilon_label, metric_name
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _PUBLIC_ONLY = "public data only"
@@ -127,7 +127,7 @@ def plot_gap_forest(table: pd.DataFrame, ax: Axes) -> None:
     ax.axvline(0, color="black", linewidth=1)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    gap = rows["metric"].iloc[0].replace("_", " ")
+    gap = metric_name(rows["metric"].iloc[0])
     column = rows["group_column"].iloc[0].replace("_", " ")
     ax.set_xlabel(f"{gap} ({rows['group_value'].iloc[0]}) by {column}")
 

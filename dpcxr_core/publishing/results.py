@@ -70,6 +70,16 @@ def without_small_cells(metrics: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def metric_name(metric: str) -> str:
+    """A metric as a reader sees it.
+
+    Example:
+        >>> metric_name("auroc_difference"), metric_name("equalized_odds_difference")
+        ('AUROC difference', 'equalized odds difference')
+    """
+    return metric.replace("_", " ").replace("auroc", "AUROC").replace("tpr", "TPR").replace("fpr", "FPR")
+
+
 def epsilon_label(target_epsilon: float) -> str:
     """A target epsilon as an axis names it; a run without privacy has NaN.
 

@@ -13,7 +13,7 @@ from dpcxr_core.evaluation.groups import suppress_small
 from dpcxr_core.evaluation.seeds import over_seeds
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.privacy.certificate import PrivacyCertificate
-from dpcxr_core.publishing.results import CONDITION, epsilon_label, metrics_with_runs
+from dpcxr_core.publishing.results import CONDITION, epsilon_label, metric_name, metrics_with_runs
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -171,7 +171,7 @@ def gaps(table: pd.DataFrame, dataset: str, metrics: Sequence[str], finding: str
 def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
     """Gaps in words: one row a condition, one column a gap, with the envelope of the seeds' intervals."""
     named = table.assign(
-        gap=table["metric"].str.replace("_", " ") + ", " + table["group_value"],
+        gap=table["metric"].map(metric_name) + ", " + table["group_value"],
         level=[_level(row["target_epsilon"], row["kind"]) for row in table.to_dict("records")],
         cell=[_with_interval(row, "+.3f") for row in table.itertuples()],
     )

@@ -109,7 +109,7 @@ def test_gaps_are_wide_by_gap_and_long_by_condition(conditions, tiny_study):
     gaps = tables.gaps(conditions, tiny_study.places.private_dataset, ["auroc_difference"])
     shown = tables.show_gaps(gaps)
     assert set(gaps["group_column"]) == {"sex", "age_band"}
-    assert any(name.startswith("auroc difference, F-M by sex") for name in shown.columns)
+    assert any(name.startswith("AUROC difference, F-M by sex") for name in shown.columns)
     assert len(shown) == len(gaps[["init_label", "target_epsilon", "kind"]].drop_duplicates())
     assert tables.gaps(conditions, "no such set", ["auroc_difference"]).empty
 
