@@ -66,7 +66,7 @@ def execute_chapter(
         source: Chapter, py:percent.
         out_dir: Created when missing.
         parameters: Values that replace the literals of the chapter's parameters cell.
-        progress: Print one line when the chapter starts, ends, or is reused, and on a terminal a bar.
+        progress: Print one line when the chapter starts, ends, or is reused, and show the bars of its cells.
         force: Run also what is up to date.
 
     Raises:
@@ -84,7 +84,7 @@ def execute_chapter(
     notebook.metadata[RECORD] = chapter_record(source, parameters)
     _say(progress, f"{source.name}: started")
     started = time.monotonic()
-    _run(notebook, partial, parameters, source, bar=progress and sys.stderr.isatty())
+    _run(notebook, partial, parameters, source, progress=progress)
     partial.rename(final)
     _say(progress, f"{source.name}: finished in {time.monotonic() - started:.0f} s")
     return final
@@ -115,7 +115,7 @@ def _say(progress: bool, line: str) -> None:
 
 
 def _run(
-    notebook: nbformat.NotebookNode, partial: Path, parameters: dict[str, Any], source: Path, *, bar: bool
+    notebook: nbformat.NotebookNode, partial: Path, parameters: dict[str, Any], source: Path, *, progress: bool
 ) -> None:
     # Papermill's own parameter check only warns, of names that ours has already accepted.
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -126,7 +126,8 @@ def _run(
             parameters=parameters,
             kernel_name="python3",
             cwd=REPOSITORY,
-            progress_bar=bar,
+            progress_bar=False,  # it counts cells; the bars of long cells, which are on stderr, say more
+            stderr_file=sys.stderr if progress else None,
             kernel_manager_class=_ThisPython,
             start_timeout=180,
         )
