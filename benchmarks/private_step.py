@@ -51,13 +51,24 @@ def ours(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, noi
         noise_multiplier=1.0,
         delta=1e-5,
     )
-    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
         keeper.add_clipped_sum(loss_per_image(model(images), labels), specification.max_grad_norm)
         if noisy:
-            privatise(model.parameters(), specification, generator)
+            privatise(model.parameters(), specification, rng)
+
+    return step
+
+
+def ours_ordinary(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
+    """The book-keeping kernels without clipping and without noise."""
+    keeper = attach(model)
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        keeper.add_sum(loss_per_image(model(images), labels))
 
     return step
 
@@ -88,6 +99,7 @@ def measure(architecture: str, size: int, batch: int, rounds: int) -> pd.DataFra
     labels = (torch.rand(batch, len(FINDINGS), generator=generator) < 0.3).float()
     steps = {
         "ordinary": ordinary(copy.deepcopy(model), images, labels),
+        "ours, ordinary": ours_ordinary(copy.deepcopy(model), images, labels),
         "ours, noise off": ours(copy.deepcopy(model), images, labels, noisy=False),
         "ours, with noise": ours(copy.deepcopy(model), images, labels, noisy=True),
         "Opacus functorch, noise off": opacus(copy.deepcopy(model), images, labels),

@@ -16,11 +16,12 @@ from dpcxr_core.grid import Recipe, ordinary_run, private_run
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
 from dpcxr_core.privacy.calibration import specification_for
+from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.starting_points import StartingPoints, make_initialisations
 from dpcxr_core.study import metrics_table, run_many, runs_table
 
 RESULTS = Path(__file__).parent / "results"
-CACHE = Path(".cache") / "tuning"
+CACHE = Path(".cache") / "tuning" / source_key(PACKAGE_FOLDER / "data")
 TUNING_SEED = 100  # patients that no chapter draws
 
 
@@ -59,7 +60,13 @@ def main() -> None:
                 max_grad_norm=0.5,
             )
             configs += [
-                private_run("tuning", init_name, target_epsilon, specification, Recipe(learning_rate_times_noise=rate))
+                private_run(
+                    "tuning",
+                    init_name,
+                    target_epsilon,
+                    specification,
+                    Recipe(learning_rate_times_noise_multiplier=rate, randomness="seeded"),
+                )
                 for rate in (0.3, 0.65, 1.3)
             ]
         configs += [

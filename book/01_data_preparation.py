@@ -41,6 +41,7 @@ seed: int = 0  # draws the patients, or the split
 n_resamples: int = 300  # bootstrap resamples of every interval in the book
 jobs: int = 2  # processes
 cache_dir: str = "../.cache"  # image stores, weights and runs, reused while nothing changed
+show_images: bool = True  # only where the licence and the patients allow it
 limits: str = ""  # what a reader should know of these images, shown below the test set's precision
 run_dir: str = "../runs/demo"  # where results go
 
@@ -111,7 +112,8 @@ display(summary.prevalence(cohorts).style.format("{:.1%}", na_rep="unknown"))
 # patient; a classifier that leans on them fails elsewhere.
 
 # %% mystnb={"figure": {"name": "gallery-hospitals", "caption": "Training or test images at random, one row a data set."}, "image": {"alt": "Rows of small frontal chest images; rows differ in brightness, contrast, framing and markers."}}
-figures.plot_gallery(*summary.gallery_by_dataset(stores, n_each=8, seed=seed), ncols=8);
+gallery = summary.gallery_by_dataset(stores, n_each=8, seed=seed)
+shown = figures.plot_gallery(*gallery, ncols=8) if show_images else None
 
 # %% [markdown]
 # ## What does each finding look like?
@@ -120,7 +122,8 @@ figures.plot_gallery(*summary.gallery_by_dataset(stores, n_each=8, seed=seed), n
 # a concave upper border; patchy opacity; last, images with no finding.
 
 # %% mystnb={"figure": {"name": "gallery-findings", "caption": "Four images for each label, one column a label; an image may have other findings too."}, "image": {"alt": "A grid of small chest images, five columns named by label, four rows."}}
-figures.plot_gallery(*summary.gallery_by_finding(stores[places.private_dataset], n_each=4, seed=seed), ncols=5);
+gallery = summary.gallery_by_finding(stores[places.private_dataset], n_each=4, seed=seed)
+shown = figures.plot_gallery(*gallery, ncols=5) if show_images else None
 
 # %% [markdown]
 # ## Is any patient on both sides?
@@ -133,7 +136,7 @@ for cohort in cohorts.values():
     check_patient_disjoint(cohort)
 leak = summary.leak_of_image_split(cohorts[places.private_dataset], seed=seed)
 glue("leak", f"{leak:.0%}", display=False)
-display(summary.split_table(cohorts))
+display(tables.show_counts(summary.split_table(cohorts)))
 
 # %% [markdown]
 # No patient is in two splits. Had the images of the private data set been split at random instead,
@@ -163,4 +166,4 @@ Markdown(limits)
 # ## Record
 
 # %%
-places
+places.public_dataset, places.test_datasets

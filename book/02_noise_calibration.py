@@ -53,8 +53,8 @@ figures.use_house_style()
 #
 # A frozen specification couples everything the guarantee rests on: rate, steps, {term}`clip norm`, noise and
 # denominator. Sampler, clipping, noise and accountant all read this one object, so that they cannot disagree.
-# The noise multiplier is found by bisection on the accountant's epsilon and rounded up, so that the target is
-# never exceeded.
+# The noise multiplier is found by a root search on the accountant's epsilon and rounded up, so that the target
+# is never exceeded.
 
 # %%
 specifications = {
@@ -109,11 +109,11 @@ figures.plot_epsilon_vs_noise(by_accountant, ax)
 # ## What this does not show
 #
 # - Choosing learning rates or clip norms on private images spends privacy too; no certificate here covers it.
-#   The book's choices were made on other simulated patients.
+#   The book's choices were made on simulated patients that no chapter draws (`benchmarks/tune_recipe.py`).
 # - The unit is one image. A patient with several images is protected less: by group privacy the bound grows
 #   faster than the number of images.
-# - Whoever knows the seed of a `seeded` run can subtract its noise. Runs on private images use
-#   `randomness: secret`.
+# - Whoever knows the seed of a run can subtract its noise. The book's own runs are seeded, as their images need no
+#   protection; the default of a recipe is `randomness: secret`, and so it must stay for private images.
 
 # %% [markdown]
 # ## Record

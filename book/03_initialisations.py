@@ -30,9 +30,10 @@
 # %% tags=["parameters"]
 natural_images: str = ""  # file of natural images; empty for generated scenes
 n_scenes: int = 5000  # generated scenes
-nondomain_steps: int = 700  # updates of the non-domain supervised stand-in
-selfsupervised_steps: int = 300  # updates of the non-domain self-supervised stand-in
+nondomain_steps: int = 500  # updates of the non-domain supervised stand-in
+selfsupervised_steps: int = 250  # updates of the non-domain self-supervised stand-in
 domain_steps: int = 340  # updates of the domain stand-in
+further: list = []  # names of further initialisations, such as "convnext_tiny.fb_in1k"
 seed: int = 0  # seeds scenes, first weights and batches
 jobs: int = 2  # processes
 run_dir: str = "../runs/demo"  # where results go
@@ -55,7 +56,7 @@ figures.use_house_style()
 places = find_places(Path(run_dir))
 choice = StartingPoints(
     natural_images=natural_images, n_scenes=n_scenes, nondomain_steps=nondomain_steps,
-    selfsupervised_steps=selfsupervised_steps, domain_steps=domain_steps, seed=seed,
+    selfsupervised_steps=selfsupervised_steps, domain_steps=domain_steps, further=tuple(further), seed=seed,
 )
 tables.show_choices(choice)
 
@@ -66,7 +67,7 @@ tables.show_choices(choice)
 # VICReg {cite}`bardes2022vicreg`, that two altered copies of a picture are the same picture.
 
 # %% mystnb={"figure": {"name": "gallery-nondomain", "caption": "Images that the non-domain stand-ins are pretrained on."}, "image": {"alt": "A strip of small grey pictures without any radiograph among them."}}
-figures.plot_gallery(pretraining_images(choice, places, n=16), [""] * 16, ncols=8);
+shown = figures.plot_gallery(pretraining_images(choice, places, n=16), [""] * 16, ncols=8)
 
 # %% [markdown]
 # ## Pretraining, once
@@ -114,8 +115,8 @@ display(probes.T.style.format("{:.3f}"))
 #   interval of this book.
 # - The domain stand-in comes from radiographs of a public hospital. If that hospital shared patients with the
 #   private one, the certificate would say nothing about them.
-# - Real weights plug in by name: `convnext_small.fb_in1k`, `convnext_small.dinov3_lvd1689m`, or
-#   `convnext_small.file:PATH` for weights of your own.
+# - Real weights plug in by name through `further`: `convnext_small.fb_in1k`, `convnext_small.dinov3_lvd1689m`, or
+#   `convnext_small.file:PATH` for weights of your own. They want larger images and a GPU.
 
 # %% [markdown]
 # ## Record

@@ -14,7 +14,7 @@
 # (explorer)=
 # # Slide epsilon
 #
-# **Question.** What happens to AUROC, and to the gaps between groups, when the privacy budget changes?
+# **Question.** What happens to AUROC, and to the gaps between groups, when epsilon changes?
 #
 # - **Reads** the records of {ref}`comparison`; trains nothing
 # - **Writes** nothing
@@ -37,6 +37,7 @@ from dpcxr_core.study import metrics_table, runs_table
 places = find_places(Path(run_dir))
 folders = find_runs(Path(run_dir))
 metrics, runs = metrics_table(folders), runs_table(folders)
+metrics = metrics[metrics["dataset"] != places.null_dataset]  # no hospital that one could visit
 
 # %% [markdown]
 # ## What does epsilon buy?

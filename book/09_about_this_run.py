@@ -18,7 +18,7 @@
 #
 # - **Reads** the executed chapters before this one
 # - **Writes** nothing
-# - **Expect** one row a chapter, all from the same commit
+# - **Expect** one row a chapter, with the commit that it ran from
 # - **Needs** a second
 #
 # To repeat the book: `make book`. To change it: copy a file of `book/params`, edit it, and call
@@ -49,7 +49,7 @@ glue("commit", git_state(), display=False)
 display(chapters[["chapter", "started", "seconds", "git_commit", "source_sha256"]].set_index("chapter"))
 
 # %% [markdown]
-# The chapters took {glue:text}`minutes` minutes, from the commit {glue:text}`commit`. Chapters whose stores,
+# The chapters took {glue:text}`minutes` minutes; this page was made from the commit {glue:text}`commit`. Chapters whose stores,
 # weights or runs were cached took less than they would from nothing.
 
 # %% [markdown]
@@ -78,4 +78,4 @@ display(tables.spending(runs_table(find_runs(Path(run_dir)))))
 # ## Record
 
 # %%
-places
+places.public_dataset, places.test_datasets

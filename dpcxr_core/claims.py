@@ -8,12 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from dpcxr_core.evaluation.comparison import paired_difference, verdict_against_public_only
+from dpcxr_core.evaluation.comparison import paired_difference, verdict_of_interval
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.study import test_cohort
 from dpcxr_core.training.record import read_table
-
-_NOT_DECIDED = "not distinguishable"
 
 
 def cost_of_privacy(macro: pd.DataFrame) -> pd.DataFrame:
@@ -102,14 +100,14 @@ def _over_seeds(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Mean over seeds; a verdict only where the intervals of all seeds agree."""
 
     def together(seeds: pd.DataFrame) -> pd.Series:
-        verdicts = {verdict_against_public_only(*row) for row in seeds[["value", "low", "high"]].to_numpy()}
+        verdicts = {verdict_of_interval(*row) for row in seeds[["value", "low", "high"]].to_numpy()}
         return pd.Series(
             {
                 "value": seeds["value"].mean(),
                 "low": seeds["low"].min(),
                 "high": seeds["high"].max(),
                 "n_seeds": len(seeds),
-                "verdict": verdicts.pop() if len(verdicts) == 1 else _NOT_DECIDED,
+                "verdict": verdicts.pop() if len(verdicts) == 1 else "not distinguishable",
             }
         )
 

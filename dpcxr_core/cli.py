@@ -14,6 +14,7 @@ import yaml
 
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.privacy.errors import PrivacyEngineError
+from dpcxr_core.provenance import PROJECT_FOLDER
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except PrivacyEngineError as error:
         print(f"dpcxr: the privacy engine failed its check, nothing was released: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"dpcxr: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("dpcxr: stopped; what was finished is kept, call again to go on", file=sys.stderr)
@@ -180,12 +184,16 @@ def _add_execute(commands: Any) -> None:
         metavar=("NAME", "VALUE"),
         dest="parameters",
     )
-    parser.add_argument("--run-dir", type=Path, default=Path("runs/single"), help="where results go")
+    parser.add_argument(
+        "--run-dir", type=Path, default=PROJECT_FOLDER / "runs" / "demo", help="where earlier chapters left results"
+    )
     parser.set_defaults(run=_execute)
 
 
 def _execute(options: argparse.Namespace) -> int:
-    from dpcxr_core.publishing.execute import declared_parameters, execute_chapter
+    from dpcxr_core.profiles import places_of_chapters
+    from dpcxr_core.publishing.execute import execute_chapter
+    from dpcxr_core.publishing.parameters import declared_parameters
 
     if not options.chapter.is_file():
         raise UserError(f"there is no chapter {options.chapter}")
@@ -193,12 +201,24 @@ def _execute(options: argparse.Namespace) -> int:
     if options.file is not None:
         if not options.file.is_file():
             raise UserError(f"there is no parameter file {options.file}")
-        parameters = yaml.safe_load(options.file.read_text()) or {}
+        parameters = _parameters_in(options.file)
     parameters |= {name: _value(text) for name, text in options.parameters}
-    if "run_dir" in declared_parameters(options.chapter):
-        parameters.setdefault("run_dir", str(options.run_dir))
+    declared = declared_parameters(options.chapter)
+    for name, place in places_of_chapters(options.run_dir).items():
+        if name in declared:
+            parameters.setdefault(name, place)
     print(execute_chapter(options.chapter, options.run_dir / "notebooks", parameters, progress=True))
     return 0
+
+
+def _parameters_in(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file} must map parameters to values; it holds a {type(values).__name__}")
+    return values
 
 
 def _value(text: str) -> Any:

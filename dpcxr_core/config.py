@@ -90,11 +90,6 @@ class PrivacySpecification:
         """Standard deviation of the noise added to the sum, in gradient units."""
         return self.noise_multiplier * self.max_grad_norm
 
-    @property
-    def expected_passes(self) -> float:
-        """Mean number of times a unit is used."""
-        return self.sample_rate * self.n_steps
-
 
 @dataclass(frozen=True, kw_only=True)
 class OptimisationChoice:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from dpcxr_core.config import (
     OptimisationChoice,
     OrdinaryBatches,
     PrivacySpecification,
     RunConfig,
+    UserError,
 )
 
 
@@ -19,7 +21,7 @@ class Recipe:
 
     Attributes:
         optimizer: Of the private runs, "sgd" or "adamw".
-        learning_rate_times_noise: The private learning rate is this number divided by the noise
+        learning_rate_times_noise_multiplier: The private learning rate is this number divided by the noise
             multiplier: more noise, smaller steps, one rule for every initialisation.
         ordinary_learning_rate: Of the runs without privacy, which use AdamW.
         ordinary_n_steps: Updates of the runs without privacy.
@@ -27,18 +29,37 @@ class Recipe:
         weight_decay: Of the runs without privacy, decoupled.
         max_shift: Augmentation, in pixels.
         physical_batch_size: Images processed at once.
-        randomness: "seeded" for public or simulated images, "secret" for private ones.
+        randomness: "secret" for images that need protection; "seeded" repeats exactly, for public or
+            simulated ones.
     """
 
     optimizer: str = "sgd"
-    learning_rate_times_noise: float = 0.65
+    learning_rate_times_noise_multiplier: float = 0.65
     ordinary_learning_rate: float = 3e-3
-    ordinary_n_steps: int = 500
+    ordinary_n_steps: int = 400
     ordinary_batch_size: int = 32
     weight_decay: float = 0.01
     max_shift: int = 3
     physical_batch_size: int = 64
-    randomness: str = "seeded"
+    randomness: str = "secret"
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate_times_noise_multiplier", "ordinary_learning_rate", "ordinary_n_steps"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} must be positive; got {getattr(self, name)}")
+
+
+def recipe_from(changes: Mapping[str, Any]) -> Recipe:
+    """The default recipe with ``changes``, by field.
+
+    Raises:
+        UserError: A field is unknown or its value makes no sense.
+    """
+    known = [field.name for field in fields(Recipe)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise UserError(f"a recipe has no {unknown}; its fields are {known}")
+    return Recipe(**changes)
 
 
 def private_run(
@@ -58,7 +79,7 @@ def private_run(
         head=head,  # type: ignore[arg-type]  # checked by RunConfig
         optimisation=OptimisationChoice(
             optimizer=recipe.optimizer,  # type: ignore[arg-type]  # checked by OptimisationChoice
-            learning_rate=recipe.learning_rate_times_noise / specification.noise_multiplier,
+            learning_rate=recipe.learning_rate_times_noise_multiplier / specification.noise_multiplier,
         ),
         privacy=specification,
         target_epsilon=target_epsilon,

@@ -11,17 +11,23 @@ from typing import Any
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.files import write_json
 from dpcxr_core.places import StudyPlaces
+from dpcxr_core.provenance import PROJECT_FOLDER, from_project
+
+_FOLDERS = ("stores", "weights", "runs")
 
 
 def leave_places(run_dir: Path, places: StudyPlaces) -> None:
     """Leave where the study's images, weights and runs are."""
-    write_json(run_dir / "places.json", asdict(places))
+    values = asdict(places)
+    for name in _FOLDERS:
+        values[name] = from_project(values[name])
+    write_json(run_dir / "places.json", values)
 
 
 def find_places(run_dir: Path) -> StudyPlaces:
     """Where the study's images, weights and runs are; left by the data chapter."""
     values = _read(run_dir, "places.json", "01_data_preparation")
-    folders = {name: Path(values[name]) for name in ("stores", "weights", "runs")}
+    folders = {name: PROJECT_FOLDER / values[name] for name in _FOLDERS}
     return StudyPlaces(**{**values, **folders, "external_datasets": tuple(values["external_datasets"])})
 
 
@@ -40,6 +46,21 @@ def find_specifications(run_dir: Path) -> dict[float, PrivacySpecification]:
     return dict(sorted(found.items()))
 
 
+def find_specification(run_dir: Path, target_epsilon: float) -> PrivacySpecification:
+    """The privacy specification of one target epsilon.
+
+    Raises:
+        UserError: It was not calibrated for.
+    """
+    found = find_specifications(run_dir)
+    if target_epsilon not in found:
+        raise UserError(
+            f"nothing was calibrated for target_epsilon {target_epsilon:g}, only for {list(found)}; "
+            "add it to target_epsilons of the chapter 02_noise_calibration"
+        )
+    return found[target_epsilon]
+
+
 def leave_initialisations(run_dir: Path, names: Sequence[str]) -> None:
     """Leave the full names of the initialisations to compare; the last is the domain one."""
     write_json(run_dir / "initialisations.json", list(names))
@@ -50,14 +71,27 @@ def find_initialisations(run_dir: Path) -> list[str]:
     return _read(run_dir, "initialisations.json", "03_initialisations")
 
 
+def find_initialisation(run_dir: Path, tag: str) -> str:
+    """Full name of the one initialisation whose name holds ``tag``.
+
+    Raises:
+        UserError: None does, or several do.
+    """
+    names = find_initialisations(run_dir)
+    found = [name for name in names if tag in name]
+    if len(found) != 1:
+        raise UserError(f"{len(found)} initialisations have {tag!r} in their name; choose one of {names}")
+    return found[0]
+
+
 def leave_runs(run_dir: Path, folders: Sequence[Path]) -> None:
     """Leave the record folders of the comparison."""
-    write_json(run_dir / "comparison.json", [str(folder) for folder in folders])
+    write_json(run_dir / "comparison.json", [from_project(folder) for folder in folders])
 
 
 def find_runs(run_dir: Path) -> list[Path]:
     """Record folders of the comparison; left by the comparison chapter."""
-    return [Path(folder) for folder in _read(run_dir, "comparison.json", "05_comparison")]
+    return [PROJECT_FOLDER / folder for folder in _read(run_dir, "comparison.json", "05_comparison")]
 
 
 def _read(run_dir: Path, name: str, chapter: str) -> Any:

@@ -15,7 +15,7 @@ from dpcxr_core.config import UserError, content_key
 from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated
 from dpcxr_core.data.simulated import HOSPITALS
 from dpcxr_core.data.splits import part_training_patients
-from dpcxr_core.data.store import open_store, rows_of
+from dpcxr_core.data.store import check_images, open_store, rows_of
 from dpcxr_core.data.store_writing import subset_store
 from dpcxr_core.handover import leave_places
 from dpcxr_core.places import StudyPlaces
@@ -73,7 +73,10 @@ def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: i
     """The places of a study whose stores are ready; they are also written into ``run_dir``.
 
     Stores are kept in ``cache_dir`` under a key of the choice and of the code that draws or reads
-    images, so that another choice never meets them.
+    images, so that another choice never meets them. Every byte of a cached store is checked.
+
+    Raises:
+        UserError: The official files cannot be read, or a cached store was changed.
     """
     choice_key = {name: value for name, value in asdict(choice).items() if name != "n_resamples"}
     stores = cache_dir / "stores" / content_key(choice_key, source_key(PACKAGE_FOLDER / "data"))
@@ -86,6 +89,8 @@ def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: i
         n_resamples=choice.n_resamples,
         **parts,
     )
+    for dataset in dict.fromkeys([places.public_dataset, *places.test_datasets]):
+        check_images(open_store(places.store(dataset)))
     leave_places(run_dir, places)
     return places
 

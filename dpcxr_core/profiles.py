@@ -9,9 +9,8 @@ from typing import Any
 import yaml
 
 from dpcxr_core.config import UserError
-from dpcxr_core.provenance import PACKAGE_FOLDER
+from dpcxr_core.provenance import PROJECT_FOLDER, from_project
 
-PROJECT_FOLDER = PACKAGE_FOLDER.parent
 BOOK_FOLDER = PROJECT_FOLDER / "book"
 
 
@@ -48,7 +47,10 @@ def read_profile(name_or_file: str) -> Profile:
     if not isinstance(values, dict) or set(values) - {"shared", "chapters"}:
         found = sorted(values) if isinstance(values, dict) else type(values).__name__
         raise UserError(f"{path} must hold 'shared' and 'chapters' only; found {found}")
-    chapters = values.get("chapters") or {}
+    chapters = {name: given or {} for name, given in (values.get("chapters") or {}).items()}
+    for name, given in {"shared": values.get("shared") or {}, **chapters}.items():
+        if not isinstance(given, dict):
+            raise UserError(f"{path}: {name} must map parameters to values; got {given!r}")
     unknown = set(chapters) - {chapter.stem for chapter in chapter_sources()}
     if unknown:
         raise UserError(
@@ -68,15 +70,14 @@ def chapter_parameters(profile: Profile, chapter: str, declared: set[str], run_d
 
     A shared parameter that no chapter declares is caught by ``check_shared``.
     """
-    given = {"cache_dir": ".cache", **profile.shared, "run_dir": _from_project(run_dir)}
+    given = {**places_of_chapters(run_dir), **profile.shared}
     shared = {name: value for name, value in given.items() if name in declared}
     return {**shared, **profile.chapters.get(chapter, {})}
 
 
-def _from_project(folder: Path) -> str:
-    """``folder`` as seen from the project, where chapters run, so that pages name no path of one machine."""
-    inside = folder.resolve().is_relative_to(PROJECT_FOLDER)
-    return str(folder.resolve().relative_to(PROJECT_FOLDER) if inside else folder.resolve())
+def places_of_chapters(run_dir: Path) -> dict[str, str]:
+    """Where every chapter leaves results, and what is kept between runs; seen from the project."""
+    return {"cache_dir": ".cache", "run_dir": from_project(run_dir)}
 
 
 def check_shared(profile: Profile, declared: dict[str, set[str]]) -> None:

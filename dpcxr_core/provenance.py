@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
+PROJECT_FOLDER = PACKAGE_FOLDER.parent
 _PACKAGES = ("dpcxr-core", "torch", "timm", "numpy", "pandas", "scikit-learn", "opacus", "dp-accounting")
 
 
@@ -22,6 +23,12 @@ def source_key(*paths: Path) -> str:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def from_project(folder: Path) -> str:
+    """``folder`` as seen from the project where it lies inside, so that pages name no path of one machine."""
+    resolved = folder.resolve()
+    return str(resolved.relative_to(PROJECT_FOLDER) if resolved.is_relative_to(PROJECT_FOLDER) else resolved)
 
 
 def git_state(folder: Path = PACKAGE_FOLDER) -> str:

@@ -47,14 +47,16 @@ class StartingPoints:
         nondomain_steps: Updates of the non-domain supervised stand-in.
         selfsupervised_steps: Updates of the non-domain self-supervised stand-in.
         domain_steps: Updates of the domain stand-in.
+        further: Names of further initialisations to compare, such as weights of timm or in a file.
         seed: Seeds scenes, first weights and batches.
     """
 
     natural_images: str = ""
     n_scenes: int = 5000
-    nondomain_steps: int = 700
-    selfsupervised_steps: int = 300
+    nondomain_steps: int = 500
+    selfsupervised_steps: int = 250
     domain_steps: int = 340
+    further: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class StartingPoints:
 
 
 def make_initialisations(choice: StartingPoints, places: StudyPlaces, *, jobs: int) -> list[str]:
-    """Full names of the initialisations to compare: random first, the domain stand-in last.
+    """Full names of the initialisations to compare: random first, further ones, the domain stand-in last.
 
     What was pretrained before, from the same recipe and images, is not pretrained again.
     """
@@ -95,7 +97,9 @@ def make_initialisations(choice: StartingPoints, places: StudyPlaces, *, jobs: i
         ]
         paths = [future.result() for future in tqdm(futures, desc="stand-ins", mininterval=5)]
     names = [f"convnext_mini.{task[0]}@{path.stem}" for task, path in zip(tasks, paths, strict=True)]
-    return ["convnext_mini.random", *names]
+    for name in choice.further:
+        build_initialisation(name, weights_dir=places.weights, seed=choice.seed, head="reset")
+    return ["convnext_mini.random", *choice.further, *names]
 
 
 def pretraining_images(choice: StartingPoints, places: StudyPlaces, *, n: int) -> np.ndarray:
@@ -109,7 +113,7 @@ def pretraining_images(choice: StartingPoints, places: StudyPlaces, *, n: int) -
 def pretraining_table(names: Sequence[str], places: StudyPlaces) -> pd.DataFrame:
     """One row a stand-in: images, steps, images of one step, seconds, first and last loss."""
     rows = {}
-    for name in names[1:]:
+    for name in _standins(names):
         provenance = _provenance(name, places)
         batches, losses = provenance["recipe"]["batches"], provenance["losses"]
         rows[label_of(name)] = {
@@ -125,7 +129,7 @@ def pretraining_table(names: Sequence[str], places: StudyPlaces) -> pd.DataFrame
 
 def pretraining_losses(names: Sequence[str], places: StudyPlaces) -> dict[str, pd.DataFrame]:
     """Columns ``step`` and ``loss`` of each stand-in's pretraining, by label."""
-    found = {label_of(name): _provenance(name, places)["losses"] for name in names[1:]}
+    found = {label_of(name): _provenance(name, places)["losses"] for name in _standins(names)}
     return {label: pd.DataFrame({"step": range(len(loss)), "loss": loss}) for label, loss in found.items()}
 
 
@@ -158,6 +162,10 @@ def _probe_auroc(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     probe.fit(x_train[known], y_train[known])
     return auroc(y_test, probe.predict_proba(x_test)[:, 1])
+
+
+def _standins(names: Sequence[str]) -> list[str]:
+    return [name for name in names if ".standin_" in name]
 
 
 def _provenance(name: str, places: StudyPlaces) -> dict[str, Any]:

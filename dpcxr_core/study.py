@@ -6,6 +6,7 @@ running a grid again redoes only what changed.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
@@ -37,18 +38,22 @@ from dpcxr_core.training.record import (
 )
 from dpcxr_core.workers import worker_pool
 
+# whatever can change a number of a record
+_DECIDING_CODE = ("data", "privacy", "training", "evaluation", "config.py", "tables.py", "study.py")
+
 
 def run_key(config: RunConfig, places: StudyPlaces) -> str:
     """The run's name: readable front, and a key of everything that the result depends on."""
     names = sorted({config.dataset, *places.test_datasets})
     data = {name: open_store(places.store(name)).description for name in names}
-    weights = build_initialisation(
-        config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head
-    ).weights_key
-    rooms = [PACKAGE_FOLDER / room for room in ("data", "privacy", "training", "evaluation")]
-    key = content_key(config, data, weights, source_key(*rooms, Path(__file__)), places.n_resamples)
+    start = build_initialisation(config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head)
+    code = source_key(*(PACKAGE_FOLDER / name for name in _DECIDING_CODE))
+    libraries = {name: versions()[name] for name in ("torch", "timm", "numpy")}
+    weights = (start.weights_key, start.input_transform)
+    key = content_key(config, data, *weights, code, libraries, places.n_resamples)
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
-    return f"{config.dataset}-{config.init_name}-{config.head}-{level}-s{config.seed}-{key}"
+    init_name = re.sub(r"[^\w.@-]+", "_", config.init_name)  # of weights in a file it holds their path
+    return f"{config.dataset}-{init_name}-{config.head}-{level}-s{config.seed}-{key}"
 
 
 def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -> Path:
@@ -60,6 +65,9 @@ def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -
     started = time.perf_counter()
     store = open_store(places.store(config.dataset))
     start = build_initialisation(config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head)
+    certificate = None
+    if config.privacy is not None and config.target_epsilon is not None:
+        certificate = certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
     with record_folder(places.runs, run_id) as folder:
         selfcheck, n_images = _train(config, start, store, folder, progress)
         trained = time.perf_counter()
@@ -67,10 +75,6 @@ def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -
         scored = time.perf_counter()
         _evaluate_into(folder, scores, config.dataset, places)
         evaluated = time.perf_counter()
-        certificate = None
-        if config.privacy is not None:
-            assert config.target_epsilon is not None
-            certificate = certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
         record = RunRecord(
             run_id=run_id,
             config=config,
@@ -81,7 +85,7 @@ def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -
                 "n_images_trained_on": n_images,
             },
             certificate=asdict(certificate) if certificate else None,
-            privacy_statement=privacy_statement(certificate) if certificate else None,
+            privacy_statement=privacy_statement(certificate, randomness=config.randomness) if certificate else None,
             selfcheck=selfcheck,
             versions={**versions(), "commit": git_state()},
             seconds={

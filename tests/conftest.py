@@ -59,7 +59,7 @@ def tiny_study(tmp_path_factory) -> TinyStudy:
         noise_multiplier=0.9,
         delta=1e-3,
     )
-    recipe = Recipe(ordinary_n_steps=6)
+    recipe = Recipe(ordinary_n_steps=6, randomness="seeded")
     specifications = {7.0: specification}
     dataset, domain = places.private_dataset, init_names[-1]
     configs = [

@@ -119,6 +119,22 @@ def test_execute_reads_numbers_as_json_does(tmp_path, capsys):
     assert (tmp_path / "notebooks" / "toy.ipynb").is_file()
 
 
+def test_parameter_file_that_is_no_mapping_and_unwritable_folder_are_one_line(tmp_path, capsys):
+    chapter = str(PROJECT / "book" / "02_noise_calibration.py")
+    (tmp_path / "list.yml").write_text("- 1\n")
+    assert "list" in _one_line_error(capsys, ["execute", chapter, "-f", str(tmp_path / "list.yml")])
+    (tmp_path / "file").write_text("")
+    words = f"prepare --dataset simulated --out {tmp_path / 'file' / 'store'} --n-train 2 --n-valid 0 --n-test 0"
+    assert str(tmp_path / "file") in _one_line_error(capsys, words.split())
+
+
+def test_execute_finds_what_earlier_chapters_left_where_the_book_leaves_it(tmp_path, capsys):
+    chapter = str(PROJECT / "book" / "05_comparison.py")
+    line = _one_line_error(capsys, ["execute", chapter, "-p", "seeds", "[0, 1, 2]", "--run-dir", str(tmp_path)])
+    assert f"{tmp_path / 'places.json'} is missing" in line
+    assert "01_data_preparation" in line
+
+
 def test_failing_cell_is_exit_code_one_and_one_line(tmp_path, capsys):
     chapter = tmp_path / "toy.py"
     chapter.write_text("# %%\n1 / 0\n")

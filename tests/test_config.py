@@ -63,10 +63,6 @@ def test_noise_std_is_multiplier_times_clip_norm():
     assert SPECIFICATION.noise_std == pytest.approx(0.6)
 
 
-def test_expected_passes_is_rate_times_steps():
-    assert SPECIFICATION.expected_passes == pytest.approx(5.0)
-
-
 @pytest.mark.parametrize("config", [PRIVATE, ORDINARY, PUBLIC_ONLY])
 def test_run_config_survives_the_round_trip_through_a_dict(config):
     assert run_config_from_dict(asdict(config)) == config

@@ -1,11 +1,7 @@
 import pytest
 
-from dpcxr_core.config import PrivacySpecification
-from dpcxr_core.grid import (
-    Recipe,
-    comparison_runs,
-    public_only_run,
-)
+from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.grid import Recipe, comparison_runs, public_only_run, recipe_from
 
 SPECIFICATIONS = {
     epsilon: PrivacySpecification(
@@ -30,9 +26,23 @@ def test_comparison_runs_differ_only_in_what_is_compared():
 
 
 def test_private_learning_rate_falls_with_noise():
-    runs = comparison_runs("sim-a", ["m.one"], SPECIFICATIONS, Recipe(learning_rate_times_noise=0.6), seeds=[0])
+    runs = comparison_runs(
+        "sim-a", ["m.one"], SPECIFICATIONS, Recipe(learning_rate_times_noise_multiplier=0.6), seeds=[0]
+    )
     rates = {run.target_epsilon: run.optimisation.learning_rate for run in runs if run.kind == "private"}
     assert rates == pytest.approx({1.0: 0.2, 8.0: 0.75})
+
+
+def test_recipe_keeps_randomness_secret_unless_told_otherwise():
+    assert recipe_from({}).randomness == "secret"
+    assert recipe_from({"randomness": "seeded"}).randomness == "seeded"
+
+
+def test_unknown_or_senseless_field_of_a_recipe_is_named():
+    with pytest.raises(UserError, match="'lr'"):
+        recipe_from({"lr": 1.0})
+    with pytest.raises(UserError, match="ordinary_n_steps"):
+        recipe_from({"ordinary_n_steps": 0})
 
 
 def test_public_only_run_trains_on_nothing():

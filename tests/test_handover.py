@@ -1,10 +1,9 @@
-from pathlib import Path
-
 import pytest
 
 from dpcxr_core import handover
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.places import StudyPlaces
+from tests.conftest import PROJECT
 
 SPECIFICATIONS = {
     epsilon: PrivacySpecification(
@@ -41,9 +40,29 @@ def test_specifications_are_found_by_ascending_epsilon(tmp_path):
 
 def test_initialisations_and_runs_keep_their_order(tmp_path):
     handover.leave_initialisations(tmp_path, ["m.random", "m.domain"])
-    handover.leave_runs(tmp_path, [Path("b"), Path("a")])
+    handover.leave_runs(tmp_path, [tmp_path / "b", tmp_path / "a"])
     assert handover.find_initialisations(tmp_path) == ["m.random", "m.domain"]
-    assert handover.find_runs(tmp_path) == [Path("b"), Path("a")]
+    assert handover.find_runs(tmp_path) == [tmp_path / "b", tmp_path / "a"]
+
+
+def test_initialisation_is_found_by_part_of_its_name(tmp_path):
+    handover.leave_initialisations(tmp_path, ["m.random", "m.domain@1"])
+    assert handover.find_initialisation(tmp_path, "domain") == "m.domain@1"
+    with pytest.raises(UserError, match=r"2 initialisations have 'm\.'"):
+        handover.find_initialisation(tmp_path, "m.")
+
+
+def test_folders_inside_the_project_are_left_relative_to_it(tmp_path):
+    handover.leave_runs(tmp_path, [PROJECT / "runs" / "a"])
+    assert (tmp_path / "comparison.json").read_text().split('"')[1] == "runs/a"
+    assert handover.find_runs(tmp_path) == [PROJECT / "runs" / "a"]
+
+
+def test_epsilon_that_was_not_calibrated_is_refused_with_those_that_were(tmp_path):
+    handover.leave_specifications(tmp_path, SPECIFICATIONS)
+    assert handover.find_specification(tmp_path, 8.0) == SPECIFICATIONS[8.0]
+    with pytest.raises(UserError, match=r"target_epsilon 2, only for \[1.0, 8.0\]"):
+        handover.find_specification(tmp_path, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_unknown_profile_names_the_known_ones():
         ("chapter: {}", "shared"),
         ("chapters: {99_nothing: {}}", "99_nothing"),
         ("- 1", "list"),
+        ("chapters: {01_data_preparation: 3}", "01_data_preparation"),
     ],
 )
 def test_damaged_profile_is_refused_with_its_reason(tmp_path, text, named):

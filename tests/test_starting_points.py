@@ -35,6 +35,15 @@ def test_what_is_cached_is_not_pretrained_again(tiny_study):
     assert {path: path.stat().st_mtime_ns for path in tiny_study.places.weights.iterdir()} == files
 
 
+def test_further_initialisations_stand_before_the_stand_ins_and_must_exist(tiny_study):
+    further = replace(CHOICE, further=("convnext_atto.random",))
+    names = make_initialisations(further, tiny_study.places, jobs=1)
+    assert names == [tiny_study.init_names[0], "convnext_atto.random", *tiny_study.init_names[1:]]
+    assert len(pretraining_table(names, tiny_study.places)) == 3
+    with pytest.raises(UserError, match="convnext_huge"):
+        make_initialisations(replace(CHOICE, further=("convnext_huge.random",)), tiny_study.places, jobs=1)
+
+
 def test_tables_say_what_was_trained_and_how_long(tiny_study):
     table = pretraining_table(tiny_study.init_names, tiny_study.places)
     assert table["steps"].to_list() == [4, 3, 60]

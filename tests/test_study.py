@@ -11,6 +11,7 @@ from dpcxr_core.grid import public_only_run
 from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import metrics_table, run_key, run_many, run_one, runs_table, test_cohort
 from dpcxr_core.tables import METRICS, SCORES, checked
+from dpcxr_core.training.initialisation import find_standin
 from dpcxr_core.training.record import read_record, read_table
 
 
@@ -77,6 +78,16 @@ def test_run_key_changes_with_choices_images_and_resamples(tiny_study):
     }
     assert len(keys) == 4
     assert run_key(config, places) == run_key(config, places)
+
+
+def test_weights_from_a_file_run_too_and_their_path_stays_out_of_the_folder_name(tiny_study, tmp_path):
+    source = find_standin(tiny_study.init_names[-1], tiny_study.places.weights)
+    for suffix in (".safetensors", ".json"):
+        (tmp_path / f"mine{suffix}").write_bytes(source.with_suffix(suffix).read_bytes())
+    config = public_only_run(tiny_study.places.private_dataset, f"convnext_mini.file:{tmp_path / 'mine.safetensors'}")
+    folder = run_one(config, tiny_study.places)
+    assert folder.parent == tiny_study.places.runs
+    assert read_record(folder).config == config
 
 
 def test_run_many_finishes_the_others_when_one_fails_and_says_which(tiny_study, tmp_path):

@@ -80,10 +80,8 @@ def _one_dataset(a: ScoredImages, b: ScoredImages, n_resamples: int, seed: int) 
     return pd.DataFrame(rows).assign(run_id=a.run_id, dataset=a.dataset)
 
 
-def verdict_against_public_only(
-    value: float, low: float, high: float
-) -> Literal["better", "worse", "not distinguishable"]:
-    """Whether a run's AUROC minus the public-only model's has an interval on one side of zero.
+def verdict_of_interval(value: float, low: float, high: float) -> Literal["better", "worse", "not distinguishable"]:
+    """Whether a difference in AUROC has its interval on one side of zero.
 
     Args:
         value: Difference, from ``paired_difference``; NaN where undefined.
@@ -94,7 +92,7 @@ def verdict_against_public_only(
         UserError: The ends are in the wrong order.
 
     Example:
-        >>> verdict_against_public_only(0.012, -0.001, 0.026)
+        >>> verdict_of_interval(0.012, -0.001, 0.026)
         'not distinguishable'
     """
     if low > high:

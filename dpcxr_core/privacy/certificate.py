@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Literal
 
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.privacy.accounting import PrvUnavailableError, epsilon_pld, epsilon_prv, epsilon_rdp
@@ -100,18 +100,13 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
     )
 
 
-def certificate_to_json(certificate: PrivacyCertificate) -> str:
-    """``certificate`` as indented JSON, one key per attribute."""
-    return json.dumps(asdict(certificate), indent=2, allow_nan=False) + "\n"
+def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["seeded", "secret"] = "secret") -> str:
+    """The guarantee as one paragraph of plain English, with what it does not cover.
 
-
-def certificate_from_json(text: str) -> PrivacyCertificate:
-    """The certificate that ``certificate_to_json`` wrote."""
-    return PrivacyCertificate(**json.loads(text))
-
-
-def privacy_statement(certificate: PrivacyCertificate) -> str:
-    """The guarantee as one paragraph of plain English, with what it does not cover."""
+    Args:
+        certificate: Of the run.
+        randomness: As in ``RunConfig``; a seeded run is said to be a demonstration.
+    """
     c = certificate
     check = (
         f"PRV, computed by other code, gives {c.epsilon_prv:.4f}"
@@ -137,6 +132,11 @@ def privacy_statement(certificate: PrivacyCertificate) -> str:
         "A patient with several images is protected less than one with a single image: the guarantee is per image, "
         "and grows weaker with each further image of the same person.",
     ]
+    if randomness == "seeded":
+        sentences.append(
+            "This run is a demonstration on images that need no protection: its seed is recorded, and whoever knows "
+            "the seed can subtract the noise. The guarantee holds only for those who do not know it."
+        )
     if c.delta >= 1 / c.n_units:
         sentences.append(
             f"Warning: delta is {c.delta:g}, not below one over the number of {c.privacy_unit}s ({1 / c.n_units:g}); "

@@ -25,7 +25,7 @@ from dpcxr_core.privacy.sampling import poisson_draws
 Gradients = dict[str, Tensor]
 ClippedSum = Callable[[nn.Module, Tensor, Tensor, float], Gradients]
 Sampler = Callable[[PrivacySpecification, int, np.random.Generator], Iterator[np.ndarray]]
-Mechanism = Callable[[list[nn.Parameter], PrivacySpecification, torch.Generator], None]
+Mechanism = Callable[[list[nn.Parameter], PrivacySpecification, np.random.Generator], None]
 
 LARGEST_SUM_ERROR = 1e-5  # float32 against float64, relative, over all parameters
 LARGEST_PARAMETER_ERROR = 1e-4  # the same for the worst parameter alone
@@ -209,11 +209,11 @@ def check_noise(*, seed: int = 0, n_draws: int = 200_000, mechanism: Mechanism =
     """Noise on zero gradients: mean, variance, shape, and independence of one step from the next, as z."""
     specification = _example_specification()
     parameter = nn.Parameter(torch.zeros(n_draws))
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     steps = []
     for _ in range(2):
         parameter.grad = torch.zeros(n_draws)
-        mechanism([parameter], specification, generator)
+        mechanism([parameter], specification, rng)
         scale = specification.expected_batch_size / specification.noise_std
         steps.append(parameter.grad.double().numpy() * scale)
     noise = steps[0]

@@ -75,7 +75,7 @@ def execute_chapter(
     """
     notebook = _read_chapter(source, parameters)
     final = out_dir / f"{source.stem}.ipynb"
-    if not force and _is_up_to_date(source, out_dir, parameters):
+    if not force and is_up_to_date(source, out_dir, parameters):
         _say(progress, f"{source.name}: unchanged, reused")
         return final
     partial = out_dir / f"{source.stem}{PARTIAL}"
@@ -100,7 +100,8 @@ def _read_chapter(source: Path, parameters: dict[str, Any]) -> nbformat.Notebook
     return notebook
 
 
-def _is_up_to_date(source: Path, out_dir: Path, parameters: dict[str, Any]) -> bool:
+def is_up_to_date(source: Path, out_dir: Path, parameters: dict[str, Any]) -> bool:
+    """Whether ``out_dir`` holds ``source`` executed with this text, these parameters and this code."""
     final = out_dir / f"{source.stem}.ipynb"
     if not final.is_file():
         return False

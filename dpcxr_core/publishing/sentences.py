@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from dpcxr_core.config import PrivacySpecification
 from dpcxr_core.publishing.results import epsilon_label
 
 
@@ -43,6 +44,8 @@ def order(claims: pd.DataFrame) -> str:
 def gaps(table: pd.DataFrame) -> str:
     """How many of the gaps have an interval that misses zero, and the largest of these."""
     known = table.dropna(subset=["value"])
+    if known.empty:
+        return "There is no such gap to show here."
     apart = known[(known["low"] > 0) | (known["high"] < 0)]
     sentence = f"{len(apart)} of {len(known)} intervals miss zero."
     if apart.empty:
@@ -51,6 +54,16 @@ def gaps(table: pd.DataFrame) -> str:
     return sentence + (
         f" The largest of these gaps is {largest['value']:+.3f} [{largest['low']:+.3f}, {largest['high']:+.3f}] "
         f"({largest['group_value']}), for the initialisation *{largest['init_label']}*."
+    )
+
+
+def diagnostics(steps: pd.DataFrame, specification: PrivacySpecification) -> str:
+    """What the draws and the clipping of one run were like. Computed from private images."""
+    over = steps["median_norm"].median() / specification.max_grad_norm
+    return (
+        f"A step drew {steps['n_drawn'].mean():.0f} images on average; {specification.expected_batch_size} were "
+        f"expected. {steps['share_clipped'].mean():.0%} of the gradients were clipped: the median norm was {over:.1f} "
+        "times the clip norm."
     )
 
 

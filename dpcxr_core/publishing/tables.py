@@ -122,6 +122,11 @@ def show_cost(cost: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def show_counts(counts: pd.DataFrame) -> pd.DataFrame:
+    """Counts with those below 10, zero aside, suppressed."""
+    return counts.map(lambda count: "0" if count == 0 else suppress_small(int(count)))
+
+
 def show_precision(precision: pd.DataFrame) -> pd.DataFrame:
     """Counts with small ones suppressed, and the standard error each finding's AUROC would have."""
     return pd.DataFrame(
@@ -190,7 +195,7 @@ def external_drop(table: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
 
     def macro(dataset: str) -> pd.Series:
         rows = one_metric(table, dataset, "auroc")
-        rows = rows[rows["kind"] != "public_only"].assign(level=lambda r: r["target_epsilon"].map(_level))
+        rows = rows.assign(level=[_level(row["target_epsilon"], row["kind"]) for row in rows.to_dict("records")])
         return rows.set_index(["init_label", "level"])["value"]
 
     internal = macro(places.private_dataset)

@@ -47,7 +47,7 @@ class Randomness:
 
     batches: np.random.Generator
     augmentation: np.random.Generator
-    noise: torch.Generator
+    noise: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,7 @@ class TrainingTrace:
 def randomness_of(config: RunConfig) -> Randomness:
     """The three generators of a run, from its seed or from the operating system."""
     entropy = config.seed if config.randomness == "seeded" else secrets.randbits(128)
-    batches, augmentation, noise = np.random.SeedSequence(entropy).spawn(3)
-    generator = torch.Generator()
-    generator.manual_seed(int(noise.generate_state(1, np.uint64)[0] >> 1))
-    return Randomness(np.random.default_rng(batches), np.random.default_rng(augmentation), generator)
+    return Randomness(*(np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(3)))
 
 
 def loss_per_image(logits: Tensor, labels: Tensor) -> Tensor:

@@ -91,7 +91,9 @@ def record_folder(runs_dir: Path, run_id: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     final = runs_dir / run_id
-    if final.exists():  # another process finished the same run first: same content, keep it
+    if (final / "record.json").exists():  # another process finished the same run first: same content, keep it
         shutil.rmtree(partial)
-    else:
-        partial.rename(final)
+        return
+    shutil.rmtree(final, ignore_errors=True)
+    partial.chmod(0o755)  # temporary folders are closed to colleagues, records are not
+    partial.rename(final)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.images import InputTransform
-from dpcxr_core.training.record import write_json
+from dpcxr_core.files import write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.comparison import paired_difference, verdict_against_public_only
+from dpcxr_core.evaluation.comparison import paired_difference, verdict_of_interval
 from dpcxr_core.evaluation.metrics import evaluate
 from dpcxr_core.tables import METRICS
 
@@ -93,9 +93,9 @@ def test_runs_on_different_images_are_refused(runs, make_tables):
     ],
 )
 def test_verdict_needs_the_whole_interval_on_one_side(interval, verdict):
-    assert verdict_against_public_only(*interval) == verdict
+    assert verdict_of_interval(*interval) == verdict
 
 
 def test_swapped_ends_are_refused():
     with pytest.raises(UserError, match="low"):
-        verdict_against_public_only(0.0, 0.1, -0.1)
+        verdict_of_interval(0.0, 0.1, -0.1)

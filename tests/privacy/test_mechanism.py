@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,30 +21,37 @@ def _parameter(gradient: torch.Tensor) -> nn.Parameter:
 def test_gradient_becomes_noisy_sum_over_expected_batch_size():
     gradient = torch.randn(40)
     parameter = _parameter(gradient)
-    privatise([parameter], SPECIFICATION, torch.Generator().manual_seed(5))
-    noise = torch.randn(40, generator=torch.Generator().manual_seed(5)) * 1.5 * 2.0
+    privatise([parameter], SPECIFICATION, np.random.default_rng(5))
+    noise = torch.from_numpy(np.random.default_rng(5).standard_normal(40, dtype=np.float32)) * 1.5 * 2.0
     torch.testing.assert_close(parameter.grad, (gradient + noise) / 8)
 
 
 def test_noise_repeats_with_the_generator_and_never_within_it():
-    generator = torch.Generator().manual_seed(1)
+    generator = np.random.default_rng(1)
     first, second = _parameter(torch.zeros(20)), _parameter(torch.zeros(20))
     privatise([first, second], SPECIFICATION, generator)
     again = _parameter(torch.zeros(20))
-    privatise([again], SPECIFICATION, torch.Generator().manual_seed(1))
+    privatise([again], SPECIFICATION, np.random.default_rng(1))
     assert torch.equal(first.grad, again.grad)
+    assert not torch.isclose(first.grad, second.grad).any()
+
+
+def test_seeds_that_agree_in_their_low_bits_give_other_noise():
+    first, second = _parameter(torch.zeros(20)), _parameter(torch.zeros(20))
+    privatise([first], SPECIFICATION, np.random.default_rng(12345))
+    privatise([second], SPECIFICATION, np.random.default_rng(12345 + 7 * 2**32))
     assert not torch.isclose(first.grad, second.grad).any()
 
 
 def test_noise_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    privatise([_parameter(torch.zeros(20))], SPECIFICATION, torch.Generator().manual_seed(1))
+    privatise([_parameter(torch.zeros(20))], SPECIFICATION, np.random.default_rng(1))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_frozen_parameters_are_skipped_and_missing_gradients_refused():
     frozen = nn.Parameter(torch.zeros(3), requires_grad=False)
-    privatise([frozen], SPECIFICATION, torch.Generator())
+    privatise([frozen], SPECIFICATION, np.random.default_rng())
     assert frozen.grad is None
     with pytest.raises(PrivacyEngineError, match="1 of 2 trainable"):
-        privatise([_parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))], SPECIFICATION, torch.Generator())
+        privatise([_parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))], SPECIFICATION, np.random.default_rng())

@@ -125,7 +125,7 @@ def _scaled(factor):
 
 
 def _repeated(parameters, specification, generator):
-    privatise(parameters, specification, torch.Generator().manual_seed(0))
+    privatise(parameters, specification, np.random.default_rng(0))
 
 
 def _uniform(parameters, specification, generator):

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from dpcxr_core.config import PrivacySpecification
 from dpcxr_core.publishing import sentences
 
 
@@ -52,6 +53,20 @@ def test_gap_sentence_counts_intervals_that_miss_zero_and_names_the_largest(gap_
     assert sentence.startswith("1 of 2 intervals miss zero.")
     assert "-0.050 [-0.080, -0.020] (70+ - 0-39), for the initialisation *b*" in sentence
     assert sentences.gaps(gap_table.iloc[:1]) == "0 of 1 intervals miss zero."
+
+
+def test_gap_sentence_says_when_there_is_nothing(gap_table):
+    assert sentences.gaps(gap_table.iloc[:0]) == "There is no such gap to show here."
+
+
+def test_diagnostics_are_means_over_steps():
+    steps = pd.DataFrame({"n_drawn": [10, 14], "share_clipped": [0.5, 1.0], "median_norm": [1.0, 2.0]})
+    specification = PrivacySpecification(
+        sample_rate=0.1, n_steps=2, expected_batch_size=12, max_grad_norm=0.5, noise_multiplier=1.0, delta=1e-3
+    )
+    sentence = sentences.diagnostics(steps, specification)
+    assert "drew 12 images on average; 12 were expected. 75% of the gradients" in sentence
+    assert "3.0 times the clip norm" in sentence
 
 
 def test_drop_sentence_names_least_and_greatest_and_says_when_there_is_none():

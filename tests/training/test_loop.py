@@ -76,7 +76,7 @@ def _by_hand(model, data, config, transform):
                 accumulated += parameter.grad * min(1.0, spec.max_grad_norm / norm)
         with torch.no_grad():
             for accumulated, parameter in zip(total, model.parameters(), strict=True):
-                noise = torch.empty(parameter.shape, dtype=torch.float32).normal_(generator=chance.noise)
+                noise = torch.from_numpy(chance.noise.standard_normal(tuple(parameter.shape), dtype=np.float32))
                 update = (accumulated + spec.noise_std * noise) / spec.expected_batch_size
                 parameter -= config.optimisation.learning_rate * update
     return model

@@ -48,9 +48,17 @@ def test_failed_run_leaves_nothing(tmp_path):
 def test_second_finisher_of_the_same_run_keeps_the_first(tmp_path):
     for text in ("first", "second"):
         with record_folder(tmp_path, "a") as folder:
+            write_record_json(folder, RECORD)
             (folder / "note").write_text(text)
     assert (tmp_path / "a" / "note").read_text() == "first"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_incomplete_folder_of_the_same_name_is_replaced(tmp_path):
+    (tmp_path / "a").mkdir()
+    with record_folder(tmp_path, "a") as folder:
+        write_record_json(folder, RECORD)
+    assert read_record(tmp_path / "a") == RECORD
 
 
 def test_unfinished_run_is_named(tmp_path):
