@@ -128,10 +128,10 @@ def _repeated(parameters, specification, generator):
     privatise(parameters, specification, np.random.default_rng(0))
 
 
-def _uniform(parameters, specification, generator):
+def _uniform(parameters, specification, rng):
     width = specification.noise_std * 12**0.5 / specification.expected_batch_size
     for parameter in parameters:
-        parameter.grad = (torch.rand(parameter.shape, generator=generator) - 0.5) * width
+        parameter.grad = torch.from_numpy((rng.random(parameter.shape, np.float32) - 0.5) * np.float32(width))
 
 
 @pytest.mark.parametrize(
