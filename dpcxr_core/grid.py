@@ -36,7 +36,7 @@ class Recipe:
     optimizer: str = "sgd"
     learning_rate_times_noise_multiplier: float = 0.65
     ordinary_learning_rate: float = 3e-3
-    ordinary_n_steps: int = 400
+    ordinary_n_steps: int = 600
     ordinary_batch_size: int = 32
     weight_decay: float = 0.01
     max_shift: int = 3
