@@ -10,7 +10,7 @@ import pandas as pd
 
 from dpcxr_core.evaluation.comparison import paired_difference, verdict_of_interval
 from dpcxr_core.places import StudyPlaces
-from dpcxr_core.study import test_cohort
+from dpcxr_core.study import cohort_tested_on
 from dpcxr_core.training.record import read_table
 
 
@@ -90,7 +90,7 @@ def _difference(first: Path, second: Path, places: StudyPlaces) -> dict[str, flo
     dataset = places.private_dataset
     scores = [read_table(folder, "scores") for folder in (first, second)]
     ours, theirs = (table[table["dataset"] == dataset] for table in scores)
-    cohort = test_cohort(places)
+    cohort = cohort_tested_on(places)
     rows = paired_difference(ours, theirs, cohort[cohort["dataset"] == dataset], n_resamples=places.n_resamples, seed=0)
     macro = rows[rows["finding"] == "macro"].iloc[0]
     return {name: float(macro[name]) for name in ("value", "low", "high")}

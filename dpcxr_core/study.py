@@ -165,19 +165,16 @@ def _evaluate_into(folder: Path, scores: pd.DataFrame, trained_on: str, places: 
     valid = scores[(scores["split"] == "valid") & (scores["dataset"] == trained_on)].drop(columns="split")
     test = scores[scores["split"] == "test"].drop(columns="split")
     thresholds = youden_thresholds(valid) if len(valid) else None
-    cohort = test_cohort(places)
+    cohort = cohort_tested_on(places)
     metrics = evaluate(test, cohort, n_resamples=places.n_resamples, seed=0, decision_thresholds=thresholds)
     test.to_parquet(folder / "scores.parquet")
     metrics.to_parquet(folder / "metrics.parquet")
 
 
-def test_cohort(places: StudyPlaces) -> pd.DataFrame:
+def cohort_tested_on(places: StudyPlaces) -> pd.DataFrame:
     """Cohort rows of all test images of the study."""
     stores = [open_store(places.store(name)) for name in places.test_datasets]
     return pd.concat([store.cohort.iloc[rows_of(store, "test")] for store in stores], ignore_index=True)
-
-
-test_cohort.__test__ = False  # type: ignore[attr-defined]  # a cohort of test images, not a test
 
 
 def run_many(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) -> list[Path]:
@@ -196,7 +193,7 @@ def run_many(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) 
             index = futures[future]
             try:
                 results[index] = future.result()
-            except Exception as error:  # noqa: BLE001  # every failure is reported below, by name
+            except Exception as error:  # every failure is reported below, by name
                 failures.append(f"{configs[index].init_name} ({configs[index].kind}): {error}")
     if failures:
         raise UserError(f"{len(failures)} of {len(configs)} runs failed; first: {failures[0]}")

@@ -9,7 +9,7 @@ from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.grid import public_only_run
 from dpcxr_core.publishing.tables import one_metric
-from dpcxr_core.study import metrics_table, run_key, run_many, run_one, runs_table, test_cohort
+from dpcxr_core.study import cohort_tested_on, metrics_table, run_key, run_many, run_one, runs_table
 from dpcxr_core.tables import METRICS, SCORES, checked
 from dpcxr_core.training.initialisation import find_standin
 from dpcxr_core.training.record import read_record, read_table
@@ -44,7 +44,7 @@ def test_private_run_leaves_a_whole_record(tiny_study):
 
 def test_scores_cover_every_test_image_of_every_data_set_once(tiny_study):
     scores = checked(read_table(_folder(tiny_study, "non_private"), "scores"), SCORES)
-    cohort = test_cohort(tiny_study.places)
+    cohort = cohort_tested_on(tiny_study.places)
     assert set(scores["dataset"]) == set(tiny_study.places.test_datasets)
     assert len(scores) == len(cohort) * len(FINDINGS)
     assert not scores.duplicated(["image_id", "finding"]).any()
