@@ -1,154 +1,100 @@
-"""What one private step costs beside an ordinary one: every method in turn, in one process, on the same work.
-
-Run with ``make bench``. Each round times one step of every method; the table gives medians over rounds with their
-range, and ratios to the ordinary step as medians of per-round ratios.
-"""
+"""What one training step costs by every method in turn, in one process, on the same images; and which are right."""
 
 from __future__ import annotations
 
-import argparse
 import copy
-import platform
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
-from opacus import GradSampleModule
+from torch import nn
 from tqdm import tqdm
 
-from dpcxr_core.config import FINDINGS, PrivacySpecification
-from dpcxr_core.privacy.bookkeeping import attach
-from dpcxr_core.privacy.mechanism import privatise
-from dpcxr_core.provenance import versions
-from dpcxr_core.training.architectures import build_architecture, per_image_input
-from dpcxr_core.training.loop import loss_per_image
+from benchmarks.methods import METHODS, N_ORACLE_IMAGES, Method, make_step, relative_error
+from benchmarks.settings import Plan, Setting, batch_of, network
+from dpcxr_core.training.device import Compute
 
-RESULTS = Path(__file__).parent / "results"
-Step = Callable[[], None]
+_SMALL = 64  # pixels; the check of gradients needs no large images
+Work = Callable[[], None]
 
 
-def ordinary(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
-    """Plain autograd, no clipping and no noise."""
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        loss_per_image(model(images), labels).sum().backward()
-
-    return step
+def clock_of(compute: Compute) -> str:
+    """What ``seconds`` are: with one thread on the CPU the time this process computed, else the time that passed."""
+    return "process CPU time" if not compute.on_gpu and torch.get_num_threads() == 1 else "wall time"
 
 
-def ours(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, noisy: bool) -> Step:
-    """Book-keeping, with or without noise."""
-    keeper = attach(model)
-    specification = PrivacySpecification(
-        sample_rate=0.1,
-        n_steps=1,
-        expected_batch_size=len(images),
-        max_grad_norm=0.5,
-        noise_multiplier=1.0,
-        delta=1e-5,
-    )
-    rng = np.random.default_rng(0)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        keeper.add_clipped_sum(loss_per_image(model(images), labels), specification.max_grad_norm)
-        if noisy:
-            privatise(model.parameters(), specification, rng)
-
-    return step
+def seconds_of(work: Work, compute: Compute) -> float:
+    """Seconds that ``work`` took by ``clock_of``, on a GPU until it was done."""
+    clock = time.process_time if clock_of(compute) == "process CPU time" else time.perf_counter
+    _finish(compute)
+    started = clock()
+    work()
+    _finish(compute)
+    return clock() - started
 
 
-def ours_ordinary(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
-    """The book-keeping kernels without clipping and without noise."""
-    keeper = attach(model)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        keeper.add_sum(loss_per_image(model(images), labels))
-
-    return step
+def _finish(compute: Compute) -> None:
+    if compute.on_gpu:
+        torch.cuda.synchronize()
 
 
-def opacus(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
-    """Opacus in its right mode (functorch), per-image gradients and clipping, no noise."""
-    wrapped = GradSampleModule(model, loss_reduction="sum", force_functorch=True)
-
-    def step() -> None:
-        wrapped.zero_grad(set_to_none=True)
-        loss_per_image(wrapped(images), labels).sum().backward()
-        per_image = [parameter.grad_sample for parameter in wrapped.parameters()]
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in per_image]).norm(dim=0)
-        factors = (0.5 / norms).clamp(max=1.0)
-        for parameter, each in zip(wrapped.parameters(), per_image, strict=True):
-            parameter.grad = torch.einsum("n,n...->...", factors, each)
-            parameter.grad_sample = None
-
-    return step
+def measure_all(plan: Plan, compute: Compute) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Times and facts of every setting of ``plan``; see ``measure``."""
+    found = [measure(setting, *rounds, compute) for setting, rounds in plan.steps.items()]
+    return pd.concat([times for times, _ in found]), pd.concat([facts for _, facts in found])
 
 
-def measure(architecture: str, size: int, batch: int, rounds: int) -> pd.DataFrame:
-    """Seconds of one step of every method, one row a method and round."""
-    model = build_architecture(architecture, n_outputs=len(FINDINGS), seed=0).train()
-    generator = torch.Generator().manual_seed(0)
-    channels = per_image_input(architecture).in_chans
-    images = torch.randn(batch, channels, size, size, generator=generator)
-    labels = (torch.rand(batch, len(FINDINGS), generator=generator) < 0.3).float()
-    steps = {
-        "ordinary": ordinary(copy.deepcopy(model), images, labels),
-        "ours, ordinary": ours_ordinary(copy.deepcopy(model), images, labels),
-        "ours, noise off": ours(copy.deepcopy(model), images, labels, noisy=False),
-        "ours, with noise": ours(copy.deepcopy(model), images, labels, noisy=True),
-        "Opacus functorch, noise off": opacus(copy.deepcopy(model), images, labels),
-    }
+def measure(
+    setting: Setting, rounds: int, opacus_rounds: int, compute: Compute, methods: Sequence[Method] = METHODS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``round seconds`` of one step of every method, and each method's ``relative_error`` and ``failure``.
+
+    Each round takes one step of every method, beginning with another one each time; methods of Opacus take part in
+    the first ``opacus_rounds`` only. A method that fails has no times, and its reason is a fact.
+    """
+    model = network(setting.architecture, compute)
+    works, facts = {}, []
+    for method in tqdm(methods, desc=f"{setting.architecture}: checking", mininterval=5):
+        fact = {"method": method.name, "kind": method.kind, "noisy": method.noisy}
+        try:
+            error = _error_of(method, setting, compute)
+            works[method.name] = _work(method, copy.deepcopy(model), setting, compute)
+            works[method.name]()  # warm-up: kernels are chosen and memory is taken once
+            facts.append(fact | {"relative_error": error, "failure": ""})
+        except (RuntimeError, AttributeError, IndexError, ValueError) as failure:
+            works.pop(method.name, None)
+            facts.append(fact | {"relative_error": float("nan"), "failure": reason_of(failure)})
     rows = []
-    for step in steps.values():
-        step()  # warm-up: kernels are chosen and memory is taken once
-    for turn in tqdm(range(rounds), desc=f"{architecture} {size} px, batch {batch}"):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            rows.append({"method": name, "round": turn, "seconds": time.perf_counter() - started})
-    return pd.DataFrame(rows).assign(architecture=architecture, size=size, batch=batch)
+    for turn in tqdm(range(rounds), desc=f"{setting.architecture} {setting.size} px", mininterval=5):
+        for method in rotated(methods, turn):
+            if method.name in works and (method.kind != "Opacus" or turn < opacus_rounds):
+                seconds = seconds_of(works[method.name], compute)
+                rows.append({"method": method.name, "round": turn, "seconds": seconds})
+    return pd.DataFrame(rows).assign(**setting.columns), pd.DataFrame(facts).assign(**setting.columns)
 
 
-def summarise(times: pd.DataFrame) -> pd.DataFrame:
-    """Medians with range, and ratios to the ordinary step."""
-    rows = []
-    for setting, here in times.groupby(["architecture", "size", "batch"], sort=False):
-        wide = here.pivot(index="round", columns="method", values="seconds")
-        for method in here["method"].unique():
-            ratio = wide[method] / wide["ordinary"]
-            rows.append(
-                {
-                    "setting": f"{setting[0]}, {setting[1]} px, batch {setting[2]}",
-                    "method": method,
-                    "milliseconds": f"{1e3 * wide[method].median():.1f} "
-                    f"[{1e3 * wide[method].min():.1f}, {1e3 * wide[method].max():.1f}]",
-                    "ratio to ordinary": f"{ratio.median():.2f} [{ratio.min():.2f}, {ratio.max():.2f}]",
-                }
-            )
-    return pd.DataFrame(rows).set_index(["setting", "method"])
+def rotated(methods: Sequence[Method], turn: int) -> list[Method]:
+    """``methods`` from the one whose turn it is to begin, so that none is always first."""
+    first = turn % len(methods)
+    return [*methods[first:], *methods[:first]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    settings = [("convnext_mini", 64, 64), ("convnext_atto", 64, 64)]
-    times = pd.concat([measure(*setting, options.rounds) for setting in settings], ignore_index=True)
-    table = summarise(times).to_string()
-    heading = f"{platform.machine()}, {options.threads} thread(s), {options.rounds} rounds; {versions()}"
-    assert np.isfinite(times["seconds"]).all()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "private_step.txt").write_text(f"{heading}\n{table}\n")
-    print(heading, table, sep="\n")
+def reason_of(failure: Exception) -> str:
+    """The first line of ``failure``, with its kind."""
+    return f"{type(failure).__name__}: {str(failure).strip().splitlines()[0] if str(failure).strip() else ''}"[:200]
 
 
-if __name__ == "__main__":
-    main()
+def _error_of(method: Method, setting: Setting, compute: Compute) -> float:
+    images, labels = batch_of(setting.architecture, min(setting.size, _SMALL), N_ORACLE_IMAGES, compute)
+    return relative_error(method, network(setting.architecture, compute), images, labels, compute)
+
+
+def _work(method: Method, model: nn.Module, setting: Setting, compute: Compute) -> Work:
+    step = make_step(method, model, compute, setting.batch)
+    batches = [batch_of(setting.architecture, setting.size, setting.batch, compute)]
+
+    def work() -> None:
+        step(batches)
+
+    return work

@@ -17,19 +17,23 @@
 # **Question.** How large must the {term}`noise multiplier` be before a run spends no more than its target
 # {term}`epsilon`, and what does the certificate of such a run say?
 #
-# - **Reads** nothing from disk; only the numbers in the next cell
+# - **Reads** the cohort table of the private store, for the number of images and of patients
 # - **Writes** `specifications.json` in `run_dir`, which every private run of the book obeys
-# - **Expect** less noise by the {term}`accountant` of this book than by Rényi accounting, at every epsilon
+# - **Expect** more noise where patients are the {term}`privacy unit` than where images are, and less by the
+#   {term}`accountant` of this book than by Rényi accounting
 # - **Needs** one CPU core, under a minute
 #
-# The answers hold for {term}`Poisson sampling` and for adding or removing one image. They say less about a patient
-# who contributed several images.
+# The answers hold for {term}`Poisson sampling` and for adding or removing one privacy unit. With images as units they
+# say less about a patient who contributed several; with patients as units the guarantee is {term}`patient-level`.
 
 # %% tags=["parameters"]
 target_epsilons: list = [1.0, 3.0, 8.0]  # upper limits on epsilon for a whole run
-delta: float = 1.0e-5  # chance allowed for the guarantee to fail
-n_units: int = 2400  # declared size of the private training set, images
-expected_batch_size: int = 256  # divisor of the noisy sum, images
+delta: float = 1.0e-5  # chance allowed for the guarantee to fail; below one over the number of units
+privacy_unit: str = "image"  # whose data is protected: "image", or "patient" for patients with all their images
+max_images_per_patient: int = 4  # most images of one patient in one step; used where the unit is the patient
+clipping: str = "flat"  # "flat", or "automatic" to bring every gradient close to the clip norm
+n_units: int = 0  # declared size of the private training set in units; 0 declares the number found there
+expected_batch_size: int = 256  # divisor of the noisy sum, units
 n_steps: int = 48  # optimiser steps
 max_grad_norm: float = 0.5  # clip norm, gradient units
 run_dir: str = "../runs/demo"  # where results go
@@ -41,12 +45,17 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from myst_nb import glue
 
-from dpcxr_core.handover import leave_specifications
-from dpcxr_core.privacy.calibration import specification_for
+from dpcxr_core.data.store import open_store, rows_of
+from dpcxr_core.handover import find_places, leave_specifications
+from dpcxr_core.privacy.calibration import calibrate_noise_multiplier, specification_for
 from dpcxr_core.privacy.certificate import certify, privacy_statement
-from dpcxr_core.publishing import figures, tables
+from dpcxr_core.publishing import figures, sentences, tables
 
 figures.use_house_style()
+places = find_places(Path(run_dir))
+store = open_store(places.store(places.private_dataset))
+patient_ids = store.cohort["patient_id"].iloc[rows_of(store, "train")]
+counted = {"image": len(patient_ids), "patient": patient_ids.nunique()}
 
 # %% [markdown]
 # ## One specification for each epsilon
@@ -54,13 +63,16 @@ figures.use_house_style()
 # A frozen specification couples everything the guarantee rests on: rate, steps, {term}`clip norm`, noise and
 # denominator. Sampler, clipping, noise and accountant all read this one object, so that they cannot disagree.
 # The noise multiplier is found by a root search on the accountant's epsilon and rounded up, so that the target
-# is never exceeded.
+# is never exceeded. The number of units is thereby declared public.
 
 # %%
+n_declared = n_units or counted.get(privacy_unit, 0)
+limits = {"patient": max_images_per_patient}
 specifications = {
     epsilon: specification_for(
-        target_epsilon=epsilon, delta=delta, n_units=n_units,
-        expected_batch_size=expected_batch_size, n_steps=n_steps, max_grad_norm=max_grad_norm,
+        target_epsilon=epsilon, delta=delta, n_units=n_declared, expected_batch_size=expected_batch_size,
+        n_steps=n_steps, max_grad_norm=max_grad_norm, privacy_unit=privacy_unit,
+        max_images_per_patient=limits.get(privacy_unit), clipping=clipping,
     )
     for epsilon in target_epsilons
 }
@@ -69,12 +81,13 @@ leave_specifications(Path(run_dir), specifications)
 # %% [markdown]
 # ## What do the certificates say?
 #
-# An epsilon means nothing without its unit, neighbouring relation, sampler and delta. Beside the claim stand Rényi accounting, which the field has used longest, and PRV, an independent
-# numerical method: if it disagreed with the claim, the run would stop.
+# An epsilon means nothing without its unit, neighbouring relation, sampler and delta. Beside the claim stand Rényi
+# accounting, which the field has used longest, and PRV, an independent numerical method: if it disagreed with the
+# claim, the run would stop.
 
 # %%
 certificates = {
-    epsilon: certify(specification, n_units, epsilon) for epsilon, specification in specifications.items()
+    epsilon: certify(specification, n_declared, epsilon) for epsilon, specification in specifications.items()
 }
 display(tables.show_certificates(certificates.values()))
 
@@ -84,6 +97,28 @@ display(tables.show_certificates(certificates.values()))
 # %%
 strictest = certificates[min(certificates)]
 Markdown("> " + privacy_statement(strictest))
+
+# %% [markdown]
+# ## What does it cost to protect patients?
+#
+# The same target, delta, steps and expected number of units in a step, once for images and once for patients. There
+# are fewer patients than images, so each is drawn more often, and that takes more noise. Some of it comes back: a
+# patient's gradient is an average over several images, at the price of computing them.
+
+# %%
+noise = {
+    unit: {
+        epsilon: calibrate_noise_multiplier(
+            target_epsilon=epsilon, delta=delta, sample_rate=expected_batch_size / n, n_steps=n_steps
+        )
+        for epsilon in target_epsilons
+    }
+    for unit, n in counted.items() if n >= expected_batch_size
+}
+display(tables.show_noise_by_unit(noise, counted, expected_batch_size))
+
+# %%
+Markdown(sentences.unit_cost(noise))
 
 # %% [markdown]
 # ## What does the choice of accountant cost?
@@ -110,8 +145,8 @@ figures.plot_epsilon_vs_noise(by_accountant, ax)
 #
 # - Choosing learning rates or clip norms on private images spends privacy too; no certificate here covers it.
 #   The book's choices were made on simulated patients that no chapter draws (`benchmarks/tune_recipe.py`).
-# - The unit is one image. A patient with several images is protected less: by group privacy the bound grows
-#   faster than the number of images.
+# - Where the unit is one image, a patient with several is protected less: by group privacy the bound grows faster
+#   than the number of images. Where the unit is the patient, a person under two identifiers counts as two.
 # - Whoever knows the seed of a run can subtract its noise. The book's own runs are seeded, as their images need no
 #   protection; the default of a recipe is `randomness: secret`, and so it must stay for private images.
 

@@ -21,8 +21,9 @@
 # - **Expect** a check of the engine that passes, a loss that falls, and a test AUROC with its interval
 # - **Needs** one core, under a minute
 #
-# All layers are trained. Every image's gradient is clipped on its own before noise is added, so the gradients
-# of single images must be right. {ref}`engine-check` shows how that is checked on this machine, for this network.
+# All layers are trained. The gradient of every {term}`privacy unit` is clipped on its own before noise is added, so the
+# gradients of single images must be right. {ref}`engine-check` shows how that is checked on this machine, for this
+# network.
 
 # %% tags=["parameters"]
 init_tag: str = "standin_domain"  # part of the name of one of the initialisations
@@ -37,7 +38,6 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
-from myst_nb import glue
 
 from dpcxr_core.grid import private_run, recipe_from
 from dpcxr_core.handover import find_initialisation, find_places, find_specification
@@ -54,7 +54,8 @@ config = private_run(
     places.private_dataset, find_initialisation(Path(run_dir), init_tag), target_epsilon,
     specification, recipe_from(recipe), seed=seed,
 )
-tables.show_choices(config)
+display(tables.show_choices(config))
+Markdown(sentences.private_choices(config))
 
 # %% [markdown]
 # ## One run, from images to record
@@ -62,19 +63,15 @@ tables.show_choices(config)
 # %%
 folder = run_one(config, places, progress=True)
 record = read_record(folder)
-glue("seconds", f"{record.seconds['training']:.0f}", display=False)
-glue("n-trained", f"{record.data['n_images_trained_on']:,}", display=False)
-
-# %% [markdown]
-# Training on {glue:text}`n-trained` images took {glue:text}`seconds` seconds on one core.
+Markdown(sentences.training_time(record))
 
 # %% [markdown]
 # (engine-check)=
 # ## Was the engine right?
 #
-# These checks ran before the first private image was touched, on random images and a copy of the network. The
-# first compares the sum of clipped gradients with one made image by image in double precision. A failed check stops
-# the run.
+# These checks ran before the first private image was touched, on random images and a copy of the network, for images
+# and for patients as units and with both ways of clipping. The first compares the sum of clipped gradients with one
+# made image by image in double precision. A failed check stops the run.
 
 # %%
 display(tables.show_checks(record.selfcheck))
@@ -85,7 +82,7 @@ display(tables.show_checks(record.selfcheck))
 # The ledger is public: it holds nothing computed from images. The diagnostics below are computed from private
 # images and **not covered by the guarantee**; they are shown only where `show_diagnostics` says that they may be.
 
-# %% mystnb={"figure": {"name": "training-loss", "caption": "Mean loss of the images drawn in each step. Not covered by the guarantee."}, "image": {"alt": "A noisy curve of training loss over steps."}}
+# %% mystnb={"figure": {"name": "training-loss", "caption": "Mean loss of what was drawn in each step. Not covered by the guarantee."}, "image": {"alt": "A noisy curve of training loss over steps."}}
 diagnostics = read_table(folder, "diagnostics")
 fig, ax = plt.subplots(figsize=(6, 3.2))
 figures.plot_loss(diagnostics if show_diagnostics else diagnostics.head(0), ax)
@@ -94,7 +91,7 @@ figures.plot_loss(diagnostics if show_diagnostics else diagnostics.head(0), ax)
 Markdown(sentences.diagnostics(diagnostics, specification) if show_diagnostics else "Not shown.")
 
 # %% [markdown]
-# The divisor of a step is always the expected number of images. When nearly all gradients are clipped, the clip norm
+# The divisor of a step is always the expected number of units. When nearly all gradients are clipped, the clip norm
 # acts as a learning rate and nothing else.
 
 # %% [markdown]

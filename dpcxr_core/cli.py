@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.config import FINDINGS, RunConfig, UserError, run_config_from_dict
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from dpcxr_core.provenance import PROJECT_FOLDER
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dpcxr", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_prepare, _add_calibrate, _add_selfcheck, _add_execute, _add_book):
+    for add in (_add_prepare, _add_calibrate, _add_selfcheck, _add_train, _add_execute, _add_book):
         add(commands)
     return parser
 
@@ -116,10 +116,13 @@ def _add_calibrate(commands: Any) -> None:
     )
     parser.add_argument("--target-epsilon", type=float, required=True)
     parser.add_argument("--delta", type=float, required=True)
-    parser.add_argument("--n-units", type=int, required=True, help="declared size of the training set, in images")
-    parser.add_argument("--expected-batch-size", type=int, required=True)
+    parser.add_argument("--n-units", type=int, required=True, help="declared size of the training set, privacy units")
+    parser.add_argument("--expected-batch-size", type=int, required=True, help="privacy units")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--max-grad-norm", type=float, default=1.0)
+    parser.add_argument("--privacy-unit", choices=["image", "patient"], default="image")
+    parser.add_argument("--max-images-per-patient", type=int, help="in one step; for the patient unit")
+    parser.add_argument("--clipping", choices=["flat", "automatic"], default="flat")
     parser.add_argument("--json", action="store_true", help="the certificate as JSON instead of a paragraph")
     parser.set_defaults(run=_calibrate)
 
@@ -135,6 +138,9 @@ def _calibrate(options: argparse.Namespace) -> int:
         expected_batch_size=options.expected_batch_size,
         n_steps=options.steps,
         max_grad_norm=options.max_grad_norm,
+        privacy_unit=options.privacy_unit,
+        max_images_per_patient=options.max_images_per_patient,
+        clipping=options.clipping,
     )
     certificate = certify(specification, options.n_units, options.target_epsilon)
     print(json.dumps(asdict(certificate), indent=1) if options.json else privacy_statement(certificate))
@@ -155,15 +161,69 @@ def _add_selfcheck(commands: Any) -> None:
 def _selfcheck(options: argparse.Namespace) -> int:
     from dpcxr_core.privacy.selfcheck import full_selfcheck
     from dpcxr_core.publishing.tables import show_checks
-    from dpcxr_core.training.architectures import build_architecture, per_image_input
+    from dpcxr_core.training.architectures import build_architecture, fitting_image_size, per_image_input
 
     architecture = options.architecture.partition(".")[0]  # the weights tag of a name changes no layer
-    model = build_architecture(architecture, n_outputs=len(FINDINGS), seed=0)
-    checks = full_selfcheck(model, (per_image_input(architecture).in_chans, 64, 64))
+    check_size = fitting_image_size(architecture, 64)
+    model = build_architecture(architecture, n_outputs=len(FINDINGS), seed=0, image_size=check_size)
+    checks = full_selfcheck(model, (per_image_input(architecture).in_chans, check_size, check_size))
     print(show_checks([asdict(check) for check in checks]).to_string())
     failed = [check.name for check in checks if not check.passed]
     print(f"FAILED: {', '.join(failed)}" if failed else f"all {len(checks)} checks passed for {architecture}")
     return 1 if failed else 0
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "train",
+        "Train, score and record one run; a run that was killed goes on from its checkpoint.",
+        "dpcxr train runs/demo/run.json --run-dir runs/demo\n  "
+        "torchrun --nproc-per-node 2 -m dpcxr_core.cli train runs/demo/run.json --run-dir runs/demo",
+    )
+    parser.add_argument("config", type=Path, help="JSON of a RunConfig, or the record.json of a run to repeat")
+    parser.add_argument(
+        "--run-dir", type=Path, default=PROJECT_FOLDER / "runs" / "demo", help="where the data chapter left places.json"
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=float, default=60.0, metavar="SECONDS", help="0: after every step (default: 60)"
+    )
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from dpcxr_core.handover import find_places
+    from dpcxr_core.study import run_one
+    from dpcxr_core.training.ranks import join_ranks
+
+    config = _run_config_in(options.config)
+    places = find_places(options.run_dir)
+    with join_ranks() as ranks:
+        try:
+            folder = run_one(
+                config, places, progress=ranks.is_first, ranks=ranks, checkpoint_every=options.checkpoint_every
+            )
+        except UserError:
+            if ranks.is_first:  # all ranks raise it, one says it
+                raise
+            return 1
+        if ranks.is_first:
+            print(folder)
+    return 0
+
+
+def _run_config_in(file: Path) -> RunConfig:
+    if not file.is_file():
+        raise UserError(f"there is no run configuration {file}")
+    try:
+        values = json.loads(file.read_text())
+        return run_config_from_dict(values.get("config", values))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{file} is not JSON: {error}") from None
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{file} is not a RunConfig: {str(error).removeprefix('RunConfig.__init__() ')}") from None
 
 
 def _add_execute(commands: Any) -> None:

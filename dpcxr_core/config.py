@@ -40,7 +40,11 @@ class PrivacySpecification:
         max_grad_norm: Clip norm C, in gradient units.
         noise_multiplier: Noise standard deviation over the L2 sensitivity.
         delta: Chance allowed for the guarantee to fail.
-        privacy_unit: Whose data one neighbour adds or removes.
+        privacy_unit: Whose data one neighbour adds or removes: one image, or one patient with all images.
+        max_images_per_patient: Most images of one patient in one step; for the patient unit only. Memory and
+            time, not the guarantee, depend on it.
+        clipping: "flat" leaves gradients within the clip norm alone; "automatic" brings every gradient close to
+            the clip norm, also small ones (AUTO-S, arXiv:2206.07136). Both bound a unit by ``max_grad_norm``.
         neighbouring_relation: What differs between neighbours.
         sampler: How units enter a step.
         accountant: The method whose epsilon is claimed.
@@ -52,7 +56,9 @@ class PrivacySpecification:
     max_grad_norm: float
     noise_multiplier: float
     delta: float
-    privacy_unit: Literal["image"] = "image"
+    privacy_unit: Literal["image", "patient"] = "image"
+    max_images_per_patient: int | None = None
+    clipping: Literal["flat", "automatic"] = "flat"
     neighbouring_relation: Literal["add_or_remove_one"] = "add_or_remove_one"
     sampler: Literal["poisson"] = "poisson"
     accountant: Literal["pld"] = "pld"
@@ -77,7 +83,21 @@ class PrivacySpecification:
             "For a run without privacy, leave the privacy specification out.",
         )
         _check(0 < self.delta < 1, f"delta is a probability in (0, 1); got {self.delta}")
-        _check(self.privacy_unit == "image", f"privacy_unit must be 'image'; got {self.privacy_unit!r}")
+        _check(
+            self.privacy_unit in ("image", "patient"),
+            f"privacy_unit must be 'image' or 'patient'; got {self.privacy_unit!r}",
+        )
+        limit = self.max_images_per_patient
+        if self.privacy_unit == "patient":
+            _check(
+                limit is not None and limit >= 1,
+                f"privacy_unit 'patient' needs max_images_per_patient of at least 1; got {limit}",
+            )
+        else:
+            _check(limit is None, f"max_images_per_patient belongs to privacy_unit 'patient'; got {limit}")
+        _check(
+            self.clipping in ("flat", "automatic"), f"clipping must be 'flat' or 'automatic'; got {self.clipping!r}"
+        )
         _check(
             self.neighbouring_relation == "add_or_remove_one",
             f"neighbouring_relation must be 'add_or_remove_one'; got {self.neighbouring_relation!r}",
@@ -167,6 +187,12 @@ class RunConfig:
         randomness: "seeded" repeats a run exactly, so whoever knows ``seed`` can remove the noise;
             "secret" draws batches and noise from the operating system and records no seed.
         max_shift: Augmentation: one random shift per image of at most this many pixels.
+        augmentation_multiplicity: Shifted copies of each drawn image whose gradients are averaged before
+            clipping (arXiv:2204.13650); 1 for one copy.
+        ema_decay: Decay of the exponential moving average of the weights that is released in place of the last
+            weights; 0 for none.
+        precision: "float32", or "bfloat16" for forward and backward under autocast. Norms, sums, noise and
+            weights are float32 either way.
         physical_batch_size: Images processed at once; changes memory, never privacy.
         seed: Seeds the weights that are not loaded, the batches and the noise.
     """
@@ -179,6 +205,9 @@ class RunConfig:
     ordinary: OrdinaryBatches | None = None
     target_epsilon: float | None = None
     max_shift: int = 0
+    augmentation_multiplicity: int = 1
+    ema_decay: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
     physical_batch_size: int = 64
     randomness: Literal["seeded", "secret"] = "seeded"
     seed: int = 0
@@ -205,10 +234,30 @@ class RunConfig:
         )
         _check(self.max_shift >= 0, f"max_shift must not be negative; got {self.max_shift}")
         _check(
-            self.physical_batch_size >= 1,
-            f"physical_batch_size must be at least 1; got {self.physical_batch_size}",
+            self.augmentation_multiplicity >= 1,
+            f"augmentation_multiplicity must be at least 1; got {self.augmentation_multiplicity}",
         )
+        _check(0 <= self.ema_decay < 1, f"ema_decay must be in [0, 1); got {self.ema_decay}")
+        _check(
+            self.precision in ("float32", "bfloat16"),
+            f"precision must be 'float32' or 'bfloat16'; got {self.precision!r}",
+        )
+        _check(self.physical_batch_size >= self._largest_unit, self._too_small_a_batch())
         _check(self.seed >= 0, f"seed must not be negative; got {self.seed}")
+
+    @property
+    def _largest_unit(self) -> int:
+        """Most images that have to be processed together, as they are one unit."""
+        per_patient = (self.privacy.max_images_per_patient or 1) if self.privacy is not None else 1
+        return per_patient * self.augmentation_multiplicity
+
+    def _too_small_a_batch(self) -> str:
+        least = (
+            "1"
+            if self._largest_unit == 1
+            else f"max_images_per_patient times augmentation_multiplicity, {self._largest_unit}, as a unit is not cut"
+        )
+        return f"physical_batch_size must be at least {least}; got {self.physical_batch_size}"
 
     @property
     def kind(self) -> Literal["private", "non_private", "public_only"]:

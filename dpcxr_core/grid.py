@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from dpcxr_core.config import (
     OptimisationChoice,
@@ -28,20 +28,28 @@ class Recipe:
         ordinary_batch_size: Images of one such update.
         weight_decay: Of the runs without privacy, decoupled.
         max_shift: Augmentation, in pixels.
+        augmentation_multiplicity: Shifted copies of each drawn image whose gradients are averaged before clipping;
+            private runs only, as runs without privacy have no gradient of one image.
+        ema_decay: Decay of the moving average of the weights that is released in place of the last weights; of the
+            private runs, whose single weights are noisy. 0 for none.
+        precision: "float32", or "bfloat16" for forward and backward under autocast.
         physical_batch_size: Images processed at once.
         randomness: "secret" for images that need protection; "seeded" repeats exactly, for public or
             simulated ones.
     """
 
-    optimizer: str = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate_times_noise_multiplier: float = 0.65
     ordinary_learning_rate: float = 3e-3
     ordinary_n_steps: int = 600
     ordinary_batch_size: int = 32
     weight_decay: float = 0.01
     max_shift: int = 3
+    augmentation_multiplicity: int = 1
+    ema_decay: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
     physical_batch_size: int = 64
-    randomness: str = "secret"
+    randomness: Literal["secret", "seeded"] = "secret"
 
     def __post_init__(self) -> None:
         for name in ("learning_rate_times_noise_multiplier", "ordinary_learning_rate", "ordinary_n_steps"):
@@ -69,33 +77,38 @@ def private_run(
     specification: PrivacySpecification,
     recipe: Recipe,
     *,
-    head: str = "reset",
+    head: Literal["reset", "kept"] = "reset",
     seed: int = 0,
 ) -> RunConfig:
     """The private run of one initialisation at one epsilon."""
     return RunConfig(
         dataset=dataset,
         init_name=init_name,
-        head=head,  # type: ignore[arg-type]  # checked by RunConfig
+        head=head,
         optimisation=OptimisationChoice(
-            optimizer=recipe.optimizer,  # type: ignore[arg-type]  # checked by OptimisationChoice
+            optimizer=recipe.optimizer,
             learning_rate=recipe.learning_rate_times_noise_multiplier / specification.noise_multiplier,
         ),
         privacy=specification,
         target_epsilon=target_epsilon,
         max_shift=recipe.max_shift,
+        augmentation_multiplicity=recipe.augmentation_multiplicity,
+        ema_decay=recipe.ema_decay,
+        precision=recipe.precision,
         physical_batch_size=recipe.physical_batch_size,
-        randomness=recipe.randomness,  # type: ignore[arg-type]  # checked by RunConfig
+        randomness=recipe.randomness,
         seed=seed,
     )
 
 
-def ordinary_run(dataset: str, init_name: str, recipe: Recipe, *, head: str = "reset", seed: int = 0) -> RunConfig:
+def ordinary_run(
+    dataset: str, init_name: str, recipe: Recipe, *, head: Literal["reset", "kept"] = "reset", seed: int = 0
+) -> RunConfig:
     """The run of one initialisation without privacy."""
     return RunConfig(
         dataset=dataset,
         init_name=init_name,
-        head=head,  # type: ignore[arg-type]  # checked by RunConfig
+        head=head,
         optimisation=OptimisationChoice(
             optimizer="adamw",
             learning_rate=recipe.ordinary_learning_rate,
@@ -104,6 +117,7 @@ def ordinary_run(dataset: str, init_name: str, recipe: Recipe, *, head: str = "r
         ),
         ordinary=OrdinaryBatches(n_steps=recipe.ordinary_n_steps, batch_size=recipe.ordinary_batch_size),
         max_shift=recipe.max_shift,
+        precision=recipe.precision,
         physical_batch_size=recipe.physical_batch_size,
         seed=seed,
     )
@@ -121,7 +135,7 @@ def private_runs(
     recipe: Recipe,
     *,
     seeds: Sequence[int],
-    head: str = "reset",
+    head: Literal["reset", "kept"] = "reset",
 ) -> list[RunConfig]:
     """One initialisation at every epsilon, once a seed."""
     return [

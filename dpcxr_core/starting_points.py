@@ -97,8 +97,9 @@ def make_initialisations(choice: StartingPoints, places: StudyPlaces, *, jobs: i
         ]
         paths = [future.result() for future in tqdm(futures, desc="stand-ins", mininterval=5)]
     names = [f"convnext_mini.{task[0]}@{path.stem}" for task, path in zip(tasks, paths, strict=True)]
-    for name in choice.further:
-        build_initialisation(name, weights_dir=places.weights, seed=choice.seed, head="reset")
+    image_size = open_store(places.store(places.public_dataset)).description["size"]
+    for name in choice.further:  # a name that is wrong, or weights that cannot be had, show here and not in a run
+        build_initialisation(name, weights_dir=places.weights, seed=choice.seed, head="reset", image_size=image_size)
     return ["convnext_mini.random", *choice.further, *names]
 
 
@@ -143,7 +144,8 @@ def probe_table(names: Sequence[str], places: StudyPlaces) -> pd.DataFrame:
     y_train, y_test = labels_of(store, train), labels_of(store, test)
     rows = {}
     for name in names:
-        start = build_initialisation(name, weights_dir=places.weights, seed=0, head="reset")
+        size = store.description["size"]
+        start = build_initialisation(name, weights_dir=places.weights, seed=0, head="reset", image_size=size)
         x_train, x_test = (
             probe_features(start.model, store.images[part], start.input_transform) for part in (train, test)
         )

@@ -6,11 +6,14 @@ running a grid again redoes only what changed.
 
 from __future__ import annotations
 
+import glob
 import re
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +21,19 @@ import pandas as pd
 from tqdm import tqdm
 
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
-from dpcxr_core.data.store import ImageStore, labels_of, open_store, rows_of
+from dpcxr_core.data.store import ImageStore, check_images, labels_of, open_store, rows_of
 from dpcxr_core.evaluation.metrics import evaluate
 from dpcxr_core.evaluation.thresholds import youden_thresholds
 from dpcxr_core.places import StudyPlaces
-from dpcxr_core.privacy.certificate import certify, privacy_statement
+from dpcxr_core.privacy.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.privacy.selfcheck import brief_selfcheck
+from dpcxr_core.privacy.units import units_of
 from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key, versions
 from dpcxr_core.tables import SCORES, checked
+from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
-from dpcxr_core.training.loop import TrainingData, predict, train
+from dpcxr_core.training.loop import TrainingData, TrainingTrace, predict, train
+from dpcxr_core.training.ranks import ALONE, Ranks, from_first
 from dpcxr_core.training.record import (
     RunRecord,
     read_record,
@@ -46,57 +52,135 @@ def run_key(config: RunConfig, places: StudyPlaces) -> str:
     """The run's name: readable front, and a key of everything that the result depends on."""
     names = sorted({config.dataset, *places.test_datasets})
     data = {name: open_store(places.store(name)).description for name in names}
-    start = build_initialisation(config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head)
-    code = source_key(*(PACKAGE_FOLDER / name for name in _DECIDING_CODE))
-    libraries = {name: versions()[name] for name in ("torch", "timm", "numpy")}
+    start = _start_of(config, places)
     weights = (start.weights_key, start.input_transform)
-    key = content_key(config, data, *weights, code, libraries, places.n_resamples)
+    key = content_key(config, data, *weights, _deciding_code(), _deciding_libraries(), places.n_resamples)
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
     init_name = re.sub(r"[^\w.@-]+", "_", config.init_name)  # of weights in a file it holds their path
     return f"{config.dataset}-{init_name}-{config.head}-{level}-s{config.seed}-{key}"
 
 
-def run_one(config: RunConfig, places: StudyPlaces, *, progress: bool = False) -> Path:
-    """Folder of the finished record of one run; a run already recorded is not repeated."""
+def _start_of(config: RunConfig, places: StudyPlaces) -> Initialisation:
+    return build_initialisation(
+        config.init_name,
+        weights_dir=places.weights,
+        seed=config.seed,
+        head=config.head,
+        image_size=open_store(places.store(config.dataset)).description["size"],
+    )
+
+
+def _deciding_code() -> str:
+    return source_key(*(PACKAGE_FOLDER / name for name in _DECIDING_CODE))
+
+
+def _deciding_libraries() -> dict[str, str]:
+    return {name: versions()[name] for name in ("torch", "timm", "numpy")}
+
+
+def run_one(
+    config: RunConfig,
+    places: StudyPlaces,
+    *,
+    progress: bool = False,
+    ranks: Ranks = ALONE,
+    checkpoint_every: float = 60.0,
+) -> Path:
+    """Folder of the finished record of one run; a run already recorded is not repeated.
+
+    A run that was killed goes on from its last checkpoint. With several ranks all of them train; then the first
+    scores and writes the record, and the others return the folder that it is going to be in.
+
+    Args:
+        config: The choices of the run.
+        places: Where images, weights and records are.
+        progress: Whether to show a bar.
+        ranks: The processes that do this run together.
+        checkpoint_every: Seconds between checkpoints at the least; 0 for one after every step.
+    """
     run_id = run_key(config, places)
     final = places.runs / run_id
-    if (final / "record.json").exists():
+    if from_first(ranks, (final / "record.json").exists):
         return final
-    started = time.perf_counter()
-    store = open_store(places.store(config.dataset))
-    start = build_initialisation(config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head)
-    certificate = None
-    if config.privacy is not None and config.target_epsilon is not None:
-        certificate = certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
+    start = _start_of(config, places)
+    place = checkpoint_place(run_id, config, start, places, checkpoint_every)
+    with only_writer(place) if ranks.is_first else nullcontext():
+        if from_first(ranks, (final / "record.json").exists):  # by a process that was waited for
+            return final
+        certificate = from_first(ranks, lambda: _certificate(config))
+        started = time.perf_counter()
+        training = _train(config, start, open_store(places.store(config.dataset)), place, ranks, progress)
+        if ranks.is_first:
+            seconds = {"training": time.perf_counter() - started}
+            if training.trace is not None:
+                seconds["loading"] = training.trace.seconds["loading"]
+            _record(run_id, config, start, places, certificate, training, seconds)
+            remove_checkpoint(place)
+    return final
+
+
+def _certificate(config: RunConfig) -> PrivacyCertificate | None:
+    if config.privacy is None or config.target_epsilon is None:
+        return None
+    return certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
+
+
+def checkpoint_place(
+    run_id: str, config: RunConfig, start: Initialisation, places: StudyPlaces, every_seconds: float
+) -> CheckpointPlace:
+    """Where the checkpoint of a run is, and all that its draws and gradients depend on."""
+    data = content_key(dict(open_store(places.store(config.dataset)).description))
+    transform = content_key(start.input_transform)
+    identity = {
+        "code": _deciding_code(),
+        "libraries": ", ".join(f"{name} {version}" for name, version in _deciding_libraries().items()),
+        "data": f"{config.dataset} {data}",
+        "initialisation": f"{config.init_name} {start.weights_key} {transform}",
+        "privacy specification": content_key(config.privacy),
+        "choices": content_key(config),
+    }
+    return CheckpointPlace(places.runs / ".checkpoints" / f"{run_id}.pt", identity, every_seconds)
+
+
+def _record(
+    run_id: str,
+    config: RunConfig,
+    start: Initialisation,
+    places: StudyPlaces,
+    certificate: PrivacyCertificate | None,
+    training: _Training,
+    seconds: dict[str, float],
+) -> None:
+    """Score and evaluate the trained model; leave the whole record."""
+    for leftover in places.runs.glob(f".{glob.escape(run_id)}.*"):  # of a process that was killed here
+        shutil.rmtree(leftover)
+    split_hash = open_store(places.store(config.dataset)).description["split_hash"]
     with record_folder(places.runs, run_id) as folder:
-        selfcheck, n_images = _train(config, start, store, folder, progress)
-        trained = time.perf_counter()
+        begun = time.perf_counter()
         scores = _score_all(start, config.dataset, places, run_id)
         scored = time.perf_counter()
         _evaluate_into(folder, scores, config.dataset, places)
         evaluated = time.perf_counter()
+        if training.trace is not None:
+            training.trace.ledger.to_parquet(folder / "ledger.parquet")
+            training.trace.diagnostics.to_parquet(folder / "diagnostics.parquet")
         record = RunRecord(
             run_id=run_id,
             config=config,
             init_label=label_of(config.init_name),
             data={
                 "store": config.dataset,
-                "split_hash": store.description["split_hash"],
-                "n_images_trained_on": n_images,
+                "split_hash": split_hash,
+                "n_images_trained_on": training.n_images,
             },
             certificate=asdict(certificate) if certificate else None,
             privacy_statement=privacy_statement(certificate, randomness=config.randomness) if certificate else None,
-            selfcheck=selfcheck,
+            selfcheck=training.selfcheck,
             versions={**versions(), "commit": git_state()},
-            seconds={
-                "training": trained - started,
-                "scoring": scored - trained,
-                "evaluation": evaluated - scored,
-            },
+            seconds={**seconds, "scoring": scored - begun, "evaluation": evaluated - scored},
         )
         write_weights_of(folder, start.model)
         write_record_json(folder, record)
-    return final
 
 
 def n_units_declared(specification: PrivacySpecification) -> int:
@@ -104,31 +188,41 @@ def n_units_declared(specification: PrivacySpecification) -> int:
     return round(specification.expected_batch_size / specification.sample_rate)
 
 
+@dataclass(frozen=True)
+class _Training:
+    """What training leaves besides the weights; ``trace`` is None where nothing was trained."""
+
+    selfcheck: list[dict]
+    n_images: int
+    trace: TrainingTrace | None
+
+
 def _train(
-    config: RunConfig, start: Initialisation, store: ImageStore, folder: Path, progress: bool
-) -> tuple[list[dict], int]:
-    """Train in place, write ledger and diagnostics; the engine's checks and the images trained on."""
+    config: RunConfig, start: Initialisation, store: ImageStore, place: CheckpointPlace, ranks: Ranks, progress: bool
+) -> _Training:
+    """Train in place, from the checkpoint at ``place`` if there is one."""
     if config.kind == "public_only":
-        return [], 0
+        return _Training([], 0, None)
+    # the checkpoint knows the images by the description of their store, so it must be true of every byte
+    from_first(ranks, lambda: check_images(store))
     rows = rows_of(store, "train")
-    if config.privacy is not None:
-        _check_declared(n_units_declared(config.privacy), len(rows))
-    data = TrainingData(np.asarray(store.images[rows]), labels_of(store, rows))
+    patient_ids = store.cohort["patient_id"].to_numpy()[rows]
+    data = TrainingData(store.images, labels_of(store, rows), rows=rows, patient_ids=patient_ids)
     checks = []
     if config.privacy is not None:
+        _check_declared(config.privacy, units_of(config.privacy, patient_ids).n_units)
         shape = (start.input_transform.in_chans, *data.images.shape[1:])
         checks = [asdict(check) for check in brief_selfcheck(start.model, shape)]
-    trace = train(start.model, data, config, start.input_transform, progress=progress)
-    trace.ledger.to_parquet(folder / "ledger.parquet")
-    trace.diagnostics.to_parquet(folder / "diagnostics.parquet")
-    return checks, len(rows)
+    trace = train(start.model, data, config, start.input_transform, progress=progress, checkpoint=place, ranks=ranks)
+    return _Training(checks, len(rows), trace)
 
 
-def _check_declared(declared: int, found: int) -> None:
+def _check_declared(specification: PrivacySpecification, found: int) -> None:
     # The guarantee holds for any size; far from the one declared, draws and divisor no longer fit each other.
+    declared, unit = n_units_declared(specification), specification.privacy_unit
     if abs(found - declared) > 0.1 * declared:
         raise UserError(
-            f"the privacy specification was made for {declared} images, the training set has {found}; "
+            f"the privacy specification was made for {declared} {unit}s, the training set has {found}; "
             f"calibrate again with n_units near {found}"
         )
 
@@ -144,7 +238,7 @@ def score_split(start: Initialisation, store_path: Path, split: str, run_id: str
     """The scores table of one split of one store, with its ``split`` as an extra column."""
     store = open_store(store_path)
     rows = rows_of(store, split)
-    y_score = predict(start.model, store.images[rows], start.input_transform)
+    y_score = predict(start.model, store.images, start.input_transform, rows=rows)
     cohort = store.cohort.iloc[rows]
     table = pd.DataFrame(
         {
@@ -219,7 +313,7 @@ def runs_table(folders: Iterable[Path]) -> pd.DataFrame:
                 "epsilon_spent": certificate.get("epsilon_pld", np.nan),
                 "noise_multiplier": config.privacy.noise_multiplier if config.privacy else np.nan,
                 "seed": config.seed,
-                "seconds": sum(record.seconds.values()),
+                "seconds": sum(value for part, value in record.seconds.items() if part != "loading"),
             }
         )
     return pd.DataFrame(rows)

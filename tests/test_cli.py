@@ -35,6 +35,18 @@ def test_calibrate_prints_the_certificate_of_the_study(capsys):
     assert certificate["epsilon_pld"] <= 0.9
 
 
+def test_calibrate_for_patients_says_whom_it_protects(capsys):
+    words = "--target-epsilon 3 --delta 1e-4 --n-units 500 --expected-batch-size 50 --steps 60 --privacy-unit patient"
+    limit = "--max-images-per-patient 4 --clipping automatic"
+    assert cli.main(["calibrate", *words.split(), *limit.split()]) == 0
+    assert "one patient with all their images, however many" in capsys.readouterr().out
+    assert cli.main(["calibrate", *words.split(), *limit.split(), "--json"]) == 0
+    certificate = json.loads(capsys.readouterr().out)
+    assert (certificate["privacy_unit"], certificate["max_images_per_patient"]) == ("patient", 4)
+    assert certificate["clipping"] == "automatic"
+    assert "max_images_per_patient" in _one_line_error(capsys, ["calibrate", *words.split()])
+
+
 @pytest.mark.parametrize("epsilon", ["0", "-1", "nan", "1e9"])
 def test_bad_epsilon_is_one_line_that_names_it(epsilon, capsys):
     words = "--delta 1e-5 --n-units 1000 --expected-batch-size 10 --steps 10"

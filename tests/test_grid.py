@@ -1,7 +1,7 @@
 import pytest
 
 from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.grid import Recipe, comparison_runs, public_only_run, recipe_from
+from dpcxr_core.grid import Recipe, comparison_runs, private_runs, public_only_run, recipe_from
 
 SPECIFICATIONS = {
     epsilon: PrivacySpecification(
@@ -36,6 +36,20 @@ def test_private_learning_rate_falls_with_noise():
 def test_recipe_keeps_randomness_secret_unless_told_otherwise():
     assert recipe_from({}).randomness == "secret"
     assert recipe_from({"randomness": "seeded"}).randomness == "seeded"
+
+
+def test_recipe_reaches_the_runs_it_is_for():
+    recipe = recipe_from({"augmentation_multiplicity": 4, "ema_decay": 0.9, "precision": "bfloat16"})
+    runs = comparison_runs("sim-a", ["m.one"], SPECIFICATIONS, recipe, seeds=[0])
+    private = [run for run in runs if run.kind == "private"]
+    ordinary = [run for run in runs if run.kind == "non_private"]
+    assert {(run.augmentation_multiplicity, run.ema_decay, run.precision) for run in private} == {(4, 0.9, "bfloat16")}
+    assert {(run.augmentation_multiplicity, run.ema_decay, run.precision) for run in ordinary} == {(1, 0.0, "bfloat16")}
+
+
+def test_default_recipe_is_that_of_the_plainest_run():
+    (run,) = private_runs("sim-a", "m.one", {8.0: SPECIFICATIONS[8.0]}, Recipe(), seeds=[0])
+    assert (run.augmentation_multiplicity, run.ema_decay, run.precision) == (1, 0.0, "float32")
 
 
 def test_unknown_or_senseless_field_of_a_recipe_is_named():

@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict, replace
+
 import pytest
 
 from dpcxr_core import handover
@@ -36,6 +39,18 @@ def test_specifications_are_found_by_ascending_epsilon(tmp_path):
     found = handover.find_specifications(tmp_path)
     assert found == SPECIFICATIONS
     assert list(found) == [1.0, 8.0]
+
+
+def test_specifications_of_patients_and_of_older_editions_are_found(tmp_path):
+    of_patients = {
+        1.0: replace(SPECIFICATIONS[1.0], privacy_unit="patient", max_images_per_patient=4, clipping="automatic")
+    }
+    handover.leave_specifications(tmp_path, of_patients)
+    assert handover.find_specifications(tmp_path) == of_patients
+    older = [{"target_epsilon": 1.0, **asdict(SPECIFICATIONS[1.0])}]
+    del older[0]["max_images_per_patient"], older[0]["clipping"]
+    (tmp_path / "specifications.json").write_text(json.dumps(older))
+    assert handover.find_specifications(tmp_path) == {1.0: SPECIFICATIONS[1.0]}
 
 
 def test_initialisations_and_runs_keep_their_order(tmp_path):

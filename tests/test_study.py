@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dpcxr_core import study
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.grid import public_only_run
 from dpcxr_core.publishing.tables import one_metric
@@ -96,7 +98,7 @@ def test_run_many_finishes_the_others_when_one_fails_and_says_which(tiny_study, 
     bad = public_only_run(places.private_dataset, "convnext_mini.random")
     with pytest.raises(UserError, match=r"1 of 2 runs failed.*convnext_mini.random.*head"):
         run_many([bad, good], places, n_jobs=1)
-    (folder,) = tmp_path.iterdir()
+    (folder,) = tmp_path.glob("[!.]*")
     assert read_record(folder).config == good
     assert run_many([good], places, n_jobs=1) == [folder]
 
@@ -106,6 +108,43 @@ def test_training_set_far_from_the_declared_size_is_refused(tiny_study):
     for_many = replace(config, privacy=replace(config.privacy, sample_rate=0.02))
     with pytest.raises(UserError, match=r"made for 1600 images.* has 160"):
         run_one(for_many, tiny_study.places)
+
+
+def test_training_set_of_a_patient_run_is_counted_in_patients(tiny_study):
+    config = next(config for config in tiny_study.configs if config.kind == "private")
+    store = open_store(tiny_study.places.store(config.dataset))
+    n_patients = store.cohort.iloc[rows_of(store, "train")]["patient_id"].nunique()
+    assert n_patients < 0.85 * len(rows_of(store, "train"))
+    per_patient = replace(config.privacy, privacy_unit="patient", max_images_per_patient=2)
+    with pytest.raises(UserError, match=rf"made for 160 patients.* has {n_patients}"):
+        run_one(replace(config, privacy=per_patient), tiny_study.places)
+
+
+def test_training_reads_the_images_where_they_are(tiny_study, monkeypatch):
+    config = next(config for config in tiny_study.configs if config.kind == "private")
+    seen = []
+
+    def instead(model, data, *rest, **more):
+        seen.append(data)
+        raise UserError("seen enough")
+
+    monkeypatch.setattr(study, "train", instead)
+    with pytest.raises(UserError, match="seen enough"):
+        run_one(replace(config, seed=77), tiny_study.places)
+    store = open_store(tiny_study.places.store(config.dataset))
+    rows = rows_of(store, "train")
+    assert isinstance(seen[0].images, np.memmap)
+    assert len(seen[0].images) == len(store.cohort)
+    np.testing.assert_array_equal(seen[0].rows, rows)
+    np.testing.assert_array_equal(seen[0].labels, labels_of(store, rows))
+    np.testing.assert_array_equal(seen[0].patient_ids, store.cohort["patient_id"].iloc[rows])
+
+
+def test_time_spent_loading_is_recorded_as_part_of_training(tiny_study):
+    record = read_record(_folder(tiny_study, "private"))
+    assert 0 < record.seconds["loading"] < record.seconds["training"]
+    whole = record.seconds["training"] + record.seconds["scoring"] + record.seconds["evaluation"]
+    assert runs_table([_folder(tiny_study, "private")])["seconds"].item() == pytest.approx(whole)
 
 
 def test_runs_table_tells_runs_apart(tiny_study):

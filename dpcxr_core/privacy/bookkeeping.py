@@ -1,16 +1,18 @@
-"""Clipped sums of per-image gradients from one ordinary backward pass.
+"""Clipped sums of the gradients of privacy units from one ordinary backward pass.
 
 While a keeper is attached, the layers of a model compute what they always did, but their backward leaves
-records behind (``layers``, ``records``) instead of weight gradients. The keeper adds up the per-image norms,
-and once all are known forms each weight gradient as one weighted sum: about the cost of ordinary training.
+records behind (``layers``, ``copies``, ``records``) instead of weight gradients. The keeper adds up the norm of
+every unit, an image or all rows of a patient, and once all are known forms each weight gradient as one weighted
+sum: about the cost of ordinary training.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +20,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from dpcxr_core.config import UserError
+from dpcxr_core.privacy.copies import Copy, copies_of
 from dpcxr_core.privacy.errors import PrivacyEngineError, UnsupportedLayerError
-from dpcxr_core.privacy.layers import Forward, PerImageVector, forward_rule
-from dpcxr_core.privacy.records import Record
+from dpcxr_core.privacy.layers import Forward, forward_rule
+from dpcxr_core.privacy.records import InstantiatedGradients, Layout, OuterProducts, Record, joined, layout_of
 
 # Norms and sums are float32; this much less than the clip norm keeps a contribution inside it after rounding.
 ROUNDING_MARGIN = 2e-6
-# A factor below this leaves float32's normal range when it multiplies a gradient: the image counts as not finite.
+# A factor below this leaves float32's normal range when it multiplies a gradient: the unit counts as not finite.
 _SMALLEST_FACTOR = 1e-30
+# Automatic clipping multiplies by C / (norm + this), in gradient units: the authors' value.
+AUTOMATIC_STABILITY = 0.01
+# Records of at most so many entries an image are settled together: biases, norms, scales.
+_LARGEST_SMALL = 2048
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class ClippingReport:
     """What clipping saw. Private: release neither the norms nor the counts.
 
     Attributes:
-        norms: ``(n_images,)`` float64 gradient norms before clipping; NaN where not finite.
-        n_non_finite: Images whose gradient was not finite, and which therefore counted as zero.
+        norms: ``(n_units,)`` float64 gradient norms before clipping; NaN where not finite.
+        n_non_finite: Units whose gradient was not finite, and which therefore counted as zero.
     """
 
     norms: Tensor
@@ -42,7 +49,7 @@ class ClippingReport:
 
 
 class BookKeeper:
-    """Turns per-image losses into sums of per-image gradients, clipped or not. Made by ``attach``."""
+    """Turns per-image losses into clipped sums of the gradients of privacy units. Made by ``attach``."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -55,58 +62,61 @@ class BookKeeper:
         """Take the record of one layer; called by the layers during a backward pass."""
         if self._pass is None:
             raise PrivacyEngineError(
-                "a backward pass ran outside the book-keeper: call add_clipped_sum or add_sum, not backward()"
+                "a backward pass ran outside the book-keeper: call add_clipped_sum, not backward()"
             )
-        self._pass.take(record, self._names[id(record.parameter)])
+        self._pass.take(record, self._names)
 
-    def add_clipped_sum(self, losses: Tensor, max_grad_norm: float) -> ClippingReport:
-        """What clipping saw; the sum of clipped per-image gradients has been added to each ``.grad``.
+    def add_clipped_sum(
+        self,
+        losses: Tensor,
+        max_grad_norm: float,
+        *,
+        rows_per_unit: Sequence[int] | None = None,
+        clipping: Literal["flat", "automatic"] = "flat",
+    ) -> ClippingReport:
+        """What clipping saw; the sum of the units' clipped gradients has been added to each ``.grad``.
 
         Promise:
-            One image contributes at most ``max_grad_norm`` in L2 norm over all parameters together, up to
-            float32 rounding. An image whose gradient is not finite contributes zeros and leaves the others
+            One unit contributes at most ``max_grad_norm`` in L2 norm over all parameters together, up to
+            float32 rounding. A unit with a gradient that is not finite contributes zeros and leaves the others
             untouched. An empty batch adds zeros. Frozen parameters are skipped.
 
         Args:
-            losses: ``(n_images,)``, one per image, from one forward pass in train mode; loss i must depend on
-                image i alone. Neither averaged nor divided by anything.
+            losses: ``(n_rows,)``, one per image or augmented copy, from one forward pass in train mode; loss i must
+                depend on row i alone.
             max_grad_norm: Clip norm C, in gradient units, positive and finite.
+            rows_per_unit: ``(n_units,)`` counts of at least 1: the first unit has the first so many rows, and so on.
+                The gradient of a unit is that of the *sum* of its losses, so for a mean divide the losses first.
+                None makes each row a unit. Units of equal size next to each other are processed together.
+            clipping: "flat" multiplies by min(1, C / norm), "automatic" by C / (norm + 0.01).
 
         Raises:
-            UserError: ``max_grad_norm`` is not positive and finite, or ``losses`` is not one-dimensional.
+            UserError: ``max_grad_norm`` is not positive and finite, ``losses`` is not one-dimensional, or
+                ``rows_per_unit`` does not divide it.
             UnsupportedLayerError: A trainable parameter was used twice, not at all, or outside its layer.
 
         Source:
-            Abadi et al. (2016), Algorithm 1, arXiv:1607.00133; one backward: Bu et al. (2022), arXiv:2210.00038.
+            Abadi et al. (2016), Algorithm 1, arXiv:1607.00133; one backward: Bu et al. (2022), arXiv:2210.00038;
+            automatic clipping: Bu et al. (2022), Eq. 2 (AUTO-S), arXiv:2206.07136.
         """
         if not 0 < max_grad_norm < math.inf:
             raise UserError(f"max_grad_norm must be positive and finite; got {max_grad_norm}")
-        done = self._backward(losses, clipping=True)
-        if done is None:
+        layout = _checked_layout(losses, rows_per_unit)
+        if layout.n_rows == 0:
+            for parameter in self._trainable():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
             return ClippingReport(norms=losses.new_zeros(0, dtype=torch.float64), n_non_finite=0)
-        norms, factors, unusable = _clip_factors(done.squared_norms, max_grad_norm)
+        done = self._backward(losses, layout)
+        norms, factors, unusable = _clip_factors(done.squared_norms, max_grad_norm, clipping)
         n_non_finite = int(unusable.sum())
         with torch.no_grad():
             while done.records:
                 record = done.records.pop()
-                # Zero times NaN is NaN: the rows of unusable images must go, a factor of zero is not enough.
+                # Zero times NaN is NaN: the rows of unusable units must go, a factor of zero is not enough.
                 usable = record.without(unusable) if n_non_finite else record
-                _add_to_gradient(record.parameter, usable.weighted_sum(factors))
+                usable.add_weighted_sum(factors)
         return ClippingReport(norms=norms, n_non_finite=n_non_finite)
-
-    def add_sum(self, losses: Tensor) -> None:
-        """Adds the plain sum of the gradients of ``losses`` ``(n_images,)`` to each ``.grad``: no clipping.
-
-        For training without privacy: the same layers, and so the same numbers up to rounding.
-
-        Raises:
-            UserError: ``losses`` is not one-dimensional.
-            UnsupportedLayerError: As for ``add_clipped_sum``.
-        """
-        done = self._backward(losses, clipping=False)
-        if done is not None:
-            for parameter, total in done.sums:
-                _add_to_gradient(parameter, total)
 
     def detach(self) -> None:
         """Gives the model its own forwards back; ``.grad`` stays."""
@@ -116,24 +126,22 @@ class BookKeeper:
             hook.remove()
         self._patched, self._hooks = [], []
 
-    def _backward(self, losses: Tensor, *, clipping: bool) -> _Pass | None:
-        """The finished pass, or None for an empty batch; ``.grad`` of every trainable parameter is as before."""
-        if losses.dim() != 1:
-            raise UserError(f"losses must be one number per image, (n_images,); got {tuple(losses.shape)}")
-        trainable = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-        if losses.numel() == 0:
-            for parameter in trainable:
-                _add_to_gradient(parameter, torch.zeros_like(parameter))
-            return None
+    def _trainable(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+
+    def _backward(self, losses: Tensor, layout: Layout) -> _Pass:
+        """The finished pass; ``.grad`` of every trainable parameter is as before."""
         if not losses.requires_grad:
             raise UserError("losses carry no gradient: run the model in train mode, outside torch.no_grad()")
+        trainable = self._trainable()
         before = [parameter.grad for parameter in trainable]
         for parameter in trainable:
             parameter.grad = None
-        self._pass = current = _Pass(losses.shape[0], clipping=clipping, device=losses.device)
+        self._pass = current = _Pass(layout, losses.device)
         try:
             losses.sum().backward()
             self._check_all_recorded(trainable, current)
+            current.finish()
         finally:
             self._pass = None
             for parameter, gradient in zip(trainable, before, strict=True):
@@ -157,47 +165,66 @@ class BookKeeper:
 class _Pass:
     """What one backward pass has recorded so far."""
 
-    def __init__(self, n_images: int, *, clipping: bool, device: torch.device) -> None:
-        self.squared_norms = torch.zeros(n_images, dtype=torch.float64, device=device)
+    def __init__(self, layout: Layout, device: torch.device) -> None:
+        self.squared_norms = torch.zeros(layout.n_units, dtype=torch.float64, device=device)
         self.records: list[Record] = []
-        self.sums: list[tuple[nn.Parameter, Tensor]] = []
         self.seen: set[int] = set()
-        self._n_images, self._clipping = n_images, clipping
+        self._layout = layout
+        self._small: list[InstantiatedGradients] = []
 
-    def take(self, record: Record, name: str) -> None:
-        if id(record.parameter) in self.seen:
-            raise UnsupportedLayerError(
-                f"{name}: used more than once in one pass, which no per-image rule covers; "
-                "run one forward pass per sum and tie no weights"
-            )
-        self.seen.add(id(record.parameter))
-        if not self._clipping:
-            self.sums.append((record.parameter, record.weighted_sum(None)))
-            return
-        squared, kept = record.settled()
-        if squared.shape[0] != self._n_images:
-            raise UnsupportedLayerError(
-                f"{name}: saw {squared.shape[0]} images where there are {self._n_images} losses; "
-                "the first dimension must be the image, from input to loss"
-            )
+    def take(self, record: Record, names: dict[int, str]) -> None:
+        parameters = [record.parameter] if isinstance(record, OuterProducts) else record.parameters
+        for parameter in parameters:
+            name = names[id(parameter)]
+            if id(parameter) in self.seen:
+                raise UnsupportedLayerError(
+                    f"{name}: used more than once in one pass, which no per-image rule covers; "
+                    "run one forward pass per sum and tie no weights"
+                )
+            self.seen.add(id(parameter))
+            if record.n_rows != self._layout.n_rows:
+                raise UnsupportedLayerError(
+                    f"{name}: saw {record.n_rows} images where there are {self._layout.n_rows} losses; "
+                    "the first dimension must be the image, from input to loss"
+                )
+        if isinstance(record, InstantiatedGradients) and record.rows.shape[1] <= _LARGEST_SMALL:
+            self._small.append(record)
+        else:
+            self._settle(record)
+
+    def finish(self) -> None:
+        """Settle the small records, all at once."""
+        if self._small:
+            self._settle(joined(self._small))
+            self._small = []
+
+    def _settle(self, record: Record) -> None:
+        squared, kept = record.settled(self._layout)
         self.squared_norms += squared
         self.records += kept
 
 
-def _clip_factors(squared_norms: Tensor, max_grad_norm: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Norms (NaN where unusable), clip factors (zero there), and which images are unusable."""
+def _checked_layout(losses: Tensor, rows_per_unit: Sequence[int] | None) -> Layout:
+    if losses.dim() != 1:
+        raise UserError(f"losses must be one number per image, (n_images,); got {tuple(losses.shape)}")
+    counts = [1] * len(losses) if rows_per_unit is None else [int(count) for count in rows_per_unit]
+    if sum(counts) != len(losses) or min(counts, default=1) < 1:
+        raise UserError(
+            f"rows_per_unit must be counts of at least 1 that add up to the {len(losses)} losses; "
+            f"they add up to {sum(counts)} and the least is {min(counts, default=0)}"
+        )
+    return layout_of(counts, losses.device)
+
+
+def _clip_factors(
+    squared_norms: Tensor, max_grad_norm: float, clipping: Literal["flat", "automatic"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Norms (NaN where unusable), clip factors (zero there), and which units are unusable."""
     norms = squared_norms.sqrt()
-    factors = (max_grad_norm * (1 - ROUNDING_MARGIN) / norms).clamp_(max=1.0)
+    most = max_grad_norm * (1 - ROUNDING_MARGIN)
+    factors = (most / norms).clamp_(max=1.0) if clipping == "flat" else most / (norms + AUTOMATIC_STABILITY)
     unusable = ~(norms.isfinite() & (factors > _SMALLEST_FACTOR))
     return norms.masked_fill(unusable, math.nan), factors.masked_fill(unusable, 0.0), unusable
-
-
-@torch.no_grad()
-def _add_to_gradient(parameter: nn.Parameter, total: Tensor) -> None:
-    if parameter.grad is None:
-        parameter.grad = torch.empty_like(parameter).copy_(total)
-    else:
-        parameter.grad.add_(total)
 
 
 def attach(model: nn.Module) -> BookKeeper:
@@ -208,7 +235,8 @@ def attach(model: nn.Module) -> BookKeeper:
 
     Args:
         model: Trainable parameters may belong to Linear, Conv2d (one group or depthwise), LayerNorm in
-            either layout, and timm's ConvNeXt layer scale and GlobalResponseNorm. Frozen layers may be any.
+            either layout, timm's layer scale and GlobalResponseNorm, and the tokens and position embedding of
+            timm's ViTs (``layers``, ``copies``). Frozen layers may be any.
 
     Raises:
         UnsupportedLayerError: A trainable layer has no rule, images are mixed by batch normalisation, or a
@@ -217,7 +245,7 @@ def attach(model: nn.Module) -> BookKeeper:
     """
     owners: dict[int, str] = {}
     forwards: list[tuple[nn.Module, Forward]] = []
-    vectors: list[tuple[nn.Module, list[str]]] = []
+    copied: list[tuple[nn.Module, dict[str, Copy]]] = []
     for path, module in model.named_modules():
         if isinstance(module, _BatchNorm):
             raise UnsupportedLayerError(
@@ -230,22 +258,19 @@ def attach(model: nn.Module) -> BookKeeper:
             if id(parameter) in owners:
                 raise UnsupportedLayerError(f"{full_name}: is the same parameter as {owners[id(parameter)]}")
             owners[id(parameter)] = full_name
-        if own:
-            forward = forward_rule(path or "the model itself", module)
-            if forward is None:
-                vectors.append((module, list(own)))
-            elif "forward" in module.__dict__:
+        if own and (copies := copies_of(path or "the model itself", module)):
+            copied.append((module, copies))
+        elif own:
+            if "forward" in module.__dict__:
                 raise PrivacyEngineError(f"{path}: forward is replaced already; detach the other keeper first")
-            else:
-                forwards.append((module, forward))
+            forwards.append((module, forward_rule(path or "the model itself", module)))
     keeper = BookKeeper(model)
     for module, forward in forwards:
         object.__setattr__(module, "forward", partial(_recording_forward, module, keeper, forward))
         keeper._patched.append(module)
-    for module, names in vectors:
-        shadow = partial(_shadow_vectors, keeper, names)
-        keeper._hooks.append(module.register_forward_pre_hook(shadow))
-        keeper._hooks.append(module.register_forward_hook(partial(_unshadow, names), always_call=True))
+    for module, copies in copied:
+        keeper._hooks.append(module.register_forward_pre_hook(partial(_shadow, keeper, copies)))
+        keeper._hooks.append(module.register_forward_hook(partial(_unshadow, list(copies)), always_call=True))
     return keeper
 
 
@@ -259,12 +284,12 @@ def _recording_forward(module: nn.Module, keeper: BookKeeper, forward: Forward, 
     return type(module).forward(module, x)
 
 
-def _shadow_vectors(keeper: BookKeeper, names: list[str], module: nn.Module, inputs: tuple[Any, ...]) -> None:
+def _shadow(keeper: BookKeeper, copies: dict[str, Copy], module: nn.Module, inputs: tuple[Any, ...]) -> None:
     """An instance attribute hides the parameter of the same name for this one forward pass."""
     if _is_recording(module):
         n_images = inputs[0].shape[0]
-        for name in names:
-            module.__dict__[name] = PerImageVector(module.get_parameter(name), n_images, keeper)
+        for name, copy in copies.items():
+            module.__dict__[name] = copy(module.get_parameter(name), n_images, keeper)
 
 
 def _unshadow(names: list[str], module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 from scipy.optimize import brentq
 
@@ -68,32 +70,51 @@ def specification_for(
     expected_batch_size: int,
     n_steps: int,
     max_grad_norm: float,
+    privacy_unit: Literal["image", "patient"] = "image",
+    max_images_per_patient: int | None = None,
+    clipping: Literal["flat", "automatic"] = "flat",
 ) -> PrivacySpecification:
     """The privacy specification that spends at most ``target_epsilon`` on ``n_units`` privacy units.
 
     The sample rate is decided here, once: ``expected_batch_size / n_units``. ``n_units`` is thereby declared
     public; it is used for nothing else.
 
+    Args:
+        target_epsilon: Limit on epsilon, in (0, 100].
+        delta: Chance allowed for the guarantee to fail, in (0, 1).
+        n_units: Declared size of the training set in privacy units: images, or patients.
+        expected_batch_size: Divisor of the noisy sum, in privacy units.
+        n_steps: Number of steps, at least 1.
+        max_grad_norm: Clip norm, in gradient units.
+        privacy_unit: Whose data one neighbour adds or removes.
+        max_images_per_patient: Most images of one patient in one step; for the patient unit, and only for it.
+        clipping: As in ``PrivacySpecification``. The noise does not depend on it.
+
     Raises:
         UserError: A value is outside its range; the batch is larger than the data; the target is out of reach.
     """
-    if n_units < 1:
-        raise UserError(f"n_units must be at least 1; got {n_units}")
-    if not 1 <= expected_batch_size <= n_units:
-        raise UserError(
-            f"expected_batch_size must be between 1 and the number of units, {n_units}; got {expected_batch_size}"
-        )
-    sample_rate = expected_batch_size / n_units
-    return PrivacySpecification(
-        sample_rate=sample_rate,
+    draft = PrivacySpecification(  # a wrong choice is refused here, before the search for the noise
+        sample_rate=1.0,
         n_steps=n_steps,
         expected_batch_size=expected_batch_size,
         max_grad_norm=max_grad_norm,
-        noise_multiplier=calibrate_noise_multiplier(
-            target_epsilon=target_epsilon, delta=delta, sample_rate=sample_rate, n_steps=n_steps
-        ),
+        noise_multiplier=1.0,
         delta=delta,
+        privacy_unit=privacy_unit,
+        max_images_per_patient=max_images_per_patient,
+        clipping=clipping,
     )
+    if n_units < 1:
+        raise UserError(f"n_units must be at least 1; got {n_units}")
+    if expected_batch_size > n_units:
+        raise UserError(
+            f"expected_batch_size must be at most the number of {privacy_unit}s, {n_units}; got {expected_batch_size}"
+        )
+    sample_rate = expected_batch_size / n_units
+    noise_multiplier = calibrate_noise_multiplier(
+        target_epsilon=target_epsilon, delta=delta, sample_rate=sample_rate, n_steps=n_steps
+    )
+    return replace(draft, sample_rate=sample_rate, noise_multiplier=noise_multiplier)
 
 
 def _enough_by_rdp(target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:

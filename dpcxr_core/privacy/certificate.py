@@ -19,12 +19,14 @@ class PrivacyCertificate:
 
     Attributes:
         privacy_unit: Whose data one neighbour adds or removes.
+        max_images_per_patient: Most images of one patient in one step; None when the unit is the image.
         neighbouring_relation: What differs between neighbours.
         sampler: How units enter a step.
         n_units: Privacy units of the training set, declared public.
         sample_rate: Chance that one unit enters one step.
         n_steps: Steps accounted for.
         expected_batch_size: Public divisor of the noisy sum.
+        clipping: How a unit's gradient is brought within the clip norm, "flat" or "automatic".
         max_grad_norm: Clip norm, in gradient units.
         noise_multiplier: Noise standard deviation over L2 sensitivity.
         delta: Chance allowed for the guarantee to fail.
@@ -36,13 +38,15 @@ class PrivacyCertificate:
         library_versions: Of the libraries the numbers depend on.
     """
 
-    privacy_unit: str
+    privacy_unit: Literal["image", "patient"]
+    max_images_per_patient: int | None
     neighbouring_relation: str
     sampler: str
     n_units: int
     sample_rate: float
     n_steps: int
     expected_batch_size: int
+    clipping: Literal["flat", "automatic"]
     max_grad_norm: float
     noise_multiplier: float
     delta: float
@@ -63,8 +67,8 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
     """
     if not abs(specification.sample_rate * n_units - specification.expected_batch_size) < 0.5:
         raise UserError(
-            f"sample_rate {specification.sample_rate:g} of {n_units} units is not the expected batch size of "
-            f"{specification.expected_batch_size}; make the specification with specification_for"
+            f"sample_rate {specification.sample_rate:g} of {n_units} {specification.privacy_unit}s is not the expected "
+            f"batch size of {specification.expected_batch_size}; make the specification with specification_for"
         )
     values = (
         specification.noise_multiplier,
@@ -82,12 +86,14 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
     _check_agreement(claimed, checked)
     return PrivacyCertificate(
         privacy_unit=specification.privacy_unit,
+        max_images_per_patient=specification.max_images_per_patient,
         neighbouring_relation=specification.neighbouring_relation,
         sampler=specification.sampler,
         n_units=n_units,
         sample_rate=specification.sample_rate,
         n_steps=specification.n_steps,
         expected_batch_size=specification.expected_batch_size,
+        clipping=specification.clipping,
         max_grad_norm=specification.max_grad_norm,
         noise_multiplier=specification.noise_multiplier,
         delta=specification.delta,
@@ -108,6 +114,7 @@ def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["s
         randomness: As in ``RunConfig``; a seeded run is said to be a demonstration.
     """
     c = certificate
+    unit = "patient with all their images, however many," if c.privacy_unit == "patient" else "image"
     check = (
         f"PRV, computed by other code, gives {c.epsilon_prv:.4f}"
         if c.epsilon_prv is not None
@@ -117,20 +124,20 @@ def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["s
         f"This training run is differentially private with an epsilon of at most {c.epsilon_pld:.4f} at a delta of "
         f"{c.delta:g} (target: {c.target_epsilon:g}).",
         f"The privacy unit is one {c.privacy_unit}: the guarantee compares the run with one whose training set has "
-        f"one {c.privacy_unit} added or removed (neighbouring relation {c.neighbouring_relation}).",
+        f"one {unit} added or removed (neighbouring relation {c.neighbouring_relation}).",
         f"It holds for all weights of all {c.n_steps} steps and for everything computed from them, provided that each "
         f"of the {c.n_units} {c.privacy_unit}s, a number declared public, entered each step independently with "
-        f"probability {c.sample_rate:.6g} (Poisson sampling), that gradients were clipped to norm "
-        f"{c.max_grad_norm:g}, that Gaussian noise of {c.noise_multiplier:g} times that norm was added to each sum, "
-        f"and that sums were divided by the constant {c.expected_batch_size}.",
+        f"probability {c.sample_rate:.6g} (Poisson sampling), that the gradient of each {c.privacy_unit} was brought "
+        f"to a norm of at most {c.max_grad_norm:g} ({c.clipping} clipping), that Gaussian noise of "
+        f"{c.noise_multiplier:g} times that norm was added to each sum, and that sums were divided by the constant "
+        f"{c.expected_batch_size}.",
         f"Epsilon is by privacy loss distributions (PLD); {check}, and RDP, the looser method of many papers, gives "
         f"{c.epsilon_rdp:.4f}.",
         "Not covered: choosing hyper-parameters by trying several runs on the same data; label weights or "
         "normalisation computed from the training labels or images; validation and test data; "
         "pretraining data, also where it overlaps with the training data; and log files with batch sizes, "
         "gradient norms or losses.",
-        "A patient with several images is protected less than one with a single image: the guarantee is per image, "
-        "and grows weaker with each further image of the same person.",
+        _about_the_unit(c),
     ]
     if randomness == "seeded":
         sentences.append(
@@ -143,6 +150,20 @@ def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["s
             f"such a delta would allow a mechanism that publishes one {c.privacy_unit} outright."
         )
     return " ".join(sentences)
+
+
+def _about_the_unit(certificate: PrivacyCertificate) -> str:
+    if certificate.privacy_unit == "patient":
+        return (
+            "A patient with many images is protected as well as one with a single image. That at most "
+            f"{certificate.max_images_per_patient} images of one patient enter one step bounds memory and time; the "
+            "guarantee does not rest on it. It does rest on every image bearing the identifier of its own patient: "
+            "a person recorded under two identifiers counts as two patients."
+        )
+    return (
+        "A patient with several images is protected less than one with a single image: the guarantee is per image, "
+        "and grows weaker with each further image of the same person."
+    )
 
 
 def _prv_or_reason(

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from timm.layers import LayerNorm as TimmLayerNorm
 from timm.layers import LayerNorm2d
-from timm.layers.grn import GlobalResponseNorm
-from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 
 from dpcxr_core.privacy.errors import UnsupportedLayerError
-from dpcxr_core.privacy.records import OuterProducts, PerImageGradients, Record
-
-
-class Recorder(Protocol):
-    """Whatever takes records during a backward pass."""
-
-    def receive(self, record: Record) -> None:
-        """Take one record."""
-
+from dpcxr_core.privacy.recorder import Recorder
+from dpcxr_core.privacy.records import InstantiatedGradients, OuterProducts, instantiated
 
 Forward = Callable[[nn.Module, Recorder, Tensor], Tensor]
 
@@ -37,21 +28,21 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recorder: Recorder) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.bias, ctx.recorder = bias, recorder
-        return F.linear(x, weight, bias)
+        ctx.save_for_backward(x)
+        ctx.weight, ctx.bias, ctx.recorder = weight, bias, recorder
+        return F.linear(x, _like(x, weight), _like(x, bias))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
+        (x,), weight = ctx.saved_tensors, ctx.weight
         gradient = gradients[0]
         shape = (x.shape[0], math.prod(x.shape[1:-1]))
         by_position = gradient.reshape(*shape, gradient.shape[-1])
         if ctx.needs_input_grad[1]:
             ctx.recorder.receive(OuterProducts(weight, x.reshape(*shape, x.shape[-1]), by_position))
         if ctx.needs_input_grad[2]:
-            ctx.recorder.receive(PerImageGradients(ctx.bias, by_position.sum(1)))
-        x_gradient = gradient @ weight if ctx.needs_input_grad[0] else None
+            ctx.recorder.receive(instantiated(ctx.bias, by_position.sum(1, dtype=ctx.bias.dtype)))
+        x_gradient = gradient @ _like(gradient, weight) if ctx.needs_input_grad[0] else None
         return x_gradient, None, None, None
 
 
@@ -62,25 +53,26 @@ class _Convolution(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: dict[str, Any], recorder: Recorder
     ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.bias, ctx.geometry, ctx.recorder = bias, geometry, recorder
-        return F.conv2d(x, weight, bias, **geometry)
+        ctx.save_for_backward(x)
+        ctx.weight, ctx.bias, ctx.geometry, ctx.recorder = weight, bias, geometry, recorder
+        return F.conv2d(x, _like(x, weight), _like(x, bias), **geometry)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
+        (x,), weight = ctx.saved_tensors, ctx.weight
         gradient = gradients[0]
         if ctx.needs_input_grad[1]:
             record = _dense_record if ctx.geometry["groups"] == 1 else _depthwise_record
             ctx.recorder.receive(record(weight, x, gradient, **ctx.geometry))
         if ctx.needs_input_grad[2]:
-            ctx.recorder.receive(PerImageGradients(ctx.bias, gradient.sum((2, 3))))
+            ctx.recorder.receive(instantiated(ctx.bias, gradient.sum((2, 3), dtype=ctx.bias.dtype)))
         x_gradient = None
         if ctx.needs_input_grad[0]:
             geometry = [list(ctx.geometry[name]) for name in ("stride", "padding", "dilation")]
+            kernel, groups, wanted = _like(x, weight), ctx.geometry["groups"], [True, False, False]
             # torch.nn.grad.conv2d_input does the same but hides the layout of x, and is up to 6 times slower.
             x_gradient = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, *geometry, False, [0, 0], ctx.geometry["groups"], [True, False, False]
+                gradient, x, kernel, None, *geometry, False, [0, 0], groups, wanted
             )[0]
         return x_gradient, None, None, None, None
 
@@ -97,31 +89,38 @@ def _dense_record(
 ) -> OuterProducts:
     """A convolution seen as one linear map applied to every patch."""
     n_images, n_in = x.shape[:2]
-    n_out, height, width = gradient.shape[1:]
+    height, width = gradient.shape[2:]
     kernel = (weight.shape[2], weight.shape[3])
-    if kernel == stride and padding == (0, 0) and dilation == (1, 1):
+    if kernel == stride == (1, 1) and padding == (0, 0):
+        patches = x.flatten(2).transpose(1, 2)  # a view, in either memory format
+    elif kernel == stride and padding == (0, 0) and dilation == (1, 1):
         # Patches do not overlap, so they are a reshape and not a copy per kernel position.
         cropped = x[:, :, : height * kernel[0], : width * kernel[1]]
         split = cropped.reshape(n_images, n_in, height, kernel[0], width, kernel[1])
         patches = split.permute(0, 2, 4, 1, 3, 5).reshape(n_images, height * width, -1)
     else:
         patches = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride).transpose(1, 2)
-    by_position = gradient.permute(0, 2, 3, 1).reshape(n_images, height * width, n_out)
-    return OuterProducts(weight, patches, by_position)
+    return OuterProducts(weight, patches, gradient.flatten(2).transpose(1, 2))
 
 
-def _depthwise_record(
-    weight: nn.Parameter,
+def _depthwise_record(weight: nn.Parameter, x: Tensor, gradient: Tensor, **geometry: Any) -> InstantiatedGradients:
+    rows = depthwise_gradients(x, gradient, weight.shape, **geometry)
+    return instantiated(weight, rows.to(weight.dtype))
+
+
+def depthwise_gradients(
     x: Tensor,
     gradient: Tensor,
+    weight_shape: torch.Size,
     *,
     stride: tuple[int, int],
     padding: tuple[int, int],
     dilation: tuple[int, int],
     groups: int,
-) -> PerImageGradients:
-    """Every channel of every image is correlated with its own output gradient, in one grouped convolution.
+) -> Tensor:
+    """``(n_images, *weight_shape)`` per-image weight gradients of a depthwise convolution.
 
+    Every channel of every image is correlated with its own output gradient, in one grouped convolution.
     The output gradient acts as the kernel, so stride and dilation change places. On CPU this is many times
     faster than torch's own weight gradient, which sums over images in addition.
     """
@@ -138,11 +137,13 @@ def _depthwise_record(
         dilation=stride,
         groups=folded,
     )[0]
-    kernel = correlated.new_zeros(folded, *weight.shape[2:])
+    if correlated.shape[1:] == weight_shape[2:]:
+        return correlated.view(n_images, *weight_shape)
+    kernel = correlated.new_zeros(folded, *weight_shape[2:])
     top, left = skipped
     inner = correlated[:, : kernel.shape[1] - top, : kernel.shape[2] - left]
     kernel[:, top : top + inner.shape[1], left : left + inner.shape[2]] = inner
-    return PerImageGradients(weight, kernel.view(n_images, *weight.shape))
+    return kernel.view(n_images, *weight_shape)
 
 
 class _LayerNorm(torch.autograd.Function):
@@ -168,9 +169,9 @@ class _LayerNorm(torch.autograd.Function):
             # Centre before multiplying: with the mean taken out afterwards, digits cancel.
             products = (x - mean).view(shape).mul_(by_position)
             rows = torch.bmm(rstd.reshape(shape[0], 1, shape[1]), products)
-            ctx.recorder.receive(PerImageGradients(ctx.weight, rows.squeeze(1)))
+            ctx.recorder.receive(instantiated(ctx.weight, rows.squeeze(1)))
         if ctx.needs_input_grad[2]:
-            ctx.recorder.receive(PerImageGradients(ctx.bias, by_position.sum(1)))
+            ctx.recorder.receive(instantiated(ctx.bias, by_position.sum(1)))
         x_gradient = None
         if ctx.needs_input_grad[0]:
             x_gradient = torch.ops.aten.native_layer_norm_backward(
@@ -179,52 +180,29 @@ class _LayerNorm(torch.autograd.Function):
         return x_gradient, None, None, None, None
 
 
-class _PerImageCopies(torch.autograd.Function):
-    """One copy of a vector per image; the gradient of copy n is the per-image gradient of image n."""
-
-    @staticmethod
-    def forward(ctx: Any, vector: Tensor, n_images: int, recorder: Recorder) -> Tensor:
-        ctx.vector, ctx.recorder = vector, recorder
-        return vector.detach().repeat(n_images, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        ctx.recorder.receive(PerImageGradients(ctx.vector, gradients[0]))
-        return None, None, None
+def _like(values: Tensor, parameter: Any) -> Any:
+    """``parameter`` (or None) in the precision of ``values``, which under autocast is bfloat16."""
+    return parameter if parameter is None else parameter.to(values.dtype)
 
 
-class PerImageVector:
-    """Stands in for a vector parameter during one forward pass and hands out one copy per image.
-
-    timm reshapes layer scale and response normalisation to ``(1, ..., C, ...)`` before use. This object
-    answers that one call with ``(n_images, ..., C, ...)``, which broadcasts alike. It can do nothing else, so
-    a model that uses the parameter in another way fails loudly instead of losing its gradient.
-    """
-
-    def __init__(self, vector: nn.Parameter, n_images: int, recorder: Recorder) -> None:
-        self._vector, self._n_images, self._recorder = vector, n_images, recorder
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """The copies, with the leading 1 of ``shape`` replaced by the number of images."""
-        sizes = tuple(shape[0]) if isinstance(shape[0], tuple | list) else shape
-        if sizes[0] != 1:
-            raise UnsupportedLayerError(f"a per-image vector is reshaped to (1, ...) before use; got {sizes}")
-        copies: Tensor = _PerImageCopies.apply(self._vector, self._n_images, self._recorder)
-        return copies.reshape(self._n_images, *sizes[1:])
-
-    view = reshape
+def _as_autocast(x: Tensor) -> Tensor:
+    """``x`` as torch's own layer would take it: autograd functions are not cast by themselves."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def _linear(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
-    return _Linear.apply(x, module.weight, module.bias, recorder)
+    return _Linear.apply(_as_autocast(x), module.weight, module.bias, recorder)
 
 
 def _convolution(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
     geometry = {name: getattr(module, name) for name in ("stride", "padding", "dilation", "groups")}
-    return _Convolution.apply(x, module.weight, module.bias, geometry, recorder)
+    return _Convolution.apply(_as_autocast(x), module.weight, module.bias, geometry, recorder)
 
 
 def _layer_norm(module: nn.Module, recorder: Recorder, x: Tensor) -> Tensor:
+    # Autocast normalises in float32.
+    x = x.float() if x.dtype == torch.bfloat16 else x
     return _LayerNorm.apply(x, module.weight, module.bias, module.eps, recorder)
 
 
@@ -240,14 +218,10 @@ _FORWARDS: dict[type[nn.Module], Forward] = {
     TimmLayerNorm: _layer_norm,
     LayerNorm2d: _layer_norm_2d,
 }
-_VECTORS: dict[type[nn.Module], set[str]] = {
-    ConvNeXtBlock: {"gamma"},
-    GlobalResponseNorm: {"weight", "bias"},
-}
 
 
-def forward_rule(path: str, module: nn.Module) -> Forward | None:
-    """The recording forward of ``module``, or None where its parameters are vectors copied per image.
+def forward_rule(path: str, module: nn.Module) -> Forward:
+    """The recording forward of ``module``.
 
     Args:
         path: Where the module sits, for the message.
@@ -257,20 +231,18 @@ def forward_rule(path: str, module: nn.Module) -> Forward | None:
         UnsupportedLayerError: No rule gives the per-image gradient of this module.
     """
     kind = type(module)
-    own = {name for name, _ in module.named_parameters(recurse=False)}
-    if own <= _VECTORS.get(kind, set()):
-        return None
-    if isinstance(module, nn.Conv2d) and kind in _FORWARDS:
+    own = {name for name, parameter in module.named_parameters(recurse=False) if parameter.requires_grad}
+    if kind not in _FORWARDS or not own <= {"weight", "bias"}:
+        raise UnsupportedLayerError(
+            f"{path}: {kind.__name__} with parameters {sorted(own)} has no per-image gradient rule. "
+            "Freeze it (requires_grad_(False)) or replace the layer."
+        )
+    if isinstance(module, nn.Conv2d):
         _check_convolution(path, module)
     if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
         raise UnsupportedLayerError(
             f"{path}: LayerNorm over {module.normalized_shape} has no per-image gradient rule; "
             "only the last dimension may be normalised"
-        )
-    if kind not in _FORWARDS or not own <= {"weight", "bias"}:
-        raise UnsupportedLayerError(
-            f"{path}: {kind.__name__} with parameters {sorted(own)} has no per-image gradient rule. "
-            "Freeze it (requires_grad_(False)) or replace the layer."
         )
     return _FORWARDS[kind]
 

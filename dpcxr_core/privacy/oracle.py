@@ -1,12 +1,16 @@
-"""Per-image gradients the slow and obvious way: one image at a time, in float64, by plain autograd."""
+"""Clipped sums the slow and obvious way: one image at a time, in float64, by plain autograd."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from dpcxr_core.privacy.bookkeeping import AUTOMATIC_STABILITY
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,17 +35,51 @@ def gradients_one_by_one(
     return found
 
 
+def gradients_of_units(gradients: Sequence[dict[str, Tensor]], rows_per_unit: Sequence[int]) -> list[dict[str, Tensor]]:
+    """The gradient of each privacy unit: the sum of those of its rows, which lie next to each other.
+
+    Args:
+        gradients: ``(n_rows,)``, of one row each.
+        rows_per_unit: ``(n_units,)`` counts that add up to ``n_rows``.
+    """
+    found, first = [], 0
+    for n_rows in rows_per_unit:
+        rows = gradients[first : first + n_rows]
+        found.append({name: torch.stack([row[name] for row in rows]).sum(0) for name in rows[0]})
+        first += n_rows
+    return found
+
+
 def norm_of(gradient: dict[str, Tensor]) -> float:
     """L2 norm over all parameters together, in float64."""
     return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())
 
 
-def clipped_sum_of(gradients: list[dict[str, Tensor]], max_grad_norm: float) -> dict[str, Tensor]:
-    """Sum of ``gradients``, each scaled to norm at most ``max_grad_norm``, by parameter name."""
+def clip_factor(norm: float, max_grad_norm: float, clipping: Literal["flat", "automatic"] = "flat") -> float:
+    """What a gradient of ``norm`` is multiplied by: min(1, C / norm), or C / (norm + 0.01); 0 if not finite.
+
+    Source:
+        Flat: Abadi et al. (2016), Algorithm 1, arXiv:1607.00133. Automatic: AUTO-S of Bu et al. (2022),
+        arXiv:2206.07136.
+    """
+    if not math.isfinite(norm):
+        return 0.0
+    if clipping == "automatic":
+        return max_grad_norm / (norm + AUTOMATIC_STABILITY)
+    return min(1.0, max_grad_norm / norm) if norm > 0 else 1.0
+
+
+def clipped_sum_of(
+    gradients: Sequence[dict[str, Tensor]], max_grad_norm: float, clipping: Literal["flat", "automatic"] = "flat"
+) -> dict[str, Tensor]:
+    """Sum of ``gradients``, one a unit, each brought to norm at most ``max_grad_norm``, by parameter name.
+
+    A gradient that is not finite counts as zero.
+    """
     total = {name: torch.zeros_like(part) for name, part in gradients[0].items()}
     for gradient in gradients:
-        norm = norm_of(gradient)
-        factor = min(1.0, max_grad_norm / norm) if norm > 0 else 1.0
-        for name, part in gradient.items():
-            total[name] += factor * part
+        factor = clip_factor(norm_of(gradient), max_grad_norm, clipping)
+        if factor > 0:  # zero times NaN is NaN
+            for name, part in gradient.items():
+                total[name] += factor * part
     return total

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from dpcxr_core.config import PrivacySpecification, UserError
 
 
-def poisson_draws(specification: PrivacySpecification, n_units: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """``specification.n_steps`` Poisson draws: each unit enters each draw independently at ``sample_rate``.
+def poisson_draw(specification: PrivacySpecification, n_units: int, rng: np.random.Generator) -> np.ndarray:
+    """One Poisson draw: each unit enters independently at ``specification.sample_rate``.
 
     A size is drawn from Binomial(``n_units``, ``sample_rate``) and then that many units without
     replacement, which is the same law as one coin per unit at a cost that follows the batch.
 
     Args:
-        specification: Gives ``sample_rate`` and ``n_steps``.
+        specification: Gives ``sample_rate``.
         n_units: Privacy units to draw from, at least 1.
         rng: Its state is a secret of the run: who knows the draws loses the amplification.
 
-    Yields:
-        ``(n_drawn,)`` int64 arrays of indices in ``[0, n_units)``, ascending, without repeats, possibly empty.
+    Returns:
+        ``(n_drawn,)`` int64 indices in ``[0, n_units)``, ascending, without repeats, possibly none.
 
     Raises:
         UserError: ``n_units`` is below 1.
@@ -31,10 +29,5 @@ def poisson_draws(specification: PrivacySpecification, n_units: int, rng: np.ran
     """
     if n_units < 1:
         raise UserError(f"n_units must be at least 1; got {n_units}. Was the training split empty?")
-    return _draws(specification, n_units, rng)
-
-
-def _draws(specification: PrivacySpecification, n_units: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    for _ in range(specification.n_steps):
-        size = rng.binomial(n_units, specification.sample_rate)
-        yield np.sort(rng.choice(n_units, size=size, replace=False, shuffle=False)).astype(np.int64)
+    size = rng.binomial(n_units, specification.sample_rate)
+    return np.sort(rng.choice(n_units, size=size, replace=False, shuffle=False)).astype(np.int64)

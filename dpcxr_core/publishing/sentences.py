@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.config import PrivacySpecification, RunConfig
 from dpcxr_core.publishing.results import epsilon_label
+from dpcxr_core.training.record import RunRecord
 
 
 def against_public_only(differences: pd.DataFrame) -> str:
@@ -60,11 +63,61 @@ def gaps(table: pd.DataFrame) -> str:
 def diagnostics(steps: pd.DataFrame, specification: PrivacySpecification) -> str:
     """What the draws and the clipping of one run were like. Computed from private images."""
     over = steps["median_norm"].median() / specification.max_grad_norm
+    clipped = "clipped" if specification.clipping == "flat" else "longer than the clip norm"
     return (
-        f"A step drew {steps['n_drawn'].mean():.0f} images on average; {specification.expected_batch_size} were "
-        f"expected. {steps['share_clipped'].mean():.0%} of the gradients were clipped: the median norm was {over:.1f} "
-        "times the clip norm."
+        f"A step drew {steps['n_drawn'].mean():.0f} {specification.privacy_unit}s on average; "
+        f"{specification.expected_batch_size} were expected. {steps['share_clipped'].mean():.0%} of their gradients "
+        f"were {clipped}: the median norm was {over:.1f} times the clip norm."
     )
+
+
+def unit_cost(noise: Mapping[str, Mapping[float, float]]) -> str:
+    """How much more noise the patient takes as privacy unit than the image does.
+
+    Args:
+        noise: Noise multipliers by privacy unit and target epsilon, at one expected batch size in units.
+    """
+    if not {"image", "patient"} <= set(noise):
+        return "The expected batch is larger than the number of patients, so patients cannot be the unit here."
+    ratios = [noise["patient"][epsilon] / each for epsilon, each in noise["image"].items()]
+    span = f"{min(ratios):.2f}" if min(ratios) == max(ratios) else f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return f"To protect patients, this training set needs {span} times the noise that protects single images."
+
+
+def private_choices(config: RunConfig) -> str:
+    """Whom a private run protects, and how copies and averages enter it, where they do."""
+    if config.privacy is None:
+        return "This run has no privacy: no gradient is clipped and no noise is added."
+    privacy = config.privacy
+    found = ["The privacy unit of this run is one image."]
+    if privacy.privacy_unit == "patient":
+        found = [
+            "The privacy unit of this run is one patient with all their images. A patient who is drawn brings at most "
+            f"{privacy.max_images_per_patient} of them, whose gradients are averaged before clipping."
+        ]
+    if privacy.clipping == "automatic":
+        found.append("Automatic clipping brings every gradient close to the clip norm, also a small one.")
+    if config.augmentation_multiplicity > 1:
+        found.append(
+            f"Each drawn image enters as {config.augmentation_multiplicity} shifted copies, whose gradients are "
+            "averaged before clipping (augmentation multiplicity)."
+        )
+    if config.ema_decay > 0:
+        found.append(
+            f"What is released is a moving average of the weights over the steps, of decay {config.ema_decay:g}; it "
+            "costs no privacy."
+        )
+    return " ".join(found)
+
+
+def training_time(record: RunRecord) -> str:
+    """How long a run trained, on how many images, and how much of that it waited for images."""
+    seconds = record.seconds["training"]
+    sentence = f"Training on {record.data['n_images_trained_on']:,} images took {seconds:.0f} seconds"
+    loading = record.seconds.get("loading")
+    if loading is None or seconds <= 0:
+        return sentence + "."
+    return sentence + f", of which {loading / seconds:.1%} was spent waiting for images."
 
 
 def drop(table: pd.DataFrame) -> str:

@@ -29,7 +29,10 @@ _CERTIFICATE_COLUMNS = {
     "n_steps": "steps",
     "expected_batch_size": "expected batch size",
     "max_grad_norm": "clip norm",
+    "clipping": "clipping",
     "privacy_unit": "privacy unit",
+    "n_units": "privacy units, declared",
+    "max_images_per_patient": "images of one patient in one step",
 }
 DECISION_METRICS = ("tpr_difference", "equalized_odds_difference")
 
@@ -37,9 +40,32 @@ DECISION_METRICS = ("tpr_difference", "equalized_odds_difference")
 def show_certificates(certificates: Iterable[PrivacyCertificate]) -> pd.DataFrame:
     """One column a certificate, one row a number that its guarantee rests on."""
     columns = [
-        {words: _short(getattr(each, name)) for name, words in _CERTIFICATE_COLUMNS.items()} for each in certificates
+        {words: _short(getattr(each, name)) for name, words in _CERTIFICATE_COLUMNS.items()}
+        | ({} if each.max_images_per_patient else {_CERTIFICATE_COLUMNS["max_images_per_patient"]: "any number"})
+        for each in certificates
     ]
     return pd.DataFrame(columns).set_index("target epsilon").T
+
+
+def show_noise_by_unit(
+    noise: Mapping[str, Mapping[float, float]], n_units: Mapping[str, int], expected_batch_size: int
+) -> pd.DataFrame:
+    """One row a privacy unit: how many there are, their sample rate, and the noise multiplier of every epsilon.
+
+    Args:
+        noise: Noise multipliers by privacy unit and target epsilon.
+        n_units: Size of the training set by privacy unit.
+        expected_batch_size: In units, the same for every row.
+    """
+    rows = {
+        unit: {
+            "in the training set": f"{n_units[unit]:,}",
+            "sample rate": _short(expected_batch_size / n_units[unit]),
+            **{f"noise multiplier, epsilon {epsilon:g}": _short(each) for epsilon, each in by_epsilon.items()},
+        }
+        for unit, by_epsilon in noise.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("privacy unit")
 
 
 def epsilon_by_accountant(certificates: Iterable[PrivacyCertificate]) -> pd.DataFrame:

@@ -18,10 +18,12 @@ from dpcxr_core.training.architectures import (
     MINI,
     build_architecture,
     check_architecture,
+    head_name,
     per_image_input,
     reset_head,
+    timm_options,
 )
-from dpcxr_core.training.hub_weights import load_from_hub
+from dpcxr_core.training.hub_weights import load_from_hub, translated
 from dpcxr_core.training.weight_files import (
     WeightsRecord,
     load_state,
@@ -72,12 +74,17 @@ class _Found:
 
 
 def build_initialisation(
-    name: str, *, weights_dir: Path | None, seed: int, head: Literal["reset", "kept"]
+    name: str,
+    *,
+    weights_dir: Path | None,
+    seed: int,
+    head: Literal["reset", "kept"],
+    image_size: int | None = None,
 ) -> Initialisation:
     """The initialisation called ``name``.
 
-    The part before the first dot is the architecture (``convnext_mini`` or a ConvNeXt of timm). The
-    part after it says which weights:
+    The part before the first dot is the architecture (``convnext_mini``, a ConvNeXt or a plain ViT of timm).
+    The part after it says which weights:
 
     - ``random``: drawn from ``seed``;
     - ``standin_supervised``, ``standin_selfsupervised``, ``standin_domain``: pretrained by
@@ -86,17 +93,21 @@ def build_initialisation(
       that states a ``file``, looked up in ``weights_dir``;
     - any other: public weights of timm (``fb_in1k``, ``dinov3_lvd1689m``), from the hub or its cache.
 
+    The position embedding of a ViT's weights is resampled to ``image_size``.
+
     Args:
         name: ``architecture.weights_tag``.
         weights_dir: Folder of the stand-ins and of the files that the manifest names.
         seed: Seeds random weights; used by ``random`` only.
         head: "reset" for a new head of zeros; "kept" for the weights' own.
+        image_size: Side of the images of the store in pixels. A ViT needs it, and takes timm's own size where it
+            is None; a ConvNeXt takes any size.
 
     Raises:
-        UserError: The name is unknown, its weights cannot be had or do not fit, or ``head`` is
-            "kept" and they have none for the five findings.
+        UserError: The name is unknown, its weights cannot be had or do not fit, the patches of a ViT do not tile
+            the image, or ``head`` is "kept" and the weights have none for the five findings.
     """
-    found = _find(name, weights_dir, seed)
+    found = _find(name, weights_dir, seed, image_size)
     reset_head(found.model, len(FINDINGS))
     if head == "kept":
         if found.own_head is None:
@@ -106,8 +117,8 @@ def build_initialisation(
             )
         weight, bias = found.own_head
         with torch.no_grad():
-            found.model.get_parameter("head.fc.weight").copy_(weight)
-            found.model.get_parameter("head.fc.bias").copy_(bias)
+            found.model.get_parameter(f"{head_name(found.model)}.weight").copy_(weight)
+            found.model.get_parameter(f"{head_name(found.model)}.bias").copy_(bias)
     return Initialisation(
         name=name,
         model=found.model.eval(),
@@ -128,23 +139,24 @@ def label_of(init_name: str) -> str:
     return standin or _listed_weights().get(init_name, {}).get("label", tag)
 
 
-def _find(name: str, weights_dir: Path | None, seed: int) -> _Found:
+def _find(name: str, weights_dir: Path | None, seed: int, image_size: int | None) -> _Found:
     architecture, tag = _split(name)
     check_architecture(architecture)
     if tag == "random":
-        model = build_architecture(architecture, n_outputs=0, seed=seed)
-        return _Found(model, per_image_input(architecture), content_key(architecture, "random", seed))
+        model = build_architecture(architecture, n_outputs=0, seed=seed, image_size=image_size)
+        key = content_key(architecture, "random", seed, timm_options(architecture, image_size))
+        return _Found(model, per_image_input(architecture), key)
     if tag.startswith("standin_"):
         path = find_standin(name, _needed(weights_dir, name))
-        return _from_file(architecture, path, read_weights_record(path), weights_key=path.stem)
+        return _from_file(architecture, image_size, path, read_weights_record(path), weights_key=path.stem)
     if tag.startswith("file:"):
         path = Path(tag.removeprefix("file:"))
-        return _from_file(architecture, path, read_weights_record(path))
+        return _from_file(architecture, image_size, path, read_weights_record(path))
     stated = _listed_weights().get(name, {})
     if "file" in stated:
         path = _needed(weights_dir, name) / stated["file"]
-        return _from_file(architecture, path, record_from_dict(stated, f"{name} in {MANIFEST}"))
-    model, transform, revision = load_from_hub(name)
+        return _from_file(architecture, image_size, path, record_from_dict(stated, f"{name} in {MANIFEST}"))
+    model, transform, revision = load_from_hub(name, image_size=image_size)
     return _Found(model, transform, revision[:12])
 
 
@@ -190,23 +202,27 @@ def find_standin(name: str, weights_dir: Path) -> Path:
     return held[0]
 
 
-def _from_file(architecture: str, path: Path, record: WeightsRecord, weights_key: str | None = None) -> _Found:
+def _from_file(
+    architecture: str, image_size: int | None, path: Path, record: WeightsRecord, weights_key: str | None = None
+) -> _Found:
     """The weights in ``path``, which ``record`` describes; a head that the record leaves out is dropped."""
     state = read_weights(path)
     outputs = record.head_outputs
+    model = build_architecture(architecture, n_outputs=len(outputs), seed=0, image_size=image_size)
+    head = head_name(model)
     if not outputs:
-        state = {name: value for name, value in state.items() if not name.startswith("head.fc.")}
-    model = build_architecture(architecture, n_outputs=len(outputs), seed=0)
+        state = {name: value for name, value in state.items() if not name.startswith(f"{head}.")}
     if model.in_chans != record.input_transform.in_chans:
         raise UserError(
             f"{architecture} takes {model.in_chans} channels, but the record of {path} states "
             f"in_chans {record.input_transform.in_chans}"
         )
+    state = translated(state, model, str(path))
     load_state(model, state, str(path))
     own_head = None
     if set(FINDINGS) <= set(outputs):
         rows = [outputs.index(finding) for finding in FINDINGS]
-        own_head = (state["head.fc.weight"][rows], state["head.fc.bias"][rows])
+        own_head = (state[f"{head}.weight"][rows], state[f"{head}.bias"][rows])
     return _Found(model, record.input_transform, weights_key or _file_key(path), own_head)
 
 

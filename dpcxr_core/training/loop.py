@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-import secrets
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,41 +15,21 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dpcxr_core.config import FINDINGS, OptimisationChoice, OrdinaryBatches, RunConfig, UserError
-from dpcxr_core.data.images import InputTransform, random_shift, to_input
+from dpcxr_core.config import FINDINGS, RunConfig, UserError
+from dpcxr_core.data.images import InputTransform, to_input
 from dpcxr_core.privacy.bookkeeping import BookKeeper, attach
-from dpcxr_core.privacy.mechanism import privatise
-from dpcxr_core.privacy.sampling import poisson_draws
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Images to train on, with their labels.
-
-    Attributes:
-        images: ``(n, size, size)`` uint8; may be memory-mapped.
-        labels: ``(n, 5)`` float32 in the order of ``FINDINGS``: 1, 0 or NaN where unknown.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        if self.images.ndim != 3 or self.images.dtype != np.uint8:
-            raise UserError(f"images must be (n, size, size) uint8; got {self.images.shape} {self.images.dtype}")
-        if self.labels.shape != (len(self.images), len(FINDINGS)):
-            raise UserError(
-                f"labels must be ({len(self.images)}, {len(FINDINGS)}), a row an image; got {self.labels.shape}"
-            )
-
-
-@dataclass(frozen=True)
-class Randomness:
-    """Independent sources of chance of one run, so that changing one leaves the others alone."""
-
-    batches: np.random.Generator
-    augmentation: np.random.Generator
-    noise: np.random.Generator
+from dpcxr_core.privacy.mechanism import add_noise, divide_by_expected_batch_size
+from dpcxr_core.privacy.streams import RandomStreams, secret_streams, seeded_streams
+from dpcxr_core.privacy.units import PrivacyUnits, units_of
+from dpcxr_core.training.averaging import start_average, update_average, use_average
+from dpcxr_core.training.checkpoint import Checkpoint, CheckpointPlace, read_checkpoint, write_checkpoint
+from dpcxr_core.training.device import Compute, autocast, find_compute, prepare_model, to_device
+from dpcxr_core.training.fast_depthwise import fast_depthwise
+from dpcxr_core.training.loading import LoadAhead, read_rows
+from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
+from dpcxr_core.training.ranks import ALONE, Ranks, agree, from_first, gather, same_weights, sum_gradients
+from dpcxr_core.training.steps import ordinary_batches, private_batches
+from dpcxr_core.training.training_set import LoadedBatch, TrainingData, load_batch
 
 
 @dataclass(frozen=True)
@@ -57,202 +39,301 @@ class TrainingTrace:
     Attributes:
         ledger: One row a step with public columns only: what the mechanism did.
         diagnostics: One row a step, computed from private images and **not covered by the
-            guarantee**: draw size, mean loss, median norm, share clipped, images that were not finite.
+            guarantee**: units drawn, mean loss, median norm, share above the clip norm, units whose gradient was
+            not finite.
+        seconds: Wall-clock time of this process: "total", and "loading", which of that it waited for images.
     """
 
     ledger: pd.DataFrame
     diagnostics: pd.DataFrame
+    seconds: dict[str, float]
 
 
-def randomness_of(config: RunConfig) -> Randomness:
-    """The three generators of a run, from its seed or from the operating system."""
-    entropy = config.seed if config.randomness == "seeded" else secrets.randbits(128)
-    return Randomness(*(np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(3)))
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same over the steps of a run. ``keeper`` is None without privacy."""
+
+    model: nn.Module
+    keeper: BookKeeper | None
+    config: RunConfig
+    ranks: Ranks
+    compute: Compute
 
 
-def loss_per_image(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the findings, one value an image.
+@dataclass
+class _Progress:
+    """What changes from step to step: all that a checkpoint has to hold besides the weights."""
 
-    An unknown label adds nothing. The divisor is the number of findings, never the number of known
-    labels of a batch, so that one image's loss depends on that image alone.
-
-    Args:
-        logits: ``(n, 5)`` float.
-        labels: ``(n, 5)`` float: 1, 0 or NaN.
-
-    Returns:
-        ``(n,)`` float.
-    """
-    known = ~torch.isnan(labels)
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, torch.where(known, labels, 0.0), reduction="none")
-    return (losses * known).sum(1) / labels.shape[1]
-
-
-def make_optimizer(model: nn.Module, choice: OptimisationChoice) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum over the trainable parameters of ``model``."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if choice.optimizer == "adamw":
-        return torch.optim.AdamW(
-            parameters,
-            lr=choice.learning_rate,
-            betas=(0.9, choice.beta2),
-            weight_decay=choice.weight_decay,
-        )
-    return torch.optim.SGD(
-        parameters, lr=choice.learning_rate, momentum=choice.momentum, weight_decay=choice.weight_decay
-    )
-
-
-def learning_rate_at(step: int, n_steps: int, choice: OptimisationChoice) -> float:
-    """Learning rate of update ``step`` (from 0): linear warm-up, then cosine to zero or constant."""
-    warmup = int(choice.warmup_fraction * n_steps)
-    if step < warmup:
-        return choice.learning_rate * (step + 1) / (warmup + 1)
-    if choice.schedule == "constant":
-        return choice.learning_rate
-    progress = (step - warmup) / max(1, n_steps - warmup)
-    return choice.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    next_step: int
+    streams: RandomStreams
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor] | None
+    ledger: list[dict[str, float]]
+    diagnostics: list[dict[str, float]]
 
 
 def train(
-    model: nn.Module, data: TrainingData, config: RunConfig, transform: InputTransform, *, progress: bool
+    model: nn.Module,
+    data: TrainingData,
+    config: RunConfig,
+    transform: InputTransform,
+    *,
+    progress: bool,
+    checkpoint: CheckpointPlace | None = None,
+    ranks: Ranks = ALONE,
+    compute: Compute | None = None,
 ) -> TrainingTrace:
-    """The trace of a run; ``model`` is trained in place.
+    """The trace of a run; ``model`` is trained in place, and holds the averaged weights if the run averages them.
 
     Private runs take ``n_steps`` noisy updates of ``config.privacy``, empty draws included. Runs
     without privacy take shuffled batches of ``config.ordinary``.
 
+    Promise:
+        Every draw, shift and noise is a function of the run's entropy and of the step. So physical batches and
+        ranks change an update by float32 rounding only, and a run that was killed and goes on from its checkpoint
+        ends with the same bits as one that was not (same physical batches, ranks and machine). No global generator
+        is read or moved.
+
+    Args:
+        model: On any device; is moved to ``compute``'s and stays there.
+        data: The training set, the same on every rank.
+        config: The choices of the run.
+        transform: How pixels become input of this model.
+        progress: Show a bar.
+        checkpoint: Where to go on from, if something is there, and where to write; None for neither.
+        ranks: The processes that train this run together; all of them call this function.
+        compute: Where to compute; None finds out.
+
     Raises:
-        UserError: The public-only reference has nothing to train, or the loss is no longer finite.
+        UserError: The public-only reference has nothing to train, the unit is the patient but the patients are
+            not known, the checkpoint is of another run, or the loss is no longer finite (without privacy).
     """
     if config.optimisation is None:
         raise UserError("the public-only reference does not train; evaluate it as it is")
+    compute = compute or find_compute(config.precision, ranks.local_rank)
+    units = None if config.privacy is None else _units(data, config)
+    prepare_model(model, compute)
     model.train()
-    keeper = attach(model) if config.privacy is not None else None
     try:
-        return _run_steps(model, keeper, data, config, transform, progress)
+        with ExitStack() as stack:
+            keeper = None
+            if units is not None:
+                keeper = attach(model)
+                stack.callback(keeper.detach)
+            else:
+                stack.enter_context(fast_depthwise(model))
+            run = _Run(model, keeper, config, ranks, compute)
+            return _run_steps(run, data, units, transform, checkpoint, progress)
     finally:
-        if keeper is not None:
-            keeper.detach()
         model.eval()
 
 
+def _units(data: TrainingData, config: RunConfig) -> PrivacyUnits:
+    assert config.privacy is not None
+    if data.patient_ids is not None:
+        return units_of(config.privacy, data.patient_ids)
+    if config.privacy.privacy_unit == "patient":
+        raise UserError("privacy_unit 'patient' needs to know whose images they are; give TrainingData patient_ids")
+    return units_of(config.privacy, np.arange(data.n_images))
+
+
 def _run_steps(
-    model: nn.Module,
-    keeper: BookKeeper | None,
+    run: _Run,
     data: TrainingData,
-    config: RunConfig,
+    units: PrivacyUnits | None,
     transform: InputTransform,
+    place: CheckpointPlace | None,
     progress: bool,
 ) -> TrainingTrace:
-    assert config.optimisation is not None
-    optimizer = make_optimizer(model, config.optimisation)
-    chance = randomness_of(config)
-    if config.privacy is not None:
-        draws = poisson_draws(config.privacy, len(data.images), chance.batches)
-        n_steps = config.privacy.n_steps
+    """All steps that are still to do; the trace of all of them, those before a restart included."""
+    started = last_written = time.monotonic()
+    config, ranks = run.config, run.ranks
+    choice = config.privacy or config.ordinary
+    assert choice is not None
+    state = _begin(run, place)
+    if units is not None:
+        drawn = private_batches(config, units, state.streams, ranks, first_step=state.next_step)
     else:
-        assert config.ordinary is not None
-        draws = shuffled_batches(config.ordinary, len(data.images), chance.batches)
-        n_steps = config.ordinary.n_steps
-    ledger, diagnostics = [], []
-    for step, rows in enumerate(tqdm(draws, total=n_steps, desc="steps", disable=not progress, mininterval=2)):
-        rate = learning_rate_at(step, n_steps, config.optimisation)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        seen = _gradients(model, keeper, data, np.asarray(rows), config, transform, chance.augmentation)
-        if config.privacy is not None:
-            privatise(model.parameters(), config.privacy, chance.noise)
-        else:
-            _divide_gradients(model, len(rows))
-            if not math.isfinite(seen["loss"]):
-                raise UserError(f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})")
-        optimizer.step()
-        noise_std = config.privacy.noise_std if config.privacy is not None else 0.0
-        ledger.append({"step": step, "learning_rate": rate, "noise_std": noise_std})
-        diagnostics.append({"step": step, **seen})
-    return TrainingTrace(pd.DataFrame(ledger), pd.DataFrame(diagnostics))
+        drawn = ordinary_batches(config, data.n_images, state.streams, ranks, first_step=state.next_step)
+    bar = tqdm(
+        range(state.next_step, choice.n_steps),
+        initial=state.next_step,
+        total=choice.n_steps,
+        desc="steps",
+        disable=not (progress and ranks.is_first),
+        mininterval=2,
+    )
+    with LoadAhead(partial(load_batch, data, transform), drawn) as batches:
+        for step in bar:
+            _take_step(run, state, _of_step(step, batches))
+            if place is not None and ranks.is_first and time.monotonic() - last_written >= place.every_seconds:
+                write_checkpoint(place, _as_checkpoint(run, state))
+                last_written = time.monotonic()
+    if state.average is not None:
+        use_average(state.average, run.model)
+    seconds = {"total": time.monotonic() - started, "loading": batches.seconds_waited}
+    return TrainingTrace(pd.DataFrame(state.ledger), pd.DataFrame(state.diagnostics), seconds)
 
 
-def _gradients(
-    model: nn.Module,
-    keeper: BookKeeper | None,
-    data: TrainingData,
-    rows: np.ndarray,
-    config: RunConfig,
-    transform: InputTransform,
-    augmentation: np.random.Generator,
-) -> dict[str, float]:
-    """Add the (clipped) gradient sum of ``rows`` into ``.grad``; return what was seen on the way."""
-    losses, norms, n_non_finite = [], [], 0
-    chunks = _physical_batches(rows, config.physical_batch_size)
-    for chunk in chunks:
-        # sorted rows read a memory-mapped store front to back
-        order = np.sort(chunk)
-        pictures = random_shift(data.images[order], config.max_shift, augmentation)
-        logits = model(to_input(pictures, transform)) if len(order) else torch.zeros(0, len(FINDINGS))
-        loss = loss_per_image(logits, torch.from_numpy(data.labels[order]))
-        if keeper is not None and config.privacy is not None:
-            report = keeper.add_clipped_sum(loss, config.privacy.max_grad_norm)
+def _begin(run: _Run, place: CheckpointPlace | None) -> _Progress:
+    """The state before the next step, the same on every rank: from the checkpoint if there is one."""
+    config, ranks = run.config, run.ranks
+    assert config.optimisation is not None
+    found = from_first(ranks, lambda: read_checkpoint(place) if place is not None else None)
+    optimizer = make_optimizer(run.model, config.optimisation)
+    if found is not None:
+        run.model.load_state_dict(found.model)
+        optimizer.load_state_dict(found.optimizer)
+    same_weights(ranks, run.model)
+    average = start_average(run.model) if config.ema_decay > 0 else None
+    if found is None:
+        fresh = seeded_streams(config.seed) if config.randomness == "seeded" else secret_streams()
+        return _Progress(0, RandomStreams(agree(ranks, fresh.entropy)), optimizer, average, [], [])
+    if average is not None:
+        assert found.average is not None  # whether there is one is part of the identity of a checkpoint
+        for name, value in average.items():
+            value.copy_(found.average[name])
+    streams = RandomStreams(found.entropy)
+    return _Progress(found.next_step, streams, optimizer, average, list(found.ledger), list(found.diagnostics))
+
+
+def _as_checkpoint(run: _Run, state: _Progress) -> Checkpoint:
+    return Checkpoint(
+        next_step=state.next_step,
+        entropy=state.streams.entropy,
+        model=run.model.state_dict(),
+        average=state.average,
+        optimizer=state.optimizer.state_dict(),
+        ledger=state.ledger,
+        diagnostics=state.diagnostics,
+    )
+
+
+def _of_step(step: int, batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
+    """The next batches up to the last one of ``step``."""
+    while True:
+        batch = next(batches)
+        # the noise of a step must fall on the draws of that step and on no others
+        assert batch.drawn.step == step, f"batch of step {batch.drawn.step} in step {step}"
+        yield batch
+        if batch.drawn.is_last:
+            return
+
+
+def _take_step(run: _Run, state: _Progress, batches: Iterator[LoadedBatch]) -> None:
+    """One update of the model; ``state`` is then that before the next step."""
+    config, step = run.config, state.next_step
+    choice = config.privacy or config.ordinary
+    assert config.optimisation is not None
+    assert choice is not None
+    parameters = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+    rate = learning_rate_at(step, choice.n_steps, config.optimisation)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.zero_grad(set_to_none=True)
+    with _chance_of_layers(run, state):
+        seen = _add_gradients(run, batches)
+    if config.privacy is not None:
+        add_noise(parameters, config.privacy, state.streams, step, rank=run.ranks.rank, world_size=run.ranks.world_size)
+    sum_gradients(run.ranks, parameters)
+    if config.privacy is not None:
+        divide_by_expected_batch_size(parameters, config.privacy)
+    else:
+        if not math.isfinite(seen["loss"]):
+            raise UserError(f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})")
+        _divide_gradients(parameters, int(seen["n_drawn"]))
+    state.optimizer.step()
+    if state.average is not None:
+        update_average(state.average, run.model, decay=config.ema_decay, step=step)
+    noise_std = config.privacy.noise_std if config.privacy is not None else 0.0
+    state.ledger.append({"step": step, "learning_rate": rate, "noise_std": noise_std})
+    state.diagnostics.append({"step": step, **seen})
+    state.next_step += 1
+
+
+@contextmanager
+def _chance_of_layers(run: _Run, state: _Progress) -> Iterator[None]:
+    """Dropout and the like, which know only torch's own generator, get a seed of the step; then it is put back."""
+    device = run.compute.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seed = state.streams.seed("augmentation", state.next_step, 1 + run.ranks.rank)
+        torch.manual_seed(int(seed.generate_state(1, np.uint64)[0]))
+        yield
+
+
+def _add_gradients(run: _Run, batches: Iterator[LoadedBatch]) -> dict[str, float]:
+    """Add the (clipped) gradient sum of ``batches`` into ``.grad``; return what all ranks saw on the way."""
+    losses, norms, n_units, n_non_finite = [], [torch.zeros(0, dtype=torch.float64)], 0, 0
+    for batch in batches:
+        of_rows = _weighted_losses(run, batch)
+        n_units += len(batch.drawn.rows_per_unit)
+        if run.keeper is not None and run.config.privacy is not None:
+            report = run.keeper.add_clipped_sum(
+                of_rows,
+                run.config.privacy.max_grad_norm,
+                rows_per_unit=batch.drawn.rows_per_unit.tolist(),
+                clipping=run.config.privacy.clipping,
+            )
             norms.append(report.norms)
             n_non_finite += report.n_non_finite
-        else:
-            # torch's own backward: for the book's small network it beats the book-keeping kernels
-            loss.sum().backward()
-        losses.append(loss.detach())
-    every_loss = torch.cat(losses)
-    seen = {"n_drawn": float(len(rows)), "loss": float(every_loss.mean()) if len(rows) else math.nan}
-    if config.privacy is not None:
-        every_norm = torch.cat(norms)
-        over = (every_norm > config.privacy.max_grad_norm).float()
+        elif len(of_rows):
+            of_rows.sum().backward()
+        losses.append(of_rows.detach())
+    mine = (torch.cat(losses).cpu().double(), torch.cat([norm.cpu() for norm in norms]), n_units, n_non_finite)
+    every_loss, every_norm, every_n_units, every_n_non_finite = zip(*gather(run.ranks, mine), strict=True)
+    n_drawn = sum(every_n_units)
+    seen = {"n_drawn": n_drawn, "loss": float(torch.cat(every_loss).sum()) / n_drawn if n_drawn else math.nan}
+    if run.config.privacy is not None:
+        all_norms = torch.cat(every_norm)
+        over = (all_norms > run.config.privacy.max_grad_norm).double()
         seen |= {
-            "median_norm": float(every_norm.median()) if len(rows) else math.nan,
-            "share_clipped": float(over.mean()) if len(rows) else math.nan,
-            "n_non_finite": float(n_non_finite),
+            "median_norm": float(all_norms.nanmedian()) if n_drawn else math.nan,
+            "share_clipped": float(over.mean()) if n_drawn else math.nan,
+            "n_non_finite": sum(every_n_non_finite),
         }
     return seen
 
 
-def _physical_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """``rows`` in pieces of at most ``size``; an empty draw is one empty piece, as it too takes a step."""
-    return [rows[start : start + size] for start in range(0, len(rows), size)] or [rows]
+def _weighted_losses(run: _Run, batch: LoadedBatch) -> Tensor:
+    """``(n_rows,)`` float32 losses; those of a unit add up to its average loss."""
+    pictures, labels = to_device(batch.pictures, run.compute), to_device(batch.labels, run.compute)
+    if len(labels) == 0:
+        return torch.zeros(0, device=run.compute.device)
+    with autocast(run.compute):
+        logits = run.model(pictures)
+    weights = to_device(torch.from_numpy(batch.drawn.weights), run.compute)
+    return loss_per_image(logits.float(), labels) * weights
 
 
-def shuffled_batches(choice: OrdinaryBatches, n_images: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """``n_steps`` batches of row numbers of a fixed size, each pass over the images in a new order.
-
-    What is left of a pass and is smaller than a batch is dropped; fewer images than a batch are all taken.
-    """
-    batch_size = min(choice.batch_size, n_images)
-    order = rng.permutation(n_images)
-    start = 0
-    for _ in range(choice.n_steps):
-        if start + batch_size > n_images:
-            order, start = rng.permutation(n_images), 0
-        yield order[start : start + batch_size]
-        start += batch_size
-
-
-def _divide_gradients(model: nn.Module, n_images: int) -> None:
-    for parameter in model.parameters():
+def _divide_gradients(parameters: list[nn.Parameter], n_images: int) -> None:
+    for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad.div_(n_images)
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: np.ndarray, transform: InputTransform, batch_size: int = 256) -> np.ndarray:
+def predict(
+    model: nn.Module,
+    images: np.ndarray,
+    transform: InputTransform,
+    batch_size: int = 256,
+    *,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
     """Scores of ``images``: ``(n, 5)`` float32 probabilities in the order of ``FINDINGS``.
 
     Args:
-        model: A classifier with five outputs; evaluated in eval mode.
-        images: ``(n, size, size)`` uint8; may be memory-mapped.
+        model: A classifier with five outputs; evaluated in eval mode, where its parameters are.
+        images: ``(n_stored, size, size)`` uint8; may be memory-mapped, and is never read as a whole.
         transform: How pixels become input of this model.
         batch_size: Images at once.
+        rows: ``(n,)`` which of ``images`` to score; None for all, in order.
     """
     model.eval()
-    pieces = [
-        torch.sigmoid(model(to_input(np.asarray(images[start : start + batch_size]), transform)))
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(pieces).numpy() if pieces else np.zeros((0, len(FINDINGS)), np.float32)
+    rows = np.arange(len(images)) if rows is None else rows
+    device = next(model.parameters()).device
+    pieces = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    scores = [np.zeros((0, len(FINDINGS)), np.float32)]
+    with LoadAhead(lambda piece: to_input(read_rows(images, piece), transform), pieces) as pictures:
+        scores += [torch.sigmoid(model(batch.to(device))).cpu().numpy() for batch in pictures]
+    return np.concatenate(scores)

@@ -14,8 +14,10 @@ from tqdm import tqdm
 
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, UserError
 from dpcxr_core.data.images import random_shift, to_input
+from dpcxr_core.privacy.streams import seeded_streams
 from dpcxr_core.training.architectures import build_architecture, per_image_input
-from dpcxr_core.training.loop import learning_rate_at, loss_per_image, make_optimizer, shuffled_batches
+from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
+from dpcxr_core.training.steps import shuffled_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def pretrain_supervised(data: PretrainingData, recipe: PretrainingRecipe, *, pro
         loss.backward()
         return float(loss.detach())
 
-    losses = take_steps(model, recipe, len(data.images), add_gradient, rng, progress=progress)
+    losses = take_steps(model, recipe, len(data.images), add_gradient, progress=progress)
     return Pretrained(model.state_dict(), data.names, losses)
 
 
@@ -114,7 +116,6 @@ def take_steps(
     recipe: PretrainingRecipe,
     n_images: int,
     add_gradient: Callable[[np.ndarray], float],
-    rng: np.random.Generator,
     *,
     progress: bool,
 ) -> np.ndarray:
@@ -122,11 +123,10 @@ def take_steps(
 
     Args:
         parts: Everything to train.
-        recipe: Batches, optimisation and schedule.
+        recipe: Batches and the seed that draws them, optimisation and schedule.
         n_images: Images to draw batches from.
         add_gradient: Adds the mean gradient of the images in the given rows into ``.grad`` of
             ``parts`` and returns their mean loss.
-        rng: Draws the batches.
         progress: Show a bar.
 
     Raises:
@@ -137,7 +137,7 @@ def take_steps(
     optimizer = make_optimizer(parts, recipe.optimisation)
     n_steps = recipe.batches.n_steps
     losses = np.full(n_steps, np.nan)
-    draws = shuffled_batches(recipe.batches, n_images, rng)
+    draws = shuffled_batches(recipe.batches, n_images, seeded_streams(recipe.seed))
     bar = tqdm(draws, total=n_steps, desc=f"pretraining ({recipe.kind})", disable=not progress, mininterval=2)
     for step, rows in enumerate(bar):
         for group in optimizer.param_groups:

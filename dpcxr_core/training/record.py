@@ -37,7 +37,8 @@ class RunRecord:
         privacy_statement: The guarantee in words; None without privacy.
         selfcheck: Result of the engine's checks before training; empty without privacy.
         versions: Python, packages and commit.
-        seconds: Wall-clock time of "training", "scoring" and "evaluation".
+        seconds: Wall-clock time of "training" (since its last restart), "scoring" and "evaluation", and how much
+            of the training was "loading": waiting for images.
     """
 
     run_id: str

@@ -55,7 +55,7 @@ def pretrain_vicreg(data: PretrainingData, recipe: PretrainingRecipe, *, progres
         return float(loss.detach())
 
     both = nn.ModuleList([model, projector])
-    losses = take_steps(both, recipe, len(data.images), add_gradient, rng, progress=progress)
+    losses = take_steps(both, recipe, len(data.images), add_gradient, progress=progress)
     return Pretrained(model.state_dict(), (), losses)
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from dpcxr_core.config import UserError
-from dpcxr_core.privacy.bookkeeping import attach
+from dpcxr_core.privacy.bookkeeping import AUTOMATIC_STABILITY, attach
+from dpcxr_core.privacy.clipping_checks import losses_of
 from dpcxr_core.privacy.errors import PrivacyEngineError, UnsupportedLayerError
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_one_by_one, norm_of
-from dpcxr_core.privacy.selfcheck import losses_of
 
 
 def _gradients(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -49,14 +49,13 @@ def test_one_image_contributes_at_most_the_clip_norm(small_net, batch):
             assert norm_of(found) <= max_grad_norm * (1 + 1e-6)
 
 
-def test_infinite_clip_and_plain_sum_are_what_autograd_gives(small_net, batch):
+def test_infinite_clip_is_what_autograd_gives_and_adds_up(small_net, batch):
     losses_of(small_net(batch[0]), batch[1]).sum().backward()
     expected = _gradients(small_net)
     small_net.zero_grad()
-    assert _difference(_clipped(small_net, *batch, 1e9)[0], expected) < 1e-5
     keeper = attach(small_net)
     for _ in range(2):
-        keeper.add_sum(losses_of(small_net(batch[0]), batch[1]))
+        keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1e9)
     assert _difference(_gradients(small_net), {name: 2 * part for name, part in expected.items()}) < 1e-5
 
 
@@ -90,8 +89,7 @@ def test_empty_batch_adds_zeros(small_net, batch):
     assert all(p.grad is not None and not p.grad.any() for p in small_net.parameters())
     keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1.0)
     before = _gradients(small_net)
-    keeper.add_clipped_sum(torch.zeros(0), 1.0)
-    keeper.add_sum(torch.zeros(0))
+    keeper.add_clipped_sum(torch.zeros(0), 1.0, rows_per_unit=[])
     assert all(torch.equal(before[name], p.grad) for name, p in small_net.named_parameters())
 
 
@@ -129,6 +127,13 @@ def test_stochastic_depth_gives_each_image_its_own_draw(batch):
     report = keeper.add_clipped_sum(losses_of(model(batch[0]), batch[1]), 1e9)
     assert _difference(_gradients(model), _gradients(plain)) < 1e-5
     assert report.n_non_finite == 0
+
+
+def test_gradient_checkpointing_changes_nothing(batch):
+    model = timm.create_model("convnext_atto", in_chans=1, num_classes=5).train()
+    expected, _ = _clipped(model, *batch, 0.1)
+    model.set_grad_checkpointing(True)
+    assert _difference(_clipped(model, *batch, 0.1)[0], expected) < 1e-6
 
 
 def test_batch_normalisation_is_refused_with_the_reason():
@@ -177,15 +182,120 @@ def test_misuse_is_refused_in_words(small_net, batch):
         keeper.add_clipped_sum(losses.mean(), 1.0)
     with pytest.raises(UserError, match="max_grad_norm"):
         keeper.add_clipped_sum(losses, float("nan"))
+    for wrong in ([1, 1], [3, 0], [4]):
+        with pytest.raises(UserError, match="add up to the 3 losses"):
+            keeper.add_clipped_sum(losses, 1.0, rows_per_unit=wrong)
     with pytest.raises(UnsupportedLayerError, match="3 images where there are 2 losses"):
         keeper.add_clipped_sum(losses[:2], 1.0)
-    with pytest.raises(PrivacyEngineError, match="add_clipped_sum or add_sum"):
+    with pytest.raises(PrivacyEngineError, match="call add_clipped_sum"):
         losses_of(small_net(batch[0]), batch[1]).sum().backward()
     with torch.no_grad(), pytest.raises(UserError, match="train mode"):
         keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1.0)
     small_net.eval()
     with pytest.raises(UnsupportedLayerError, match="train mode"):
         keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1.0)
+
+
+def _by_unit(oracle, rows_per_unit):
+    units, start = [], 0
+    for n_rows in rows_per_unit:
+        rows = oracle[start : start + n_rows]
+        units.append({name: sum(row[name] for row in rows) for name in oracle[0]})
+        start += n_rows
+    return units
+
+
+ARCHITECTURES = ("convnext_atto", "convnextv2_atto", "convnext_atto_ols")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("rows_per_unit", [[1, 1, 1, 1, 1], [1, 1, 3], [3, 1, 1], [5]])
+def test_units_of_several_rows_match_single_images(architecture, memory_format, rows_per_unit):
+    model = _awake(timm.create_model(architecture, num_classes=5)).to(memory_format=memory_format)
+    images = torch.randn(5, 3, 64, 64).contiguous(memory_format=memory_format)
+    targets = (torch.rand(5, 5) < 0.5).float()
+    units = _by_unit(gradients_one_by_one(model, images, targets, losses_of), rows_per_unit)
+    norms = [norm_of(unit) for unit in units]
+    max_grad_norm = 0.9 * max(norms)
+    for clipping in ("flat", "automatic"):
+        keeper = attach(model)
+        model.zero_grad()
+        losses = losses_of(model(images), targets)
+        report = keeper.add_clipped_sum(losses, max_grad_norm, rows_per_unit=rows_per_unit, clipping=clipping)
+        keeper.detach()
+        factors = [
+            min(1.0, max_grad_norm / norm) if clipping == "flat" else max_grad_norm / (norm + AUTOMATIC_STABILITY)
+            for norm in norms
+        ]
+        expected = {name: sum(f * u[name] for f, u in zip(factors, units, strict=True)) for name in units[0]}
+        assert _difference(_gradients(model), expected) < 1e-5
+        torch.testing.assert_close(report.norms, torch.tensor(norms, dtype=torch.float64), rtol=1e-5, atol=0)
+
+
+def _awake(model: nn.Module) -> nn.Module:
+    """Layer scale and response normalisation away from their untrained constants, so that all layers matter."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if bool((parameter == parameter.flatten()[0]).all()):
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    return model.train()
+
+
+def test_one_patient_contributes_at_most_the_clip_norm_however_many_images(small_net, batch):
+    image, target = batch[0][:1], batch[1][:1]
+    for n_rows in (1, 2, 20):
+        rows, targets = image.repeat(n_rows, 1, 1, 1), target.repeat(n_rows, 1)
+        for clipping in ("flat", "automatic"):
+            for scale in (1e-3, 1.0, 1e3):
+                keeper = attach(small_net)
+                small_net.zero_grad()
+                losses = scale * losses_of(small_net(rows), targets)
+                keeper.add_clipped_sum(losses, 0.01, rows_per_unit=[n_rows], clipping=clipping)
+                keeper.detach()
+                assert norm_of(_gradients(small_net)) <= 0.01 * (1 + 1e-6)
+    as_images, _ = _clipped(small_net, rows, targets, 0.01)
+    assert norm_of(as_images) > 19 * 0.01  # what clipping by image would let one patient contribute
+
+
+def test_rows_that_cancel_leave_a_unit_of_nothing_and_harm_no_other(small_net, batch):
+    images, targets = batch[0][[0, 0, 1]], batch[1][[0, 0, 1]]
+    keeper = attach(small_net)
+    losses = losses_of(small_net(images), targets) * torch.tensor([1e3, -1e3, 1.0])
+    keeper.add_clipped_sum(losses, 0.5, rows_per_unit=[2, 1])
+    keeper.detach()
+    both = _gradients(small_net)
+    alone, _ = _clipped(small_net, batch[0][1:2], batch[1][1:2], 0.5)
+    assert norm_of({name: both[name] - alone[name] for name in alone}) <= 0.5 * (1 + 1e-6)
+
+
+def test_one_row_that_is_not_finite_makes_its_whole_unit_count_as_zero(small_net, batch):
+    images, targets = batch
+    spoilt = images.clone()
+    spoilt[1] = torch.nan
+    keeper = attach(small_net)
+    report = keeper.add_clipped_sum(losses_of(small_net(spoilt), targets), 0.5, rows_per_unit=[2, 1])
+    keeper.detach()
+    found = _gradients(small_net)
+    alone, _ = _clipped(small_net, images[2:], targets[2:], 0.5)
+    assert _difference(found, alone) < 1e-6
+    assert report.n_non_finite == 1
+    assert report.norms.isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("rows_per_unit", [[1], [3]])
+def test_bfloat16_forward_and_backward_keep_the_bound_in_float32(small_net, batch, rows_per_unit):
+    n_rows = sum(rows_per_unit)
+    oracle = _by_unit(gradients_one_by_one(small_net, batch[0][:n_rows], batch[1][:n_rows], losses_of), rows_per_unit)
+    keeper = attach(small_net)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = small_net(batch[0][:n_rows])
+    assert logits.dtype == torch.bfloat16
+    keeper.add_clipped_sum(losses_of(logits.float(), batch[1][:n_rows]), 0.01, rows_per_unit=rows_per_unit)
+    found = _gradients(small_net)
+    assert norm_of(found) <= 0.01 * (1 + 1e-6)
+    assert _difference(found, clipped_sum_of(oracle, 0.01)) < 0.05  # bfloat16 keeps about three digits
+    assert all(part.dtype == torch.float32 for part in found.values())
 
 
 def test_opacus_hooks_are_wrong_on_convnext_downsampling_where_this_engine_is_right(batch):

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
+from dpcxr_core.privacy import calibration
 from dpcxr_core.privacy.accounting import epsilon_gaussian, epsilon_pld
 from dpcxr_core.privacy.calibration import calibrate_noise_multiplier, specification_for
 
@@ -54,6 +56,40 @@ def test_specification_takes_its_rate_from_batch_and_units():
     assert made.sample_rate == 64 / 1499
     assert (made.expected_batch_size, made.n_steps, made.max_grad_norm, made.delta) == (64, 60, 0.5, 1e-4)
     assert epsilon_pld(made.noise_multiplier, made.sample_rate, made.n_steps, made.delta) <= 3.0
+
+
+def test_specification_for_patients_counts_them_and_needs_the_same_noise_as_so_many_images():
+    values = {"target_epsilon": 3.0, "delta": 1e-4, "expected_batch_size": 64, "n_steps": 60, "max_grad_norm": 0.5}
+    images = specification_for(n_units=500, **values)
+    patients = specification_for(
+        n_units=500, privacy_unit="patient", max_images_per_patient=4, clipping="automatic", **values
+    )
+    assert replace(patients, privacy_unit="image", max_images_per_patient=None, clipping="flat") == images
+    assert specification_for(n_units=2000, **values).noise_multiplier < images.noise_multiplier
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ({"privacy_unit": "patient"}, "max_images_per_patient of at least 1; got None"),
+        ({"privacy_unit": "patient", "max_images_per_patient": 0}, "got 0"),
+        ({"max_images_per_patient": 4}, "belongs to privacy_unit 'patient'"),
+        ({"privacy_unit": "hospital"}, "'image' or 'patient'"),
+        ({"clipping": "psac"}, "'flat' or 'automatic'"),
+    ],
+)
+def test_wrong_choice_of_unit_is_refused_before_the_search(choice, named, monkeypatch):
+    monkeypatch.setattr(calibration, "calibrate_noise_multiplier", None)
+    with pytest.raises(UserError, match=named):
+        specification_for(
+            target_epsilon=3.0,
+            delta=1e-4,
+            n_units=500,
+            expected_batch_size=64,
+            n_steps=60,
+            max_grad_norm=0.5,
+            **choice,
+        )
 
 
 @pytest.mark.parametrize(("n_units", "batch"), [(100, 101), (100, 0), (0, 1)])

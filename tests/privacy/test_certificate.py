@@ -18,30 +18,47 @@ SPECIFICATION = PrivacySpecification(
 )
 
 
+OF_PATIENTS = replace(SPECIFICATION, privacy_unit="patient", max_images_per_patient=4, clipping="automatic")
+
+
 @pytest.fixture(scope="module")
 def certificate():
     return certify(SPECIFICATION, 1000, target_epsilon=2.0)
+
+
+@pytest.fixture(scope="module")
+def of_patients():
+    return certify(OF_PATIENTS, 1000, target_epsilon=2.0)
 
 
 def test_certificate_repeats_the_specification_and_orders_the_accountants(certificate):
     for name in ("sample_rate", "n_steps", "expected_batch_size", "max_grad_norm", "noise_multiplier", "delta"):
         assert getattr(certificate, name) == getattr(SPECIFICATION, name)
     assert (certificate.privacy_unit, certificate.n_units) == ("image", 1000)
+    assert (certificate.max_images_per_patient, certificate.clipping) == (None, "flat")
     assert certificate.epsilon_pld <= certificate.target_epsilon
     assert certificate.epsilon_pld < certificate.epsilon_rdp
     assert abs(certificate.epsilon_pld - certificate.epsilon_prv) <= 0.03 * certificate.epsilon_pld + 0.02
     assert certificate.library_versions.keys() >= {"dp-accounting", "opacus", "torch"}
 
 
-def test_certificate_survives_json(certificate):
-    again = json.loads(json.dumps(asdict(certificate), allow_nan=False))
-    assert PrivacyCertificate(**again) == certificate
+def test_certificate_of_patients_has_the_numbers_of_the_same_mechanism_on_images(certificate, of_patients):
+    assert (of_patients.privacy_unit, of_patients.n_units) == ("patient", 1000)
+    assert (of_patients.max_images_per_patient, of_patients.clipping) == (4, "automatic")
+    unit = {"privacy_unit": "image", "max_images_per_patient": None, "clipping": "flat"}
+    assert replace(of_patients, **unit) == certificate
+
+
+def test_certificate_survives_json(certificate, of_patients):
+    for each in (certificate, of_patients):
+        again = json.loads(json.dumps(asdict(each), allow_nan=False))
+        assert PrivacyCertificate(**again) == each
 
 
 def test_certificate_is_refused_above_the_target_or_for_other_data():
     with pytest.raises(UserError, match="above target_epsilon 0.5"):
         certify(SPECIFICATION, 1000, target_epsilon=0.5)
-    with pytest.raises(UserError, match="2000 units"):
+    with pytest.raises(UserError, match="2000 images"):
         certify(SPECIFICATION, 2000, target_epsilon=2.0)
 
 
@@ -79,8 +96,24 @@ def test_statement_names_what_the_guarantee_rests_on_and_what_it_leaves_out(cert
     assert "Warning" not in statement
 
 
-def test_statement_warns_when_delta_reaches_one_over_the_units(certificate):
-    assert "Warning" in privacy_statement(replace(certificate, delta=1e-3))
+def test_statement_about_patients_promises_for_all_their_images_and_says_what_the_limit_is_for(of_patients):
+    statement = privacy_statement(of_patients)
+    for needed in (
+        "one patient with all their images, however many, added or removed",
+        "each of the 1000 patients",
+        "the gradient of each patient",
+        "automatic clipping",
+        "at most 4 images of one patient enter one step bounds memory and time; the guarantee does not rest on it",
+        "two identifiers",
+    ):
+        assert needed in statement
+    assert "protected less" not in statement
+
+
+def test_statement_warns_when_delta_reaches_one_over_the_units(certificate, of_patients):
+    assert "one over the number of images" in privacy_statement(replace(certificate, delta=1e-3))
+    assert "one over the number of patients" in privacy_statement(replace(of_patients, delta=1e-3))
+    assert "Warning" not in privacy_statement(of_patients)
 
 
 def test_statement_of_a_seeded_run_calls_it_a_demonstration(certificate):

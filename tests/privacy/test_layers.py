@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dpcxr_core.privacy.bookkeeping import attach
 from dpcxr_core.privacy.errors import UnsupportedLayerError
-from dpcxr_core.privacy.layers import PerImageVector
+from dpcxr_core.privacy.layers import depthwise_gradients
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_one_by_one, norm_of
 
 examples = settings(derandomize=True, deadline=None, max_examples=25)
@@ -154,9 +154,11 @@ def test_subclass_of_a_known_layer_is_refused_since_it_may_compute_something_els
         attach(nn.Sequential(Doubled(2, 2)))
 
 
-def test_per_image_vector_refuses_a_use_it_does_not_know():
-    vector = PerImageVector(nn.Parameter(torch.ones(4)), 2, recorder=None)
-    with pytest.raises(UnsupportedLayerError, match="reshaped to"):
-        vector.reshape(4, 1, 1)
-    with pytest.raises(TypeError):
-        torch.ones(2, 4) * vector
+def test_depthwise_gradients_of_images_add_up_to_what_torch_gives():
+    x, layer = torch.randn(3, 4, 6, 5), nn.Conv2d(4, 4, 3, padding=1, groups=4)
+    output = layer(x)
+    gradient = torch.randn_like(output)
+    geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 4}
+    found = depthwise_gradients(x, gradient, layer.weight.shape, **geometry)
+    output.backward(gradient)
+    torch.testing.assert_close(found.sum(0), layer.weight.grad, rtol=1e-4, atol=1e-5)

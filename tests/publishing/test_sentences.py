@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from dpcxr_core.config import PrivacySpecification
 from dpcxr_core.publishing import sentences
+from dpcxr_core.training.record import read_record
 
 
 def _differences(verdicts):
@@ -65,8 +68,36 @@ def test_diagnostics_are_means_over_steps():
         sample_rate=0.1, n_steps=2, expected_batch_size=12, max_grad_norm=0.5, noise_multiplier=1.0, delta=1e-3
     )
     sentence = sentences.diagnostics(steps, specification)
-    assert "drew 12 images on average; 12 were expected. 75% of the gradients" in sentence
+    assert "drew 12 images on average; 12 were expected. 75% of their gradients were clipped" in sentence
     assert "3.0 times the clip norm" in sentence
+    of_patients = replace(specification, privacy_unit="patient", max_images_per_patient=2, clipping="automatic")
+    assert "drew 12 patients on average" in sentences.diagnostics(steps, of_patients)
+    assert "were clipped" not in sentences.diagnostics(steps, of_patients)
+
+
+def test_unit_cost_is_the_ratio_of_the_noise_and_says_when_there_is_none():
+    noise = {"image": {1.0: 2.0, 8.0: 1.0}, "patient": {1.0: 5.0, 8.0: 1.5}}
+    assert "1.50 to 2.50 times" in sentences.unit_cost(noise)
+    assert "2.50 times" in sentences.unit_cost({unit: {1.0: each[1.0]} for unit, each in noise.items()})
+    assert "cannot be the unit" in sentences.unit_cost({"image": noise["image"]})
+
+
+def test_private_choices_name_the_unit_and_only_what_is_used(tiny_study):
+    plain = next(config for config in tiny_study.configs if config.kind == "private")
+    assert sentences.private_choices(plain) == "The privacy unit of this run is one image."
+    privacy = replace(plain.privacy, privacy_unit="patient", max_images_per_patient=4, clipping="automatic")
+    rich = sentences.private_choices(replace(plain, privacy=privacy, augmentation_multiplicity=3, ema_decay=0.9))
+    for needed in ("one patient with all their images", "at most 4", "Automatic", "3 shifted copies", "decay 0.9"):
+        assert needed in rich
+    ordinary = next(config for config in tiny_study.configs if config.kind == "non_private")
+    assert "no privacy" in sentences.private_choices(ordinary)
+
+
+def test_training_time_gives_the_share_of_waiting_where_it_was_measured(tiny_study):
+    record = read_record(tiny_study.folders[0])
+    waited = replace(record, seconds={"training": 20.0, "loading": 0.3})
+    assert sentences.training_time(waited).endswith("took 20 seconds, of which 1.5% was spent waiting for images.")
+    assert sentences.training_time(replace(record, seconds={"training": 20.0})).endswith("took 20 seconds.")
 
 
 def test_drop_sentence_names_least_and_greatest_and_says_when_there_is_none():

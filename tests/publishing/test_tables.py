@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,16 @@ def test_certificates_stand_side_by_side(certificates):
     shown = tables.show_certificates(certificates)
     assert shown.columns.to_list() == ["2", "8"]
     assert shown.loc["noise multiplier", "8"] == f"{certificates[1].noise_multiplier:.4g}"
+    assert shown.loc["images of one patient in one step", "2"] == "any number"
+    of_patients = replace(certificates[0], privacy_unit="patient", max_images_per_patient=4)
+    assert tables.show_certificates([of_patients]).loc["images of one patient in one step", "2"] == "4"
+
+
+def test_noise_of_both_units_stands_one_below_the_other():
+    noise = {"image": {1.0: 2.0, 8.0: 0.5}, "patient": {1.0: 3.0, 8.0: 0.75}}
+    shown = tables.show_noise_by_unit(noise, {"image": 4000, "patient": 1000}, 100)
+    assert shown.loc["patient"].to_list() == ["1,000", "0.1", "3", "0.75"]
+    assert shown.loc["image", "sample rate"] == "0.025"
 
 
 def test_accountants_are_compared_on_the_same_noise(certificates):

@@ -7,9 +7,14 @@ import torch
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.images import to_input
+from dpcxr_core.privacy.bookkeeping import attach
+from dpcxr_core.privacy.errors import UnsupportedLayerError
 from dpcxr_core.training.architectures import (
     architecture_names,
     build_architecture,
+    check_architecture,
+    fitting_image_size,
+    head_name,
     per_image_input,
     probe_features,
     reset_head,
@@ -74,37 +79,122 @@ def test_networks_of_timm_keep_timms_initialisation_and_no_stochastic_depth():
     assert not any(isinstance(module, timm.layers.DropPath) for module in model.modules())
 
 
-def test_new_head_of_zeros_scores_every_image_one_half():
-    model = _mini(n_outputs=3).eval()
-    reset_head(model, 5)
-    logits = model(to_input(IMAGES, per_image_input("convnext_mini")))
-    assert logits.shape == (5, 5)
-    assert not logits.any()
+@pytest.mark.parametrize(("architecture", "head"), [("convnext_mini", "head.fc"), ("vit_tiny_patch16_224", "head")])
+def test_new_head_of_zeros_scores_every_image_one_half(architecture, head):
+    for n_outputs in (0, 3):
+        model = build_architecture(architecture, n_outputs=n_outputs, seed=0, image_size=64).eval()
+        assert head_name(model) == head
+        reset_head(model, 5)
+        assert head_name(model) == head
+        logits = model(to_input(IMAGES, per_image_input(architecture)))
+        assert logits.shape == (5, 5)
+        assert not logits.any()
 
 
-def test_probe_features_are_what_the_head_reads():
-    model = _mini(seed=1)
-    transform = per_image_input("convnext_mini")
+@pytest.mark.parametrize(("architecture", "n_features"), [("convnext_mini", 96), ("vit_tiny_patch16_224", 192)])
+def test_probe_features_are_what_the_head_reads(architecture, n_features):
+    model = build_architecture(architecture, n_outputs=5, seed=1, image_size=64)
+    transform = per_image_input(architecture)
     features = probe_features(model, IMAGES, transform, batch_size=2)
-    assert features.shape == (5, 96)
+    assert features.shape == (5, n_features)
     assert features.dtype == np.float32
     with torch.no_grad():
-        by_features = model.head.fc(torch.from_numpy(features))
+        by_features = model.get_submodule(head_name(model))(torch.from_numpy(features))
         by_model = model(to_input(IMAGES, transform))
     # batches of 2 and of 5 sum in another order
     torch.testing.assert_close(by_features, by_model, rtol=1e-4, atol=1e-5)
-    assert probe_features(model, IMAGES[:0], transform).shape == (0, 96)
+    assert probe_features(model, IMAGES[:0], transform).shape == (0, n_features)
 
 
 def test_input_has_the_channels_of_the_network():
-    for architecture in ("convnext_mini", "convnext_atto"):
+    for architecture in ("convnext_mini", "convnext_atto", "vit_tiny_patch16_224"):
         model = build_architecture(architecture, n_outputs=0, seed=0)
         assert per_image_input(architecture).in_chans == model.in_chans
 
 
+def test_vit_has_a_position_embedding_for_the_image_size_of_the_store():
+    inputs = to_input(IMAGES, per_image_input("vit_tiny_patch16_224"))
+    small = build_architecture("vit_tiny_patch16_224", n_outputs=5, seed=0, image_size=64).eval()
+    assert small.get_parameter("pos_embed").shape == (1, 1 + (64 // 16) ** 2, 192)
+    assert small(inputs).shape == (5, 5)
+    timms_own = build_architecture("vit_tiny_patch16_224", n_outputs=5, seed=0).eval()
+    assert timms_own.get_parameter("pos_embed").shape == (1, 1 + (224 // 16) ** 2, 192)
+    with pytest.raises(AssertionError, match="doesn't match model"):
+        timms_own(inputs)
+
+
+def test_dinov3_vit_computes_at_a_fixed_size_what_timm_computes_at_any():
+    model = build_architecture("vit_small_patch16_dinov3", n_outputs=5, seed=0, image_size=64).eval()
+    timms_own = timm.create_model("vit_small_patch16_dinov3", num_classes=5).eval()
+    timms_own.load_state_dict(model.state_dict())
+    inputs = to_input(IMAGES[:2], per_image_input("vit_small_patch16_dinov3"))
+    with torch.no_grad():
+        expected = timms_own(inputs)
+        # the same sums, in another order at most
+        torch.testing.assert_close(model(inputs), expected, rtol=1e-5, atol=1e-6)
+        # what the size decides is not lost: positions of another grid give another result
+        wider = torch.nn.functional.pad(inputs, (0, 32))
+        assert not torch.allclose(timms_own(wider), expected, rtol=1e-3)
+
+
+def test_image_that_the_patches_do_not_tile_is_refused_with_the_sizes_that_fit():
+    with pytest.raises(UserError, match=r"patches of 14 pixels, which do not tile 64; prepare images of 56 or 70 "):
+        build_architecture("vit_small_patch14_dinov2", n_outputs=5, seed=0, image_size=64)
+    with pytest.raises(UserError, match="do not tile 10; prepare images of 16 pixels"):
+        build_architecture("vit_tiny_patch16_224", n_outputs=5, seed=0, image_size=10)
+    sizes = {64: 56, 70: 70, 13: 14}
+    assert {size: fitting_image_size("vit_small_patch14_dinov2", size) for size in sizes} == sizes
+    assert fitting_image_size("convnext_mini", 61) == 61
+
+
 def test_unknown_architecture_is_refused_with_near_names():
     assert {"convnext_mini", "convnext_small", "convnextv2_tiny"} <= set(architecture_names())
+    assert {"vit_small_patch16_224", "vit_small_patch16_dinov3", "vit_small_plus_patch16_dinov3"} <= set(
+        architecture_names()
+    )
     with pytest.raises(UserError, match="'convnext_smal'; did you mean convnext_small"):
         build_architecture("convnext_smal", n_outputs=5, seed=0)
-    with pytest.raises(UserError, match="no ConvNeXt is named 'resnet50'"):
+    with pytest.raises(UserError, match="no ConvNeXt or plain ViT is named 'resnet50'"):
         build_architecture("resnet50", n_outputs=5, seed=0)
+
+
+def test_architecture_without_a_rule_for_each_layer_is_refused_with_that_reason():
+    with pytest.raises(UserError, match=r"siglip_224 has layers .* no per-image gradient rule.*siglip_gap_224"):
+        check_architecture("vit_base_patch16_siglip_224")
+    with pytest.raises(UserError, match=r"dinov3_qkvb has layers .* no per-image gradient rule.*patch16_dinov3,"):
+        check_architecture("vit_small_patch16_dinov3_qkvb")
+
+
+def _narrow(architecture: str) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The network with one narrow block a stage, and two images for it: every kind of layer it has, in no time."""
+    if "convnext" in architecture:
+        options, image_size = {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)}, 32
+    else:
+        image_size = fitting_image_size(architecture, 32)
+        options = {"depth": 1, "embed_dim": 32, "num_heads": 2, "dynamic_img_size": False, "img_size": image_size}
+    return timm.create_model(architecture, num_classes=5, **options).train(), torch.randn(2, 3, image_size, image_size)
+
+
+def test_names_are_exactly_those_whose_layers_the_privacy_engine_can_do():
+    """Of the refused ones the engine says the same; of the known ones every gradient arrives, and is right."""
+    torch.manual_seed(0)
+    candidates = [
+        *timm.list_models(module="convnext"),
+        *timm.list_models("vit_*", module="vision_transformer"),
+        *timm.list_models("vit_*dinov3*", module="eva"),
+    ]
+    known = set(architecture_names()) - {"convnext_mini"}
+    assert known <= set(candidates)
+    for architecture in candidates:
+        model, images = _narrow(architecture)
+        if architecture not in known:
+            with pytest.raises(UnsupportedLayerError):
+                attach(model)
+            continue
+        model(images).square().sum().backward()
+        expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        model.zero_grad()
+        attach(model).add_clipped_sum(model(images).square().sum(1), 1e9)
+        scale = max(float(gradient.norm()) for gradient in expected.values())
+        for name, parameter in model.named_parameters():
+            assert float((parameter.grad - expected[name]).norm()) < 1e-5 * scale, (architecture, name)

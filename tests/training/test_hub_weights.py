@@ -65,8 +65,8 @@ def _atto_state() -> dict[str, torch.Tensor]:
     return build_architecture("convnext_atto", n_outputs=1000, seed=7).state_dict()
 
 
-def _fill_cache(cache: Path, state: dict[str, torch.Tensor]) -> None:
-    repository = cache / "models--timm--convnext_atto.d2_in1k"
+def _fill_cache(cache: Path, state: dict[str, torch.Tensor], name: str = NAME) -> None:
+    repository = cache / f"models--timm--{name}"
     snapshot = repository / "snapshots" / REVISION
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
@@ -91,6 +91,26 @@ def test_weights_in_the_cache_are_loaded_without_asking_the_hub(tmp_path, monkey
             assert torch.equal(value, state[key]), key
     assert found.input_transform.mode == "fixed"
     assert found.input_transform.mean == timm.get_pretrained_cfg(NAME).mean
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch16_dinov3.lvd1689m"])
+def test_vit_in_the_cache_is_loaded_for_the_image_size_that_is_asked_for(tmp_path, name):
+    architecture = name.partition(".")[0]
+    n_outputs = 1000 if "224" in architecture else 0
+    state = build_architecture(architecture, n_outputs=n_outputs, seed=7).state_dict()
+    _fill_cache(tmp_path / "hub", state, name)
+    found = build_initialisation(name, weights_dir=None, seed=0, head="reset", image_size=64)
+    body = {key: value for key, value in found.model.state_dict().items() if not key.startswith("head.")}
+    assert set(body) == {key for key in state if not key.startswith("head.")}
+    resampled = [key for key, value in body.items() if not torch.equal(value, state[key])]
+    assert resampled == (["pos_embed"] if "pos_embed" in state else [])
+    assert found.model(torch.randn(2, 3, 64, 64)).tolist() == [[0.0] * 5] * 2
+    assert found.input_transform.mean == timm.get_pretrained_cfg(name).mean
+
+
+def test_vit_whose_patches_do_not_tile_the_image_is_refused_before_anything_is_fetched():
+    with pytest.raises(UserError, match="patches of 14 pixels"):
+        load_from_hub("vit_small_patch14_dinov2.lvd142m", image_size=64)
 
 
 def test_weights_are_downloaded_where_the_hub_has_them(monkeypatch):
@@ -138,13 +158,16 @@ def test_unknown_tag_names_the_known_ones():
     with pytest.raises(UserError, match=r"no weights named 'moon'.*random.*d2_in1k"):
         load_from_hub("convnext_atto.moon")
     assert hub_tags("convnext_mini") == []
+    # timm knows these from their authors' own site only
+    assert timm.list_pretrained("vit_huge_patch14_gap_224.in22k_ijepa")
+    assert "in22k_ijepa" not in hub_tags("vit_huge_patch14_gap_224")
 
 
 def test_manifest_states_the_input_that_timm_states():
     listed = {name: entry for name, entry in manifest(MANIFEST)["weights"].items() if "file" not in entry}
-    assert set(listed) == {
-        f"convnext_{size}.{tag}" for size in ("small", "tiny") for tag in ("fb_in1k", "dinov3_lvd1689m")
-    }
+    convnexts = {f"convnext_{size}.{tag}" for size in ("small", "tiny") for tag in ("fb_in1k", "dinov3_lvd1689m")}
+    vits = {"vit_small_patch16_224.augreg_in1k", "vit_small_patch16_dinov3.lvd1689m"}
+    assert set(listed) == convnexts | vits
     for name, entry in listed.items():
         stated = timm.get_pretrained_cfg(name)
         assert tuple(entry["input_transform"]["mean"]) == stated.mean, name

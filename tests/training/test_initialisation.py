@@ -110,6 +110,65 @@ def test_file_that_does_not_fit_is_refused(tmp_path):
         _from_file(path, "reset")
 
 
+def _vit_file(path: Path, image_size: int) -> dict[str, torch.Tensor]:
+    model = build_architecture("vit_tiny_patch16_224", n_outputs=len(FINDINGS), seed=5, image_size=image_size)
+    transform = per_image_input("vit_tiny_patch16_224")
+    record = WeightsRecord(label="a ViT", input_transform=transform, head_outputs=FINDINGS, provenance={})
+    write_weights(path, model.state_dict(), record)
+    return model.state_dict()
+
+
+def _vit_from_file(path: Path, image_size: int | None, head: str = "kept") -> Initialisation:
+    name = f"vit_tiny_patch16_224.file:{path}"
+    return build_initialisation(name, weights_dir=None, seed=0, head=head, image_size=image_size)
+
+
+def test_vit_in_a_file_keeps_body_and_head_and_its_position_embedding_follows_the_image_size(tmp_path):
+    path = tmp_path / "own.safetensors"
+    state = _vit_file(path, 64)
+    same = _vit_from_file(path, 64).model
+    assert all(torch.equal(value, state[name]) for name, value in same.state_dict().items())
+    larger = _vit_from_file(path, 96)
+    changed = [name for name, value in larger.model.state_dict().items() if not torch.equal(value, state[name])]
+    assert changed == ["pos_embed"]
+    found = larger.model.get_parameter("pos_embed").detach()
+    assert torch.equal(found[:, :1], state["pos_embed"][:, :1])  # that of the class token has no place in the image
+    grid = state["pos_embed"][:, 1:].reshape(1, 4, 4, 192).permute(0, 3, 1, 2)
+    resampled = torch.nn.functional.interpolate(grid, size=(6, 6), mode="bicubic", antialias=True)
+    torch.testing.assert_close(found[:, 1:], resampled.permute(0, 2, 3, 1).reshape(1, 36, 192))
+    assert larger.model(torch.zeros(1, 3, 96, 96)).shape == (1, len(FINDINGS))
+    assert larger.has_head
+    reset = _vit_from_file(path, 64, head="reset").model
+    assert not reset.get_parameter("head.weight").any()
+    assert torch.equal(reset.get_parameter("blocks.11.mlp.fc2.weight"), state["blocks.11.mlp.fc2.weight"])
+
+
+def test_vit_file_whose_position_embedding_is_no_square_is_refused(tmp_path):
+    path = tmp_path / "own.safetensors"
+    state = _vit_file(path, 64)
+    safetensors.torch.save_file({**state, "pos_embed": state["pos_embed"][:, :12].contiguous()}, path)
+    with pytest.raises(UserError, match="own.safetensors does not fit the architecture"):
+        _vit_from_file(path, 64)
+
+
+def test_random_vit_is_named_by_its_image_size_and_refuses_one_that_its_patches_do_not_tile():
+    def random_vit(image_size: int) -> Initialisation:
+        name = "vit_tiny_patch16_224.random"
+        return build_initialisation(name, weights_dir=None, seed=0, head="reset", image_size=image_size)
+
+    assert random_vit(64).weights_key != random_vit(96).weights_key
+    with pytest.raises(UserError, match="patches of 16 pixels"):
+        random_vit(70)
+
+
+def test_image_size_is_nothing_to_a_convnext():
+    first, other = (
+        build_initialisation("convnext_mini.random", weights_dir=None, seed=0, head="reset", image_size=size)
+        for size in (None, 61)
+    )
+    assert first.weights_key == other.weights_key
+
+
 def test_weights_that_only_the_manifest_knows_are_looked_up_in_the_folder(tmp_path):
     with pytest.raises(UserError, match="convnext_small_mimic.safetensors does not exist"):
         build_initialisation("convnext_small.mimic_supervised", weights_dir=tmp_path, seed=0, head="kept")
@@ -140,6 +199,7 @@ def test_labels_say_stand_in_and_never_the_name_of_what_it_stands_for(tmp_path):
     assert label_of("convnext_mini.standin_domain") == "domain supervised (stand-in)"
     assert label_of("convnext_small.fb_in1k") == "ImageNet supervised"
     assert label_of("convnext_tiny.dinov3_lvd1689m") == "DINOv3"
+    assert label_of("vit_small_patch16_dinov3.lvd1689m") == "DINOv3 (ViT)"
     assert label_of("convnext_small.mimic_supervised") == "MIMIC-CXR supervised"
     assert label_of("convnext_base.fb_in22k") == "fb_in22k"
     _write(tmp_path / "own.safetensors", FINDINGS)

@@ -113,7 +113,7 @@ def test_every_image_is_used_once_before_any_is_used_twice():
         return 0.0
 
     recipe = replace(RECIPE, batches=OrdinaryBatches(n_steps=6, batch_size=4))
-    take_steps(torch.nn.Linear(1, 1), recipe, 12, watch, np.random.default_rng(0), progress=False)
+    take_steps(torch.nn.Linear(1, 1), recipe, 12, watch, progress=False)
     assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
     assert seen[:12] != seen[12:]
 
@@ -128,7 +128,7 @@ def test_loss_that_is_not_finite_stops_before_it_spoils_the_weights(bad):
         return bad
 
     with pytest.raises(UserError, match=r"diverged: the loss is (nan|inf) at step 0 of 40; lower learning_rate"):
-        take_steps(layer, RECIPE, 16, diverge, np.random.default_rng(0), progress=False)
+        take_steps(layer, RECIPE, 16, diverge, progress=False)
     assert torch.equal(layer.weight, before)
 
 
