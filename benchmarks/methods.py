@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dpcxr_core.config import PrivacySpecification
 from dpcxr_core.privacy.bookkeeping import attach
 from dpcxr_core.privacy.clipping_checks import losses_of
-from dpcxr_core.privacy.mechanism import add_noise, divide_by_expected_batch_size
+from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.opacus_engine import METHODS as OPACUS_METHODS
 from dpcxr_core.privacy.opacus_engine import OpacusMethod, wrap
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_of_units, gradients_one_by_one, norm_of
@@ -144,8 +144,9 @@ def make_step(method: Method, model: nn.Module, compute: Compute, n_images: int)
         for images, labels in batches:
             add_gradients(images, labels, MAX_GRAD_NORM)
         if method.noisy:
-            add_noise(parameters, specification, streams, 0)
-        divide_by_expected_batch_size(parameters, specification)
+            privatise(parameters, specification, streams, 0)
+        else:
+            torch._foreach_div_([each.grad for each in parameters if each.grad is not None], n_images)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # at the end: a dozen networks wait for their turn beside this one
 

@@ -56,19 +56,20 @@ class Plan:
 
 _MINI = Setting("convnext_mini", 64, 64)
 _ATTO = Setting("convnext_atto", 64, 64)
+_TINY = Setting("convnext_tiny", 128, 16)
 _FULL_STEPS = {
-    _MINI: (15, 7),
-    _ATTO: (15, 5),
-    Setting("convnext_tiny", 128, 16): (11, 3),
-    Setting("convnext_tiny", 224, 8): (7, 2),
-    Setting("convnext_small", 224, 4): (5, 2),
+    _MINI: (15, 5),
+    _ATTO: (11, 3),
+    _TINY: (9, 2),
+    Setting("convnext_tiny", 224, 8): (5, 1),
+    Setting("convnext_small", 224, 4): (3, 1),
 }
 FULL = Plan(
     steps=_FULL_STEPS,
-    memory=tuple(_FULL_STEPS),
+    memory=(_MINI, _ATTO, _TINY),
     batches=(8, 16, 32, 64, 128, 256, 512),
     networks=tuple(f"convnext_{name}" for name in ("mini", "atto", "femto", "pico", "nano", "tiny")),
-    growth_rounds=5,
+    growth_rounds=3,
 )
 QUICK = Plan(
     steps={_MINI: (3, 1), _ATTO: (3, 1)},

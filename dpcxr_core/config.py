@@ -95,9 +95,7 @@ class PrivacySpecification:
             )
         else:
             _check(limit is None, f"max_images_per_patient belongs to privacy_unit 'patient'; got {limit}")
-        _check(
-            self.clipping in ("flat", "automatic"), f"clipping must be 'flat' or 'automatic'; got {self.clipping!r}"
-        )
+        _check(self.clipping in ("flat", "automatic"), f"clipping must be 'flat' or 'automatic'; got {self.clipping!r}")
         _check(
             self.neighbouring_relation == "add_or_remove_one",
             f"neighbouring_relation must be 'add_or_remove_one'; got {self.neighbouring_relation!r}",

@@ -88,19 +88,18 @@ def _dense_record(
     groups: int,
 ) -> OuterProducts:
     """A convolution seen as one linear map applied to every patch."""
-    n_images, n_in = x.shape[:2]
+    n_images = x.shape[0]
     height, width = gradient.shape[2:]
     kernel = (weight.shape[2], weight.shape[3])
-    if kernel == stride == (1, 1) and padding == (0, 0):
-        patches = x.flatten(2).transpose(1, 2)  # a view, in either memory format
-    elif kernel == stride and padding == (0, 0) and dilation == (1, 1):
-        # Patches do not overlap, so they are a reshape and not a copy per kernel position.
-        cropped = x[:, :, : height * kernel[0], : width * kernel[1]]
-        split = cropped.reshape(n_images, n_in, height, kernel[0], width, kernel[1])
-        patches = split.permute(0, 2, 4, 1, 3, 5).reshape(n_images, height * width, -1)
-    else:
-        patches = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride).transpose(1, 2)
-    return OuterProducts(weight, patches, gradient.flatten(2).transpose(1, 2))
+    by_position = gradient.flatten(2).transpose(1, 2)
+    if kernel == stride and padding == (0, 0) and dilation == (1, 1):
+        # Patches do not overlap, so each is cut out once; channels last, so that it is cut in long pieces.
+        cropped = x[:, :, : height * kernel[0], : width * kernel[1]].permute(0, 2, 3, 1)
+        rows = cropped.reshape(n_images, height, kernel[0], width, -1)
+        patches = rows.transpose(2, 3).reshape(n_images, height * width, -1)
+        return OuterProducts(weight, patches, by_position, channels_last=kernel != (1, 1))
+    patches = F.unfold(x, kernel, dilation=dilation, padding=padding, stride=stride).transpose(1, 2)
+    return OuterProducts(weight, patches, by_position)
 
 
 def _depthwise_record(weight: nn.Parameter, x: Tensor, gradient: Tensor, **geometry: Any) -> InstantiatedGradients:

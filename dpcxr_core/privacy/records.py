@@ -91,11 +91,13 @@ class InstantiatedGradients:
         parameters: Whose gradients these are, one after the other in each row.
         rows: ``(n_rows, n_entries)``. From a layer one row an image, once settled one row a unit.
         units: ``(n_rows,)`` int64, the unit of each row; None means that row i is unit i.
+        channels_last: Whether rows hold a kernel ``(n_out, height, width, n_in)`` and not as the parameter does.
     """
 
     parameters: tuple[nn.Parameter, ...]
     rows: Tensor
     units: Tensor | None = None
+    channels_last: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -126,6 +128,10 @@ class InstantiatedGradients:
     def add_weighted_sum(self, factors: Tensor) -> None:
         """Adds the sum over units of factor times gradient to each ``.grad``; ``factors`` is ``(n_units,)``."""
         chosen = (factors if self.units is None else factors[self.units]).to(self.rows.dtype)
+        if self.channels_last:
+            (kernel,) = self.parameters
+            _add_channels_last(kernel, torch.mv(self.rows.t(), chosen))
+            return
         start = 0
         for parameter in self.parameters:
             rows = self.rows[:, start : start + parameter.numel()]
@@ -156,12 +162,14 @@ class OuterProducts:
         inputs: ``(n_rows, n_positions, n_in)``; may be bfloat16, products are made in float32.
         output_gradients: ``(n_rows, n_positions, n_out)``, likewise.
         units: ``(n_rows,)`` int64, the unit of each row; None means that row i is unit i.
+        channels_last: Whether the ``n_in`` inputs stand as ``(height, width, n_in)`` of a kernel's patch.
     """
 
     parameter: nn.Parameter
     inputs: Tensor
     output_gradients: Tensor
     units: Tensor | None = None
+    channels_last: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -198,9 +206,12 @@ class OuterProducts:
             inputs = inputs * per_row
         else:
             output_gradients = output_gradients * per_row
+        by_output, by_input = output_gradients.flatten(0, 1).t(), inputs.flatten(0, 1)
+        if self.channels_last:
+            _add_channels_last(self.parameter, by_output @ by_input)
+            return
         total, old_share = _gradient_of(self.parameter)
-        by_output = total.view(total.shape[0], -1)
-        by_output.addmm_(output_gradients.flatten(0, 1).t(), inputs.flatten(0, 1), beta=old_share)
+        total.view(total.shape[0], -1).addmm_(by_output, by_input, beta=old_share)
 
     def _united(self, run: Run) -> OuterProducts:
         """One row a unit: the positions of a unit's rows stand behind one another."""
@@ -215,11 +226,12 @@ class OuterProducts:
             return self._single_position_norms(), [self]
         if _GRAM_PRICE * n_positions**2 * (n_in + n_out) < _KEPT_FLOAT_PRICE * n_in * n_out:
             return self._settled_by_gram()
-        written_out = instantiated(self.parameter, self._instantiated())
+        written_out = self._instantiated()
         return written_out.squared_norms(), [written_out]
 
-    def _instantiated(self) -> Tensor:
-        return torch.bmm(_in_float(self.output_gradients).transpose(1, 2), _in_float(self.inputs))
+    def _instantiated(self) -> InstantiatedGradients:
+        rows = torch.bmm(_in_float(self.output_gradients).transpose(1, 2), _in_float(self.inputs))
+        return InstantiatedGradients((self.parameter,), rows.flatten(1), channels_last=self.channels_last)
 
     def _single_position_norms(self) -> Tensor:
         inputs, output_gradients = self.inputs[:, 0].double(), self.output_gradients[:, 0].double()
@@ -251,7 +263,7 @@ class OuterProducts:
             return squared, [self]
         doubtful = (~trusted).nonzero().flatten()
         part = replace(self, inputs=self.inputs[doubtful], output_gradients=self.output_gradients[doubtful])
-        written_out = replace(instantiated(self.parameter, part._instantiated()), units=doubtful)
+        written_out = replace(part._instantiated(), units=doubtful)
         squared[doubtful] = written_out.squared_norms()
         return squared, [self.without(~trusted), written_out]
 
@@ -271,6 +283,17 @@ def _marked(unusable: Tensor, units: Tensor | None) -> Tensor:
 def _numbered(units: Tensor | None, run: Run, device: torch.device) -> Tensor:
     """Numbers within ``run`` as numbers within the batch."""
     return run.units(device) if units is None else units + run.first_unit
+
+
+def _add_channels_last(kernel: nn.Parameter, total: Tensor) -> None:
+    """Adds ``total``, ``(n_out, height, width, n_in)`` in any shape, to the ``.grad`` of ``kernel``."""
+    n_out, n_in, height, width = kernel.shape
+    as_kernel = total.view(n_out, height, width, n_in).permute(0, 3, 1, 2)
+    gradient, old_share = _gradient_of(kernel)
+    if old_share:
+        gradient.add_(as_kernel)
+    else:
+        gradient.copy_(as_kernel)
 
 
 def _gradient_of(parameter: nn.Parameter) -> tuple[Tensor, float]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from dpcxr_core.config import FINDINGS, RunConfig, UserError
 from dpcxr_core.data.images import InputTransform, to_input
 from dpcxr_core.privacy.bookkeeping import BookKeeper, attach
-from dpcxr_core.privacy.mechanism import add_noise, divide_by_expected_batch_size
+from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.streams import RandomStreams, secret_streams, seeded_streams
 from dpcxr_core.privacy.units import PrivacyUnits, units_of
 from dpcxr_core.training.averaging import start_average, update_average, use_average
@@ -234,11 +234,9 @@ def _take_step(run: _Run, state: _Progress, batches: Iterator[LoadedBatch]) -> N
     with _chance_of_layers(run, state):
         seen = _add_gradients(run, batches)
     if config.privacy is not None:
-        add_noise(parameters, config.privacy, state.streams, step, rank=run.ranks.rank, world_size=run.ranks.world_size)
+        privatise(parameters, config.privacy, state.streams, step, rank=run.ranks.rank, world_size=run.ranks.world_size)
     sum_gradients(run.ranks, parameters)
-    if config.privacy is not None:
-        divide_by_expected_batch_size(parameters, config.privacy)
-    else:
+    if config.privacy is None:
         if not math.isfinite(seen["loss"]):
             raise UserError(f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})")
         _divide_gradients(parameters, int(seen["n_drawn"]))

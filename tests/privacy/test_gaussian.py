@@ -20,9 +20,9 @@ def _pairs(n_pairs: int, fill, rng: np.random.Generator) -> np.ndarray:
     """``(2, n_pairs)`` numbers and their partners, which are made of the same random bits."""
     blocks = []
     for _ in range(n_pairs // BLOCK):
-        block = torch.empty(2 * BLOCK)
+        block = np.empty(2 * BLOCK, np.float32)
         fill(block, rng)
-        blocks.append(block.numpy().reshape(2, -1))
+        blocks.append(block.reshape(2, -1))
     return np.concatenate(blocks, axis=1)
 
 
@@ -67,42 +67,42 @@ def _box_muller(radius_share: np.ndarray, angle_share: np.ndarray) -> np.ndarray
     return np.concatenate([radius * np.cos(2 * np.pi * angle_share), radius * np.sin(2 * np.pi * angle_share)])
 
 
-def _shifted(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _shifted(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: the uniform numbers of the radius start at 0.001."""
     n = len(block) // 2
-    block.copy_(torch.from_numpy(_box_muller(0.001 + 0.999 * rng.random(n), rng.random(n))))
+    block[:] = _box_muller(0.001 + 0.999 * rng.random(n), rng.random(n))
 
 
-def _sixteen_bits(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _sixteen_bits(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: the radius has 16 random bits, so no value is beyond 4.8."""
     n = len(block) // 2
-    block.copy_(torch.from_numpy(_box_muller((rng.integers(0, 2**16, n) + 0.5) / 2**16, rng.random(n))))
+    block[:] = _box_muller((rng.integers(0, 2**16, n) + 0.5) / 2**16, rng.random(n))
 
 
-def _eight_bit_angle(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _eight_bit_angle(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: 256 directions only, the first of them along an axis."""
     n = len(block) // 2
-    block.copy_(torch.from_numpy(_box_muller(1 - rng.random(n), rng.integers(0, 256, n) / 256)))
+    block[:] = _box_muller(1 - rng.random(n), rng.integers(0, 256, n) / 256)
 
 
-def _same_bits(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _same_bits(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: radius and angle of a pair from the same number."""
     share = 1 - rng.random(len(block) // 2)
-    block.copy_(torch.from_numpy(_box_muller(share, share)))
+    block[:] = _box_muller(share, share)
 
 
-def _sum_of_twelve(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _sum_of_twelve(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: a bell, but not the normal one."""
-    block.copy_(torch.from_numpy(rng.random((12, len(block))).sum(0) - 6))
+    block[:] = rng.random((12, len(block))).sum(0) - 6
 
 
-def _biased(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _biased(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: off by a hundredth."""
     gaussian._fill(block, rng)
-    block.add_(0.01)
+    block += 0.01
 
 
-def _each_twice(block: torch.Tensor, rng: np.random.Generator) -> None:
+def _each_twice(block: np.ndarray, rng: np.random.Generator) -> None:
     """Wrong: neighbours are alike."""
     gaussian._fill(block, rng)
     block[1::2] = block[::2]
@@ -147,7 +147,7 @@ class _Chosen:
 
 def _radius_of(whole: int, fraction: float | None) -> float:
     """The radius made from the integer ``whole``; an angle of 0 leaves it as it is."""
-    noise = torch.empty(4)
+    noise = np.empty(4, np.float32)
     ordinary = 2**30  # of the other pair, which needs no further digits
     fractions = [] if fraction is None else [fraction]
     gaussian._fill(noise, _Chosen([whole % 2**32 | ordinary << 32, 0], fractions))
@@ -169,9 +169,9 @@ def test_refined_and_plain_integers_meet_without_gap_or_overlap():
     fractions = np.linspace(0, 1, 2001)[:-1] + 0.25 / 1000
     shares = []
     for whole in range(-3, 4):
-        whole_tensor = torch.full((len(fractions),), float(abs(whole)))
-        further = gaussian._further_digits(whole_tensor, _Chosen([], fractions.tolist()))
-        shares.append((whole_tensor + further).numpy())
+        repeated = np.full(len(fractions), abs(whole), np.float32)
+        further = gaussian._further_digits(repeated, _Chosen([], fractions.tolist()))
+        shares.append(repeated + further)
     counts, _ = np.histogram(np.concatenate(shares), bins=7, range=(0, 3.5))
     np.testing.assert_allclose(counts, 2000, atol=2)
 
@@ -180,14 +180,14 @@ def test_refined_and_plain_integers_meet_without_gap_or_overlap():
 def test_any_count_is_drawn_from_the_generator_alone(n):
     numbers = standard_normal(n, _rng(4))
     assert numbers.shape == (n,)
-    assert numbers.dtype == torch.float32
-    assert numbers.isfinite().all()
+    assert numbers.dtype == np.float32
+    assert np.isfinite(numbers).all()
     torch.manual_seed(1)
-    assert torch.equal(numbers, standard_normal(n, _rng(4)))
-    assert n < 2 or not torch.equal(numbers, standard_normal(n, _rng(5)))
+    assert np.array_equal(numbers, standard_normal(n, _rng(4)))
+    assert n < 2 or not np.array_equal(numbers, standard_normal(n, _rng(5)))
 
 
 def test_blocks_are_not_repeated():
-    numbers = standard_normal(4 * 65_536, _rng()).view(2, -1)
-    z = float((numbers[0] * numbers[1]).double().mean()) * math.sqrt(numbers.shape[1])
+    numbers = standard_normal(4 * 65_536, _rng()).reshape(2, -1)
+    z = float((numbers[0] * numbers[1]).mean(dtype=float)) * math.sqrt(numbers.shape[1])
     assert abs(z) < 5

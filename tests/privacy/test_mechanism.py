@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from dpcxr_core.config import PrivacySpecification
-from dpcxr_core.privacy import mechanism
 from dpcxr_core.privacy.errors import PrivacyEngineError
-from dpcxr_core.privacy.mechanism import add_noise, divide_by_expected_batch_size, privatise
+from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.streams import RandomStreams, seeded_streams
 
 SPECIFICATION = PrivacySpecification(
@@ -27,9 +26,10 @@ def _parameters(fill: float = 0.0) -> list[nn.Parameter]:
 
 
 def _noise(streams: RandomStreams = STREAMS, step: int = 0, **ranks: int) -> list[torch.Tensor]:
+    """The noise of each parameter, undivided; the divisor is a power of two, so nothing is rounded."""
     parameters = _parameters()
-    add_noise(parameters, SPECIFICATION, streams, step, **ranks)
-    return [parameter.grad for parameter in parameters]
+    privatise(parameters, SPECIFICATION, streams, step, **ranks)
+    return [parameter.grad * SPECIFICATION.expected_batch_size for parameter in parameters]
 
 
 def _flat(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -44,9 +44,10 @@ def test_gradient_becomes_noisy_sum_over_expected_batch_size():
 
 
 def test_denominator_is_the_public_constant():
-    parameters = _parameters(fill=4.0)
-    divide_by_expected_batch_size(parameters, replace(SPECIFICATION, expected_batch_size=16))
-    assert (_flat([parameter.grad for parameter in parameters]) == 0.25).all()
+    for divisor in (8, 16):
+        parameters = _parameters(fill=4.0)
+        privatise(parameters, replace(SPECIFICATION, expected_batch_size=divisor, noise_multiplier=1e-9), STREAMS, 0)
+        torch.testing.assert_close(_flat([p.grad for p in parameters]).mean().item(), 4 / divisor)
 
 
 def _z_scores(noise: list[torch.Tensor], noise_std: float) -> list[float]:
@@ -98,17 +99,17 @@ def test_noise_does_not_depend_on_the_number_of_threads():
         torch.set_num_threads(threads)
 
 
-def test_no_stream_of_chance_serves_two_blocks(monkeypatch):
+def test_no_stream_of_chance_serves_two_blocks():
     places = []
-    draw = mechanism._normal_numbers
 
-    def watch(n, device, streams, step, place):
-        places.append((step, place))
-        return draw(n, device, streams, step, place)
+    class Watched(RandomStreams):
+        def seed(self, purpose, step, *further):
+            places.append((purpose, step, *further))
+            return super().seed(purpose, step, *further)
 
-    monkeypatch.setattr(mechanism, "_normal_numbers", watch)
-    _noise()
-    _noise(step=1)
+    watched = Watched(3)
+    _noise(watched)
+    _noise(watched, step=1)
     assert len(set(places)) == len(places) >= 4
 
 
@@ -116,9 +117,9 @@ def test_noise_is_float32_whatever_the_layout_of_the_gradient():
     plain, other = _noise()[0], nn.Parameter(torch.zeros(SHAPES[0]))
     parameters = [other, *_parameters()[1:]]
     other.grad = torch.zeros(SHAPES[0]).to(memory_format=torch.channels_last)
-    add_noise(parameters, SPECIFICATION, STREAMS, 0)
+    privatise(parameters, SPECIFICATION, STREAMS, 0)
     assert other.grad.dtype == torch.float32
-    assert torch.equal(other.grad, plain)
+    assert torch.equal(other.grad * SPECIFICATION.expected_batch_size, plain)
 
 
 def test_noise_leaves_the_global_generator_alone():

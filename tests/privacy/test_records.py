@@ -115,7 +115,7 @@ def test_gram_norm_is_not_trusted_where_positions_cancel():
     record.inputs[0, :2] = 1e4 * record.inputs[0, :1]
     record.inputs[0, 1] += 1e-3 * torch.randn(200)
     squared, kept = record.settled(_alone(2))
-    expected = record._instantiated()[0].double().square().sum()
+    expected = record._instantiated().rows[0].double().square().sum()
     gram = (
         torch.bmm(record.inputs, record.inputs.mT) * torch.bmm(record.output_gradients, record.output_gradients.mT)
     ).sum((1, 2))[0]
@@ -130,7 +130,7 @@ def test_gram_norm_is_not_trusted_near_the_ends_of_float32():
     record.inputs[0] *= 1e-24  # squares vanish in float32, their partner's would not make up for it
     record.output_gradients[0] *= 1e17
     squared, _ = record.settled(_alone(2))
-    expected = record._instantiated().double().square().sum((1, 2))
+    expected = record._instantiated().rows.double().square().sum(1)
     torch.testing.assert_close(squared, expected, rtol=1e-5, atol=0)
     assert squared[0] > 0
 

@@ -17,7 +17,7 @@ from dpcxr_core.config import (
     UserError,
 )
 from dpcxr_core.data.images import to_input
-from dpcxr_core.privacy.mechanism import add_noise
+from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.sampling import poisson_draw
 from dpcxr_core.privacy.streams import RandomStreams, seeded_streams
 from dpcxr_core.privacy.units import images_of, units_of
@@ -116,10 +116,10 @@ def _by_hand(model, data, config, transform):
                 accumulated += factor * part
         for parameter, accumulated in zip(model.parameters(), total, strict=True):
             parameter.grad = accumulated
-        add_noise(model.parameters(), spec, streams, step)
+        privatise(model.parameters(), spec, streams, step)
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter -= config.optimisation.learning_rate * parameter.grad / spec.expected_batch_size
+                parameter -= config.optimisation.learning_rate * parameter.grad
         decay = decay_at(step, config.ema_decay) if config.ema_decay else 0.0
         average = decay * average + (1 - decay) * _weights(model)
     return average
@@ -299,9 +299,9 @@ def test_empty_draws_take_steps_of_fresh_noise(train_fresh, monkeypatch):
     assert _z_of_noise(_moves_of_empty_steps(train_fresh)) < 5
 
     def repeated(parameters, spec, streams, step, **ranks):  # the mistake: the same noise at every step
-        add_noise(parameters, spec, streams, 0, **ranks)
+        privatise(parameters, spec, streams, 0, **ranks)
 
-    monkeypatch.setattr(loop, "add_noise", repeated)
+    monkeypatch.setattr(loop, "privatise", repeated)
     assert _z_of_noise(_moves_of_empty_steps(train_fresh)) > 5
 
 
@@ -311,9 +311,9 @@ def test_noise_is_drawn_from_the_streams_of_the_run(start, train_fresh):
     parameters = list(start.model.parameters())
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-    add_noise(parameters, PRIVACY, seeded_streams(3), 0)
+    privatise(parameters, PRIVACY, seeded_streams(3), 0)
     noise = torch.cat([parameter.grad.flatten() for parameter in parameters])
-    torch.testing.assert_close(_weights(model), _weights(start.model) - 0.2 * noise / 6)
+    torch.testing.assert_close(_weights(model), _weights(start.model) - 0.2 * noise)
 
 
 def test_a_unit_that_gives_no_finite_gradient_is_counted_and_adds_nothing(start, train_fresh):
