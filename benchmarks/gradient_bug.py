@@ -1,9 +1,8 @@
 """Opacus' per-image gradients on public ConvNeXts against single images in float64, and images that break its bound.
 
 ``python -m benchmarks.gradient_bug`` tries the Opacus that is installed; ``--opacus 1.5.4`` fetches that version into a
-temporary folder and tries it instead. Writes ``results/gradient_bug_opacus-VERSION.json``. With the option
-``--trainings runs/demo`` it trains on the images of that run folder instead, by every engine in turn, and writes
-``results/gradient_bug_trainings.json``. The chapter on the gradient bug reads these files.
+temporary folder and tries it instead. Writes ``results/gradient_bug_opacus-VERSION.json``. The chapter
+on the gradient bug reads these files.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,6 @@ import torch
 from torch import nn
 
 from dpcxr_core.files import write_json
-from dpcxr_core.gradient_comparison import compare_trainings
-from dpcxr_core.grid import private_run, recipe_from
-from dpcxr_core.handover import find_initialisation, find_places, find_specification
 from dpcxr_core.privacy.crafted_images import climb, contributions_of_unseen
 from dpcxr_core.privacy.gradient_faults import book_kept_sum, largest_contribution, opacus_sum, probe
 from dpcxr_core.privacy.opacus_engine import METHODS
@@ -47,7 +42,6 @@ NETWORKS = (
     "torchvision/convnext_tiny",
 )
 BRIGHTNESSES = (0.1, 1.0, 10.0, 100.0, 1000.0)
-TARGET_EPSILON = 8.0
 CLIMBED = "timm/convnext_atto"
 
 
@@ -56,18 +50,12 @@ def main() -> None:
     parser.add_argument("--opacus", help="a version to fetch and try, in place of the installed one")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help="timm/NAME or torchvision/NAME")
     parser.add_argument("--climb-steps", type=int, default=400, help="steps of gradient ascent on a crafted image")
-    parser.add_argument("--trainings", type=Path, help="a run folder that chapters 01 to 03 have prepared")
     parser.add_argument("--out", type=Path, default=PROJECT_FOLDER / "benchmarks" / "results")
     options = parser.parse_args()
     if options.opacus and options.opacus != opacus.__version__:
         again_with(options.opacus)
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.trainings:
-        path = options.out / "gradient_bug_trainings.json"
-        write_json(path, trained(options.trainings))
-        print(path)
-        return
     path = options.out / f"gradient_bug_opacus-{opacus.__version__}.json"
     write_json(path, measure(options.networks, options.climb_steps))
     print(path)
@@ -95,25 +83,6 @@ def measure(networks: list[str], climb_steps: int) -> dict[str, Any]:
         "wrong_layers": records(survey.layers[survey.layers["wrong"]].drop(columns="wrong")),
         "unseen_image": records(unseen),
         "climbed_image": climbed(climb_steps),
-    }
-
-
-def trained(run_dir: Path) -> dict[str, Any]:
-    """Full private runs from two initialisations by every engine."""
-    places, specification = find_places(run_dir), find_specification(run_dir, TARGET_EPSILON)
-    recipe = recipe_from({"randomness": "seeded"})
-    configs = [
-        private_run(
-            places.private_dataset, find_initialisation(run_dir, tag), TARGET_EPSILON, specification, recipe, seed=seed
-        )
-        for tag in ("random", "standin_domain")
-        for seed in (0, 1)
-    ]
-    _, aurocs = compare_trainings(configs, places, n_looks=6, n_jobs=2)
-    return {
-        "aurocs": records(aurocs),
-        "specification": asdict(specification),
-        "versions": versions() | {"commit": git_state()},
     }
 
 

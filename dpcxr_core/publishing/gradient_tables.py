@@ -45,25 +45,12 @@ def read_survey(folder: str | Path, version: str) -> StoredSurvey:
     Raises:
         UserError: It is missing.
     """
-    found = _read(folder, f"opacus-{version}", f"--opacus {version}")
+    path = PROJECT_FOLDER / folder / f"gradient_bug_opacus-{version}.json"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; run python -m benchmarks.gradient_bug --opacus {version}")
+    found = json.loads(path.read_text())
     tables = {name: pd.DataFrame(found[name]) for name in ("cases", "wrong_layers", "unseen_image")}
     return StoredSurvey(found["opacus"], climbed_image=found["climbed_image"], versions=found["versions"], **tables)
-
-
-def read_trainings(folder: str | Path) -> pd.DataFrame:
-    """AUROCs of the trainings that the benchmark compared, as from ``compare_trainings``; ``folder`` as above.
-
-    Raises:
-        UserError: They are missing.
-    """
-    return pd.DataFrame(_read(folder, "trainings", "--trainings runs/demo")["aurocs"])
-
-
-def _read(folder: str | Path, what: str, option: str) -> dict[str, Any]:
-    path = PROJECT_FOLDER / folder / f"gradient_bug_{what}.json"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; run python -m benchmarks.gradient_bug {option}")
-    return json.loads(path.read_text())
 
 
 def upstream_patch() -> str:

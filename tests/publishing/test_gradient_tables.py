@@ -109,21 +109,11 @@ def test_survey_is_read_back_and_a_missing_one_says_how_to_make_it(tmp_path):
         gradient_tables.read_survey(tmp_path, "9.8")
 
 
-def test_trainings_are_read_back_and_missing_ones_say_how_to_make_them(tmp_path):
-    expected = _aurocs({("random", 0): 0.02})
-    values = {"aurocs": expected.to_dict("records"), "versions": {}}
-    (tmp_path / "gradient_bug_trainings.json").write_text(json.dumps(values))
-    pd.testing.assert_frame_equal(gradient_tables.read_trainings(tmp_path), expected)
-    with pytest.raises(UserError, match="benchmarks.gradient_bug --trainings"):
-        gradient_tables.read_trainings(tmp_path / "none")
-
-
 def test_stored_results_of_the_project_can_be_read_and_name_their_version():
     for version in ("1.6.0", "1.5.4"):
         found = gradient_tables.read_survey("benchmarks/results", version)
         assert found.opacus == version == found.versions["opacus"]
         assert not gradient_tables.show_cases(found.cases).empty
-    assert not gradient_tables.show_final_aurocs(gradient_tables.read_trainings("benchmarks/results")).empty
 
 
 def test_patch_changes_unfold2d_and_brings_a_test():

@@ -21,7 +21,7 @@
 # - **Writes** `gradient_bug.json` in `run_dir`
 # - **Expect** three or more wrong layers in every ConvNeXt tried, without a warning; one image beyond the clip norm; a
 #   cure of a few lines after which all layers are right
-# - **Needs** two cores, about a minute and a half
+# - **Needs** two cores, about two minutes
 #
 # Opacus made private training in PyTorch usable at all, and this project measures itself against it. The fault shown
 # here is one assumption in one function. It can be repeated, and mended, from this page.
@@ -192,18 +192,9 @@ display(gradient_tables.show_cases(stored["1.6.0"].cases))
 # ## What it does to training
 #
 # The same private run three times: same weights to start from, same draws, same shifts, same noise, same learning
-# rates. Only the gradients differ: Opacus as shipped, Opacus with the cure, this project's engine. First the full
-# number of steps, from two initialisations, on the simulated hospital; stored, as it takes Opacus a while
-# (`python -m benchmarks.gradient_bug --trainings runs/demo`).
-
-# %%
-stored_aurocs = gradient_tables.read_trainings(surveys)
-display(gradient_tables.show_final_aurocs(stored_aurocs))
-Markdown(gradient_tables.trainings_in_words(stored_aurocs))
-
-# %% [markdown]
-# Now a shorter run, live, on the private images of this study. It takes the noise of one specification and fewer
-# steps, so it spends less epsilon than that was calibrated for.
+# rates. Only the gradients differ: Opacus as shipped, Opacus with the cure, this project's engine. The run takes the
+# noise of one specification and fewer steps, so it spends less epsilon than that was calibrated for; `n_steps` and
+# `init_names` make it longer or start it elsewhere.
 
 # %%
 specification = find_specification(Path(run_dir), target_epsilon)
@@ -220,7 +211,8 @@ fig, ax = plt.subplots(figsize=(6.4, 4.2))
 gradient_figures.plot_trainings(aurocs, ax)
 
 # %%
-Markdown(gradient_tables.trainings_in_words(aurocs))
+display(Markdown(gradient_tables.trainings_in_words(aurocs)))
+gradient_tables.show_final_aurocs(aurocs) if seeds else None
 
 # %% [markdown]
 # ## What this does not show
