@@ -1,4 +1,4 @@
-"""Every measurement in turn: ``make bench``, or in three minutes ``python -m benchmarks --quick``.
+"""Every measurement in turn: ``make bench``, or in a few minutes ``python -m benchmarks --quick``.
 
 Close other programs first. Tables are printed; the numbers behind them are written as CSV, with the machine, the
 versions and the date beside them in ``machine.json``. The chapter on speed reads these files.

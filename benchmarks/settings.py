@@ -11,6 +11,7 @@ from dpcxr_core.config import FINDINGS
 from dpcxr_core.privacy.gradient_faults import awakened
 from dpcxr_core.training.architectures import build_architecture, per_image_input
 from dpcxr_core.training.device import Compute, find_compute, prepare_model
+from dpcxr_core.workers import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def exact_compute() -> Compute:
     """The GPU if there is one, else the CPU, with float32 products that are float32 for every method alike."""
     compute = find_compute("float32")
     prepare_model(nn.Identity(), compute)
+    keep_freed_memory()  # as processes that train do
     return compute
 
 

@@ -195,7 +195,9 @@ def _train(options: argparse.Namespace) -> int:
     from dpcxr_core.handover import find_places
     from dpcxr_core.study import run_one
     from dpcxr_core.training.ranks import join_ranks
+    from dpcxr_core.workers import keep_freed_memory
 
+    keep_freed_memory()
     config = _run_config_in(options.config)
     places = find_places(options.run_dir)
     with join_ranks() as ranks:

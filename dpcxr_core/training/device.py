@@ -8,7 +8,6 @@ compiled for a size. For ordinary training on the CPU it saved 13 percent of a s
 
 from __future__ import annotations
 
-import ctypes
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -17,8 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from dpcxr_core.config import UserError
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -65,9 +62,6 @@ def find_compute(precision: Precision, local_rank: int = 0) -> Compute:
 def prepare_model(model: nn.Module, compute: Compute) -> None:
     """Moves ``model`` to its device in place; on a GPU also into the layout that its convolutions are fastest in.
 
-    On the CPU it also lets this process keep the memory that a step frees: the next step needs the same again, and
-    fetching it page by page from the kernel takes about a tenth of a step (glibc only).
-
     On a GPU it also makes float32 mean float32 and kernels repeatable, for this whole process: with the TF32 that
     torch allows by default, the clipped norm and the gradient it scales would differ by up to a thousandth.
     """
@@ -75,17 +69,6 @@ def prepare_model(model: nn.Module, compute: Compute) -> None:
     if compute.on_gpu:
         model.to(memory_format=torch.channels_last)
         _exact_and_repeatable()
-    else:
-        _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library, which does as it likes
-        return
-    for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-        mallopt(option, 2**31 - 1)
 
 
 def _exact_and_repeatable() -> None:
