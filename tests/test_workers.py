@@ -1,8 +1,11 @@
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
+
+import pytest
 
 from dpcxr_core.workers import worker_pool
 
@@ -42,3 +45,25 @@ def test_worker_ends_when_its_parent_is_killed(tmp_path):
     while _is_running(worker) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not _is_running(worker)
+
+
+_FAULTS = """
+import resource, sys
+from dpcxr_core.workers import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(100_000_000)[::4096] = b"x" * 24415
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_used_again_where_it_is_kept():
+    faults = {
+        choice: int(subprocess.run([sys.executable, "-c", _FAULTS, choice], capture_output=True, check=True).stdout)
+        for choice in ("keep", "return")
+    }
+    assert faults["keep"] < 1000 < faults["return"]
