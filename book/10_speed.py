@@ -125,7 +125,7 @@ fig, axes = plt.subplots(2, 2, figsize=(9, 6.6))
 for row, quantity in zip(axes, ("time", "memory"), strict=True):
     for ax, sweep in zip(row, ("batch", "network"), strict=True):
         speed_figures.plot_growth(growth[growth["sweep"] == sweep], ax, quantity)
-axes[0, 0].legend()
+axes[0, 0].legend();
 
 # %% [markdown]
 # ## What do noise and loading cost?
