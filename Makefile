@@ -8,7 +8,7 @@ help:
 	@echo "make book   run every chapter of the demo profile and build the HTML (PROFILE=name for another)"
 	@echo "make test   the whole test suite"
 	@echo "make lab    JupyterLab on the chapters"
-	@echo "make bench  every method side by side, time and memory; about 40 minutes on an idle machine"
+	@echo "make bench  every method side by side, time and memory; wants an idle machine"
 	@echo "make lint   ruff and mypy"
 
 setup: .venv/.ready

@@ -21,18 +21,17 @@ import torch
 from torch import nn
 
 from dpcxr_core.files import write_json
-from dpcxr_core.privacy.crafted_images import climb, contributions_of_unseen
-from dpcxr_core.privacy.gradient_faults import book_kept_sum, largest_contribution, opacus_sum, probe
-from dpcxr_core.privacy.opacus_engine import METHODS
-from dpcxr_core.provenance import PROJECT_FOLDER, git_state, versions
-from dpcxr_core.training.gradient_survey import (
-    MEMORY_FORMATS,
+from dpcxr_core.other_engines.crafted_images import climb, contributions_of_unseen
+from dpcxr_core.other_engines.gradient_faults import largest_contribution, opacus_sum, probe
+from dpcxr_core.other_engines.gradient_survey import (
     OURS,
     public_convnext,
     random_batch,
-    summed_loss,
     survey_gradients,
 )
+from dpcxr_core.other_engines.opacus_engine import METHODS
+from dpcxr_core.privacy.clipping_checks import MEMORY_FORMATS, book_kept_sum
+from dpcxr_core.provenance import PROJECT_FOLDER, git_state, versions
 
 NETWORKS = (
     "timm/convnext_mini",
@@ -75,7 +74,7 @@ def measure(networks: list[str], climb_steps: int) -> dict[str, Any]:
     """Everything that the JSON file holds."""
     survey = survey_gradients(networks, METHODS, memory_formats=list(MEMORY_FORMATS))
     engines = {method.name: opacus_sum(method) for method in METHODS} | {OURS: book_kept_sum}
-    unseen = contributions_of_unseen(BRIGHTNESSES, engines, summed_loss)
+    unseen = contributions_of_unseen(BRIGHTNESSES, engines)
     return {
         "opacus": opacus.__version__,
         "versions": versions() | {"commit": git_state()},
@@ -100,14 +99,14 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def climbed(n_steps: int) -> dict[str, Any]:
     """What a random image, and one found by gradient ascent, contribute to a real network in clip norms."""
     model = public_convnext(CLIMBED)
-    image, target = random_batch(model, 1, 64)
+    image, target = random_batch(model, 1)
     named = {name: each for name, each in model.named_modules() if isinstance(each, nn.Conv2d)}
     downsampling = [named[f"stages.{stage}.downsample.1"] for stage in (1, 2, 3)]
-    best, predicted = climb(model, image, target, summed_loss, downsampling, n_steps=n_steps)
+    best, predicted = climb(model, image, target, downsampling, n_steps=n_steps)
     engines = {method.name: opacus_sum(method) for method in METHODS if method.mode == "ghost"} | {OURS: book_kept_sum}
     found = {"network": CLIMBED, "n_steps": n_steps, "predicted": predicted, "largest_pixel": float(best.abs().max())}
     for kind, each in (("random", image), ("climbed", best)):
-        probed = probe(model, each, target, summed_loss)
+        probed = probe(model, each, target)
         limit = 1e-2 * probed.norms[0]
         contributions = {name: largest_contribution(probed, engine, limit) for name, engine in engines.items()}
         found[kind] = {name: float(f"{value:.7g}") for name, value in contributions.items()}

@@ -15,6 +15,12 @@ from torch import Tensor
 POSITIONS = (2, 4, 16, 49, 64, 128, 256)
 WIDTHS = ((40, 160), (192, 576), (384, 1536), (768, 3072))
 N_IMAGES = 8
+KINDS = (
+    "random",
+    "common input, gradients without mean",
+    "nearly equal inputs, alternating gradients",
+    "positive inputs, gradients along a line",
+)
 
 
 def factors_of(kind: str, n_positions: int, n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
@@ -43,15 +49,9 @@ def roundings(inputs: Tensor, gradients: Tensor) -> float:
 
 def main() -> None:
     torch.manual_seed(0)
-    kinds = (
-        "random",
-        "common input, gradients without mean",
-        "nearly equal inputs, alternating gradients",
-        "positive inputs, gradients along a line",
-    )
     rows = [
         {"kind": kind, "positions": n, "roundings": max(roundings(*factors_of(kind, n, *width)) for width in WIDTHS)}
-        for kind in kinds
+        for kind in KINDS
         for n in POSITIONS
     ]
     table = pd.DataFrame(rows).pivot(index="kind", columns="positions", values="roundings")

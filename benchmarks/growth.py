@@ -17,15 +17,21 @@ _KEYS = ["architecture", "size", "batch", "method"]
 
 def measure_growth(plan: Plan, compute: Compute, jobs: int) -> pd.DataFrame:
     """One row a point and round: ``sweep``, ``n_parameters``, ``physical_batch``, ``seconds``, ``peak_bytes``."""
-    batches = [Setting(GROWTH_BATCH.architecture, GROWTH_BATCH.size, batch) for batch in plan.batches]
-    networks = [Setting(name, GROWTH_MODEL.size, GROWTH_MODEL.batch) for name in plan.networks]
     found = []
-    for sweep, settings in (("batch", batches), ("network", networks)):
+    for sweep, settings in growth_settings(plan).items():
         times = _times(settings, plan, compute)
         tasks = [(setting, method, plan.physical_batch) for setting in settings for method in GROWTH_METHODS]
         memory = measured(tasks, jobs)[[*_KEYS, "peak_bytes"]]
         found.append(times.merge(memory, on=_KEYS, validate="many_to_one").assign(sweep=sweep))
     return pd.concat(found).assign(physical_batch=plan.physical_batch)
+
+
+def growth_settings(plan: Plan) -> dict[str, list[Setting]]:
+    """The points of each sweep."""
+    return {
+        "batch": [Setting(GROWTH_BATCH.architecture, GROWTH_BATCH.size, batch) for batch in plan.batches],
+        "network": [Setting(name, GROWTH_MODEL.size, GROWTH_MODEL.batch) for name in plan.networks],
+    }
 
 
 def _times(settings: list[Setting], plan: Plan, compute: Compute) -> pd.DataFrame:

@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.other_engines.opacus_engine import METHODS as OPACUS_METHODS
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod, wrap
 from dpcxr_core.privacy.bookkeeping import attach
 from dpcxr_core.privacy.clipping_checks import losses_of
 from dpcxr_core.privacy.mechanism import privatise
-from dpcxr_core.privacy.opacus_engine import METHODS as OPACUS_METHODS
-from dpcxr_core.privacy.opacus_engine import OpacusMethod, wrap
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_of_units, gradients_one_by_one, norm_of
 from dpcxr_core.privacy.streams import seeded_streams
+from dpcxr_core.publishing import speed_tables
 from dpcxr_core.training.device import Compute, prepare_model
 from dpcxr_core.training.fast_depthwise import fast_depthwise
+from dpcxr_core.training.steps import shares_of
 
 Kind = Literal["ordinary", "ours", "Opacus"]
 Unit = Literal["image", "patient"]
@@ -69,7 +71,7 @@ def _ordinary(
     return model, faster if fast else plain
 
 
-def _ours(model: nn.Module, compute: Compute, *, unit: Unit = "image") -> tuple[nn.Module, AddGradients]:
+def _ours(model: nn.Module, compute: Compute, *, unit: Unit) -> tuple[nn.Module, AddGradients]:
     prepare_model(model, compute)
     keeper = attach(model)
 
@@ -80,8 +82,8 @@ def _ours(model: nn.Module, compute: Compute, *, unit: Unit = "image") -> tuple[
             keeper.add_clipped_sum(losses, max_grad_norm)
         else:
             rows = rows_per_unit(unit, len(images))
-            shares = torch.tensor(shares_of(rows), device=images.device)
-            keeper.add_clipped_sum(losses * shares, max_grad_norm, rows_per_unit=rows)
+            shares = torch.from_numpy(shares_of(rows)).to(losses)
+            keeper.add_clipped_sum(losses * shares, max_grad_norm, rows_per_unit=rows.tolist())
 
     return model, add
 
@@ -95,31 +97,31 @@ def _opacus(model: nn.Module, compute: Compute, *, method: OpacusMethod) -> tupl
     return engine.model, add
 
 
-STOCK = Method("ordinary", "ordinary", False, _ordinary)
+def _clipped_by_us(name: str, *, noisy: bool, unit: Unit = "image") -> Method:
+    return Method(name, "ours", noisy, partial(_ours, unit=unit), unit)
+
+
+# names that tables look for are theirs
+STOCK = Method(speed_tables.STOCK, "ordinary", False, _ordinary)
 FAST_DEPTHWISE = Method("ordinary, fast depthwise", "ordinary", False, partial(_ordinary, fast=True))
-OURS = Method("ours, with noise", "ours", True, _ours)
+OURS = _clipped_by_us(speed_tables.OURS, noisy=True)
 METHODS = (
     STOCK,
     Method("ordinary, channels_last", "ordinary", False, partial(_ordinary, channels_last=True)),
     FAST_DEPTHWISE,
-    Method("ours, noise off", "ours", False, _ours),
+    _clipped_by_us("ours, noise off", noisy=False),
     OURS,
-    Method("ours, patients, with noise", "ours", True, partial(_ours, unit="patient"), "patient"),
+    _clipped_by_us(speed_tables.OURS_PATIENTS, noisy=True, unit="patient"),
     *(Method(f"{each.name}, with noise", "Opacus", True, partial(_opacus, method=each)) for each in OPACUS_METHODS),
 )
 
 
-def rows_per_unit(unit: Unit, n_images: int) -> list[int]:
-    """How many of ``n_images`` consecutive images each unit has: one, or as patients of 1 to 4, ascending."""
+def rows_per_unit(unit: Unit, n_images: int) -> np.ndarray:
+    """``(n_units,)``: how many of ``n_images`` images in a row each has: one, or as patients of 1 to 4, ascending."""
     if unit == "image":
-        return [1] * n_images
+        return np.ones(n_images, np.int64)
     ends = list(takewhile(lambda end: end < n_images, accumulate(cycle((1, 2, 3, 4)))))
-    return sorted(np.diff([0, *ends, n_images]).tolist())
-
-
-def shares_of(counts: Sequence[int]) -> list[float]:
-    """Of each row in the average of its unit, where the units have ``counts`` rows."""
-    return [1 / n for n in counts for _ in range(n)]
+    return np.sort(np.diff([0, *ends, n_images]))
 
 
 def make_step(method: Method, model: nn.Module, compute: Compute, n_images: int) -> Callable[[Sequence], None]:
@@ -161,9 +163,10 @@ def relative_error(method: Method, model: nn.Module, images: Tensor, labels: Ten
     rows = gradients_one_by_one(model.cpu(), images.cpu(), labels.cpu(), losses_of)
     counts = rows_per_unit(method.unit, len(rows))
     shared = [
-        {name: share * part for name, part in row.items()} for share, row in zip(shares_of(counts), rows, strict=True)
+        {name: share * part for name, part in row.items()}
+        for share, row in zip(shares_of(counts).tolist(), rows, strict=True)
     ]
-    units = gradients_of_units(shared, counts)
+    units = gradients_of_units(shared, counts.tolist())
     norms = [norm_of(unit) for unit in units]
     max_grad_norm = min(norms) / 2
     expected = clipped_sum_of(units, max(norms) if method.kind == "ordinary" else max_grad_norm)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.privacy.gradient_faults import awakened
+from dpcxr_core.privacy.awakened import awakened
 from dpcxr_core.training.architectures import build_architecture, per_image_input
 from dpcxr_core.training.device import Compute, find_compute, prepare_model
 from dpcxr_core.workers import keep_freed_memory
@@ -45,6 +45,7 @@ class Plan:
         networks: Of the growth with model size.
         growth_rounds: Rounds of each point of the growth.
         physical_batch: Images at once in the growth with batch size.
+        other_rounds: Rounds of noise and of loading.
     """
 
     steps: dict[Setting, tuple[int, int]]
@@ -53,6 +54,7 @@ class Plan:
     networks: tuple[str, ...]
     growth_rounds: int
     physical_batch: int = 64
+    other_rounds: int = 9
 
 
 _MINI = Setting("convnext_mini", 64, 64)
@@ -78,6 +80,7 @@ QUICK = Plan(
     batches=(8, 128),
     networks=("convnext_mini", "convnext_atto"),
     growth_rounds=1,
+    other_rounds=3,
 )
 GROWTH_BATCH = Setting("convnext_atto", 64, 64)  # whose batch grows
 GROWTH_MODEL = Setting("convnext_atto", 64, 16)  # whose network grows

@@ -201,14 +201,9 @@ def _train(options: argparse.Namespace) -> int:
     config = _run_config_in(options.config)
     places = find_places(options.run_dir)
     with join_ranks() as ranks:
-        try:
-            folder = run_one(
-                config, places, progress=ranks.is_first, ranks=ranks, checkpoint_every=options.checkpoint_every
-            )
-        except UserError:
-            if ranks.is_first:  # all ranks raise it, one says it
-                raise
-            return 1
+        folder = run_one(
+            config, places, progress=ranks.is_first, ranks=ranks, checkpoint_every=options.checkpoint_every
+        )
         if ranks.is_first:
             print(folder)
     return 0

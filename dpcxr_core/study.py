@@ -31,8 +31,9 @@ from dpcxr_core.privacy.units import units_of
 from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key, versions
 from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
+from dpcxr_core.training.device import Compute, find_compute, prepare_model
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
-from dpcxr_core.training.loop import TrainingData, TrainingTrace, predict, train
+from dpcxr_core.training.loop import TrainingTrace, predict, train
 from dpcxr_core.training.ranks import ALONE, Ranks, from_first
 from dpcxr_core.training.record import (
     RunRecord,
@@ -42,6 +43,7 @@ from dpcxr_core.training.record import (
     write_record_json,
     write_weights_of,
 )
+from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.workers import worker_pool
 
 # whatever can change a number of a record
@@ -100,20 +102,24 @@ def run_one(
     """
     run_id = run_key(config, places)
     final = places.runs / run_id
-    if from_first(ranks, (final / "record.json").exists):
+    record, left_over = final / "record.json", checkpoint_path(config, places)
+    if from_first(ranks, lambda: record.exists() and not left_over.exists()):
         return final
     start = _start_of(config, places)
-    place = checkpoint_place(run_id, config, start, places, checkpoint_every)
+    compute = find_compute(config.precision, ranks.local_rank)
+    place = checkpoint_place(config, start, compute, places, checkpoint_every)
     with only_writer(place) if ranks.is_first else nullcontext():
-        if from_first(ranks, (final / "record.json").exists):  # by a process that was waited for
+        if from_first(ranks, record.exists):  # by a process that was waited for, or killed before it could clean up
+            if ranks.is_first:
+                remove_checkpoint(place)
             return final
         certificate = from_first(ranks, lambda: _certificate(config))
         started = time.perf_counter()
-        training = _train(config, start, open_store(places.store(config.dataset)), place, ranks, progress)
+        training = _train(config, start, compute, open_store(places.store(config.dataset)), place, ranks, progress)
         if ranks.is_first:
             seconds = {"training": time.perf_counter() - started}
             if training.trace is not None:
-                seconds["loading"] = training.trace.seconds["loading"]
+                seconds["loading"] = training.trace.seconds_loading
             _record(run_id, config, start, places, certificate, training, seconds)
             remove_checkpoint(place)
     return final
@@ -125,10 +131,16 @@ def _certificate(config: RunConfig) -> PrivacyCertificate | None:
     return certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
 
 
+def checkpoint_path(config: RunConfig, places: StudyPlaces) -> Path:
+    """Where the checkpoint of a run is: named by its choices and its store, so that changed code still finds it."""
+    key = content_key(config, str(places.store(config.dataset)))
+    return places.runs / ".checkpoints" / f"{config.dataset}-{config.kind}-s{config.seed}-{key}.pt"
+
+
 def checkpoint_place(
-    run_id: str, config: RunConfig, start: Initialisation, places: StudyPlaces, every_seconds: float
+    config: RunConfig, start: Initialisation, compute: Compute, places: StudyPlaces, every_seconds: float
 ) -> CheckpointPlace:
-    """Where the checkpoint of a run is, and all that its draws and gradients depend on."""
+    """The checkpoint of a run, and all that its draws, gradients and noise depend on."""
     data = content_key(dict(open_store(places.store(config.dataset)).description))
     transform = content_key(start.input_transform)
     identity = {
@@ -138,8 +150,9 @@ def checkpoint_place(
         "initialisation": f"{config.init_name} {start.weights_key} {transform}",
         "privacy specification": content_key(config.privacy),
         "choices": content_key(config),
+        "device": compute.device.type,
     }
-    return CheckpointPlace(places.runs / ".checkpoints" / f"{run_id}.pt", identity, every_seconds)
+    return CheckpointPlace(checkpoint_path(config, places), identity, every_seconds)
 
 
 def _record(
@@ -198,7 +211,13 @@ class _Training:
 
 
 def _train(
-    config: RunConfig, start: Initialisation, store: ImageStore, place: CheckpointPlace, ranks: Ranks, progress: bool
+    config: RunConfig,
+    start: Initialisation,
+    compute: Compute,
+    store: ImageStore,
+    place: CheckpointPlace,
+    ranks: Ranks,
+    progress: bool,
 ) -> _Training:
     """Train in place, from the checkpoint at ``place`` if there is one."""
     if config.kind == "public_only":
@@ -212,8 +231,18 @@ def _train(
     if config.privacy is not None:
         _check_declared(config.privacy, units_of(config.privacy, patient_ids).n_units)
         shape = (start.input_transform.in_chans, *data.images.shape[1:])
+        prepare_model(start.model, compute)  # what is checked is what will run, where it will run
         checks = [asdict(check) for check in brief_selfcheck(start.model, shape)]
-    trace = train(start.model, data, config, start.input_transform, progress=progress, checkpoint=place, ranks=ranks)
+    trace = train(
+        start.model,
+        data,
+        config,
+        start.input_transform,
+        progress=progress,
+        checkpoint=place,
+        ranks=ranks,
+        compute=compute,
+    )
     return _Training(checks, len(rows), trace)
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from dpcxr_core import cli
+from dpcxr_core import study as study_module
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, PrivacySpecification, RunConfig, UserError
 from dpcxr_core.data.prepare import prepare_simulated
 from dpcxr_core.files import write_json
@@ -27,6 +29,7 @@ from dpcxr_core.privacy.streams import RandomStreams
 from dpcxr_core.study import checkpoint_place, run_key, run_one
 from dpcxr_core.training import loop
 from dpcxr_core.training.checkpoint import CheckpointPlace, read_checkpoint
+from dpcxr_core.training.device import Compute
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.record import read_record, read_table
 from tests.conftest import PROJECT
@@ -84,7 +87,7 @@ class Study:
 
     def place(self, config: RunConfig) -> CheckpointPlace:
         start = build_initialisation(config.init_name, weights_dir=None, seed=config.seed, head=config.head)
-        return checkpoint_place(run_key(config, self.places), config, start, self.places, 0.0)
+        return checkpoint_place(config, start, Compute(torch.device("cpu")), self.places, 0.0)
 
     def record(self, config: RunConfig) -> Path:
         return self.places.runs / run_key(config, self.places)
@@ -284,7 +287,31 @@ def test_identity_of_a_checkpoint_names_what_decides_draws_and_gradients(study, 
     prepare_simulated(tmp_path / "s" / "sim-a", hospital="sim-a", seed=1, world="declared", progress=False, **sizes)
     other_images = dict(_study_in(tmp_path / "other", tmp_path / "s").place(PRIVATE).identity)
     assert {name for name in identity if identity[name] != other_images[name]} == {"data"}
-    assert set(identity) == {"code", "libraries", "data", "initialisation", "privacy specification", "choices"}
+    names = {"code", "libraries", "data", "initialisation", "privacy specification", "choices", "device"}
+    assert set(identity) == names
+
+
+@pytest.mark.parametrize("what", ["_deciding_code", "_deciding_libraries"])
+def test_checkpoint_of_other_code_is_refused_by_name(what, study, monkeypatch):
+    _kill_after_checkpoint(study, PRIVATE)
+    other = {"_deciding_code": "other", "_deciding_libraries": {"torch": "0.1"}}[what]
+    monkeypatch.setattr(study_module, what, lambda: other)
+    named = {"_deciding_code": "code: .* there, other here", "_deciding_libraries": "libraries: .* there, torch 0.1"}
+    with pytest.raises(UserError, match=named[what]):
+        run_one(PRIVATE, study.places)
+    assert study.place(PRIVATE).path.exists()
+
+
+def test_secret_goes_also_where_the_run_was_killed_between_record_and_clean_up(study, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(study_module, "remove_checkpoint", lambda place: None)
+        folder = run_one(PRIVATE, study.places, checkpoint_every=0.0)
+    path = study.place(PRIVATE).path
+    assert path.exists()
+    before = (folder / "record.json").stat().st_mtime_ns
+    assert run_one(PRIVATE, study.places) == folder
+    assert not path.exists()
+    assert (folder / "record.json").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

@@ -65,24 +65,6 @@ def to_input(batch: np.ndarray, transform: InputTransform) -> torch.Tensor:
     return (grey / 255 - mean) / std
 
 
-def random_shift(batch: np.ndarray, max_shift: int, rng: np.random.Generator) -> np.ndarray:
-    """``batch`` with each image moved by its own whole number of pixels, the edge repeated where it left.
-
-    Args:
-        batch: ``(n, height, width)``, any type.
-        max_shift: Largest move in pixels, up or down and left or right, each uniform; at least 0.
-        rng: Draws the moves.
-
-    Returns:
-        An array of the shape and type of ``batch``; with ``max_shift`` 0 the values of ``batch``.
-    """
-    n, height, width = batch.shape
-    shifts = rng.integers(-max_shift, max_shift + 1, size=(2, n, 1))
-    rows = np.clip(np.arange(height) - shifts[0], 0, height - 1)
-    columns = np.clip(np.arange(width) - shifts[1], 0, width - 1)
-    return batch[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
 def resize_batch(batch: np.ndarray, size: int) -> np.ndarray:
     """``(n, size, size)`` uint8 from ``(n, height, width)`` uint8, bicubic and anti-aliased."""
     if batch.shape[1:] == (size, size) or len(batch) == 0:

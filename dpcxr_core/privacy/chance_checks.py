@@ -23,20 +23,32 @@ Mechanism = Callable[[list[nn.Parameter], PrivacySpecification, RandomStreams, i
 LARGEST_Z = 5.0  # false alarm about 6e-7
 
 
-def check_noise(*, seed: int = 0, n_draws: int = 200_000, mechanism: Mechanism = privatise) -> list[CheckResult]:
+def check_noise(
+    *,
+    seed: int = 0,
+    n_draws: int = 200_000,
+    mechanism: Mechanism = privatise,
+    device: torch.device | None = None,
+) -> list[CheckResult]:
     """Noise on zero gradients: mean, variance, shape; new for each step, parameter and run; as z.
 
     The same step again must get the same noise, or a run that goes on from a checkpoint would not be the same run.
+
+    Args:
+        seed: Of the streams.
+        n_draws: Entries of each of two parameters.
+        mechanism: What adds the noise.
+        device: Where the parameters are, as each device has a generator of its own; None for the CPU.
     """
     streams = seeded_streams(seed)
-    noise = {
-        (step, place): values
-        for step in range(2)
-        for place, values in enumerate(_noise_of(mechanism, streams, step, n_draws))
-    }
+
+    def noise_of(run: RandomStreams, step: int) -> list[np.ndarray]:
+        return _noise_of(mechanism, run, step, n_draws, device)
+
+    noise = {(step, place): values for step in range(2) for place, values in enumerate(noise_of(streams, step))}
     first = noise[0, 0]
-    other_run = _noise_of(mechanism, seeded_streams(seed + 1), 0, n_draws)[0]
-    again = _noise_of(mechanism, streams, 0, n_draws)[0]
+    other_run = noise_of(seeded_streams(seed + 1), 0)[0]
+    again = noise_of(streams, 0)[0]
 
     def correlation(one: np.ndarray, other: np.ndarray) -> float:
         return abs((one * other).mean()) * math.sqrt(n_draws)
@@ -79,15 +91,19 @@ def check_sampler(*, seed: int = 0, n_draws: int = 4000, sampler: Sampler = pois
     ]
 
 
-def _noise_of(mechanism: Mechanism, streams: RandomStreams, step: int, n_draws: int) -> list[np.ndarray]:
+def _noise_of(
+    mechanism: Mechanism, streams: RandomStreams, step: int, n_draws: int, device: torch.device | None
+) -> list[np.ndarray]:
     """What ``mechanism`` adds to two parameters of zero gradient in ``step``, in noise standard deviations."""
     specification = _example_specification()
-    parameters = [nn.Parameter(torch.zeros(n_draws)), nn.Parameter(torch.zeros(2, n_draws // 2))]
+    shapes = [(n_draws,), (2, n_draws // 2)]
+    parameters = [nn.Parameter(torch.zeros(shape, device=device)) for shape in shapes]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
     mechanism(parameters, specification, streams, step)
     scale = specification.expected_batch_size / specification.noise_std
-    return [parameter.grad.double().flatten().numpy() * scale for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return [gradient.cpu().double().flatten().numpy() * scale for gradient in gradients]
 
 
 def _example_specification() -> PrivacySpecification:

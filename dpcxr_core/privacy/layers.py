@@ -68,13 +68,24 @@ class _Convolution(torch.autograd.Function):
             ctx.recorder.receive(instantiated(ctx.bias, gradient.sum((2, 3), dtype=ctx.bias.dtype)))
         x_gradient = None
         if ctx.needs_input_grad[0]:
-            geometry = [list(ctx.geometry[name]) for name in ("stride", "padding", "dilation")]
-            kernel, groups, wanted = _like(x, weight), ctx.geometry["groups"], [True, False, False]
-            # torch.nn.grad.conv2d_input does the same but hides the layout of x, and is up to 6 times slower.
-            x_gradient = torch.ops.aten.convolution_backward(
-                gradient, x, kernel, None, *geometry, False, [0, 0], groups, wanted
-            )[0]
+            x_gradient = convolution_input_gradient(x, _like(x, weight), gradient, **ctx.geometry)
         return x_gradient, None, None, None, None
+
+
+def convolution_input_gradient(
+    x: Tensor,
+    weight: Tensor,
+    gradient: Tensor,
+    *,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """Gradient of the input ``x`` of a convolution, from the ``gradient`` of its output."""
+    # torch.nn.grad.conv2d_input does the same but hides the layout of x, and is up to 6 times slower.
+    geometry = (list(stride), list(padding), list(dilation), False, [0, 0], groups)
+    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, [True, False, False])[0]
 
 
 def _dense_record(

@@ -33,9 +33,9 @@ def privatise(
     the *sum* of ``.grad`` over the processes, taken afterwards, that holds the noise of every entry once.
 
     Promise:
-        Independent float32 numbers, a function of ``streams``, ``step`` and the shapes of the parameters alone: the
-        same whatever ``world_size`` is. The denominator is the public constant of ``specification``, never the size
-        of a batch.
+        Independent float32 numbers, a function of ``streams``, ``step``, the shapes of the parameters and the kind of
+        their device alone (a GPU has another generator): the same whatever ``world_size`` is. The denominator is the
+        public constant of ``specification``, never the size of a batch.
 
     Args:
         parameters: Of the whole model, in its order; frozen ones are skipped. ``.grad`` holds clipped sums.

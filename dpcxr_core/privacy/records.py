@@ -27,7 +27,7 @@ _SHORT_SUM = 512
 
 
 @dataclass(frozen=True)
-class Run:
+class EqualUnits:
     """Neighbouring units of a physical batch that have equally many rows.
 
     Attributes:
@@ -59,28 +59,28 @@ class Layout:
     Attributes:
         n_rows: Rows of the batch.
         n_units: Units of the batch.
-        runs: The same as runs of equally large units.
+        groups: The same as groups of equally large units.
         unit_of_row: ``(n_rows,)`` int64; None where every row is a unit of its own.
     """
 
     n_rows: int
     n_units: int
-    runs: tuple[Run, ...]
+    groups: tuple[EqualUnits, ...]
     unit_of_row: Tensor | None
 
 
 def layout_of(rows_per_unit: Sequence[int], device: torch.device) -> Layout:
     """The layout of units with ``rows_per_unit`` rows, each at least 1; equal neighbours are treated together."""
-    runs, first_row, first_unit = [], 0, 0
+    groups, first_row, first_unit = [], 0, 0
     for rows_each, equals in groupby(int(rows) for rows in rows_per_unit):
         n_units = len(list(equals))
-        runs.append(Run(first_row, first_unit, n_units, rows_each))
+        groups.append(EqualUnits(first_row, first_unit, n_units, rows_each))
         first_row += n_units * rows_each
         first_unit += n_units
     counts = torch.as_tensor(list(rows_per_unit), dtype=torch.int64, device=device)
     alone = first_row == first_unit
     unit_of_row = None if alone else torch.repeat_interleave(torch.arange(first_unit, device=device), counts)
-    return Layout(first_row, first_unit, tuple(runs), unit_of_row)
+    return Layout(first_row, first_unit, tuple(groups), unit_of_row)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class InstantiatedGradients:
         """Squared norms ``(n_units,)`` float64, and the records to keep."""
         summed = self
         if layout.unit_of_row is not None:
-            summed = replace(self, rows=torch.cat([run.rows_of(self.rows).sum(1) for run in layout.runs]))
+            summed = replace(self, rows=torch.cat([group.rows_of(self.rows).sum(1) for group in layout.groups]))
         return summed.squared_norms(), [summed]
 
     def without(self, unusable: Tensor) -> InstantiatedGradients:
@@ -181,11 +181,11 @@ class OuterProducts:
         if layout.unit_of_row is None:
             return self._settled_alone()
         squared, kept = [], []
-        for run in layout.runs:
-            united = self._united(run)
+        for group in layout.groups:
+            united = self._united(group)
             norms, records = united._settled_alone()
             squared.append(norms)
-            kept += [replace(record, units=_numbered(record.units, run, norms.device)) for record in records]
+            kept += [replace(record, units=_numbered(record.units, group, norms.device)) for record in records]
         return torch.cat(squared), kept
 
     def without(self, unusable: Tensor) -> OuterProducts:
@@ -213,9 +213,9 @@ class OuterProducts:
         total, old_share = _gradient_of(self.parameter)
         total.view(total.shape[0], -1).addmm_(by_output, by_input, beta=old_share)
 
-    def _united(self, run: Run) -> OuterProducts:
+    def _united(self, group: EqualUnits) -> OuterProducts:
         """One row a unit: the positions of a unit's rows stand behind one another."""
-        inputs, output_gradients = run.rows_of(self.inputs), run.rows_of(self.output_gradients)
+        inputs, output_gradients = group.rows_of(self.inputs), group.rows_of(self.output_gradients)
         return replace(self, inputs=inputs.flatten(1, 2), output_gradients=output_gradients.flatten(1, 2))
 
     def _settled_alone(self) -> tuple[Tensor, list[Record]]:
@@ -280,9 +280,9 @@ def _marked(unusable: Tensor, units: Tensor | None) -> Tensor:
     return (unusable if units is None else unusable[units]).nonzero().flatten()
 
 
-def _numbered(units: Tensor | None, run: Run, device: torch.device) -> Tensor:
-    """Numbers within ``run`` as numbers within the batch."""
-    return run.units(device) if units is None else units + run.first_unit
+def _numbered(units: Tensor | None, group: EqualUnits, device: torch.device) -> Tensor:
+    """Numbers within ``group`` as numbers within the batch."""
+    return group.units(device) if units is None else units + group.first_unit
 
 
 def _add_channels_last(kernel: nn.Parameter, total: Tensor) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from dpcxr_core.config import UserError
 from dpcxr_core.privacy.accounting import epsilon_gaussian, epsilon_pld
+from dpcxr_core.privacy.awakened import awakened
 from dpcxr_core.privacy.chance_checks import check_noise, check_sampler
 from dpcxr_core.privacy.check_result import CheckResult, at_most
 from dpcxr_core.privacy.clipping_checks import (
@@ -42,7 +41,7 @@ def run_selfcheck(model: nn.Module, images: Tensor, *, brief: bool = False, seed
     if images.shape[0] < 3:
         raise UserError(f"the self-check needs at least 3 images; got {images.shape[0]}")
     generator = torch.Generator().manual_seed(seed)
-    copied = _awakened_copy(model, generator)
+    copied = awakened(model, seed=seed)
     with torch.no_grad():
         n_outputs = copied(images[:1]).shape[1]
     targets = (torch.rand(images.shape[0], n_outputs, generator=generator) < 0.5).float().to(images.device)
@@ -51,7 +50,7 @@ def run_selfcheck(model: nn.Module, images: Tensor, *, brief: bool = False, seed
     results = check_clipped_sum(copied, images, targets, memory_formats=formats)
     results += check_contributions(copied, images, targets, brief=brief, memory_formats=formats)
     results.append(check_physical_batches(copied, images, targets))
-    results += check_noise(seed=seed, n_draws=20_000 if brief else 200_000)
+    results += check_noise(seed=seed, n_draws=20_000 if brief else 200_000, device=images.device)
     results += check_sampler(seed=seed, n_draws=400 if brief else 4000)
     results.append(check_accountant())
     return results
@@ -94,23 +93,6 @@ def check_accountant() -> CheckResult:
 def _random_images(model: nn.Module, n_images: int, image_shape: tuple[int, int, int], seed: int) -> Tensor:
     images = torch.randn(n_images, *image_shape, generator=torch.Generator().manual_seed(seed))
     return images.to(next(model.parameters()).device)
-
-
-def _awakened_copy(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy in train mode without randomness, whose constant parameters are random so that all layers matter."""
-    copied = copy.deepcopy(model).train()
-    for module in copied.modules():
-        if isinstance(module, nn.Dropout | DropPath):
-            module.eval()
-    with torch.no_grad():
-        for name, parameter in copied.named_parameters():
-            if bool((parameter == parameter.flatten()[0]).all()):
-                noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
-                if name.endswith("gamma"):
-                    parameter.copy_(0.5 * (1 + 0.3 * noise))
-                else:
-                    parameter.add_(noise, alpha=0.3 if parameter.dim() == 1 else 0.05)
-    return copied
 
 
 def _is_channels_last(model: nn.Module) -> bool:

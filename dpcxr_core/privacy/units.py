@@ -68,11 +68,11 @@ def images_of(
         ``(n_chosen,)`` image numbers, those of one unit next to each other, and ``(n_drawn,)`` how many images
         each unit brings, ascending.
     """
-    counts = np.diff(units.starts)[drawn]
-    most = specification.max_images_per_patient or int(counts.max(initial=1))
-    pieces = []
-    for unit in drawn[np.argsort(np.minimum(counts, most), kind="stable")]:
+    most = specification.max_images_per_patient or len(units.rows)
+    brought = np.minimum(np.diff(units.starts)[drawn], most)
+    order = np.argsort(brought, kind="stable")
+    pieces = [np.zeros(0, np.int64)]
+    for unit in drawn[order]:
         images = units.rows[units.starts[unit] : units.starts[unit + 1]]
         pieces.append(images if len(images) <= most else rng.choice(images, size=most, replace=False))
-    chosen = np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
-    return chosen.astype(np.int64), np.sort(np.minimum(counts, most)).astype(np.int64)
+    return np.concatenate(pieces).astype(np.int64), brought[order].astype(np.int64)

@@ -9,9 +9,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dpcxr_core.config import UserError
-from dpcxr_core.gradient_comparison import GRADIENTS
+from dpcxr_core.other_engines.comparison import GRADIENTS
 
 _METHODS: dict[str, dict[str, Any]] = {
     "Opacus hooks": {"color": "#d55e00", "marker": "X", "markersize": 6},
@@ -76,5 +77,6 @@ def plot_trainings(aurocs: pd.DataFrame, ax: Axes) -> None:
                 name = f"{engine}, from {label}" if seed == here["seed"].min() else None
                 ax.plot(rows["step"] + 1, rows["auroc"], linestyle=dashes, label=name, **style)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("step")
     ax.set_ylabel("macro AUROC")

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.gradient_comparison import GRADIENTS, final_aurocs
+from dpcxr_core.other_engines.comparison import GRADIENTS, final_aurocs
 from dpcxr_core.provenance import PROJECT_FOLDER
 
 _PATCH = PROJECT_FOLDER / "benchmarks" / "opacus_unfold2d.patch"
@@ -121,20 +121,20 @@ def trainings_in_words(aurocs: pd.DataFrame) -> str:
     if aurocs.empty:
         return "No training was compared: `seeds` is empty."
     table = final_aurocs(aurocs)
-    sentences = []
-    for label, rows in table.groupby(level=0):
-        cost = rows[_OURS] - rows[_SHIPPED]
-        seeds = f"{len(rows)} seed{'s' if len(rows) > 1 else ''}"
-        if cost.min() > 0 or cost.max() < 0:
-            verdict = "lower" if cost.mean() > 0 else "higher"
-            spread = f"{cost.abs().min():.3f} to {cost.abs().max():.3f}"
-            sentences.append(
-                f"From *{label}*, AUROC is {verdict} with the wrong gradients in all of {seeds}, by {spread}."
-            )
-        else:
-            sentences.append(
-                f"From *{label}*, the seeds disagree: right minus wrong lies between {cost.min():+.3f} and "
-                f"{cost.max():+.3f} over {seeds}."
-            )
+    costs = (table[_OURS] - table[_SHIPPED]).groupby(level=0)
+    sentences = [f"From *{label}*, {_cost_in_words(cost)}." for label, cost in costs]
     cured = (table[_OURS] - table[_CURED]).abs().max()
     return " ".join([*sentences, f"Cured, Opacus and this project differ by at most {cured:.0e}."])
+
+
+def _cost_in_words(cost: pd.Series) -> str:
+    """``cost``: right minus wrong AUROC, one a seed."""
+    if len(cost) == 1:
+        return f"AUROC with the right gradients minus with the wrong ones is {cost.iloc[0]:+.3f}, of one seed"
+    if cost.min() <= 0 <= cost.max():
+        between = f"{cost.min():+.3f} and {cost.max():+.3f}"
+        return f"the seeds disagree: right minus wrong lies between {between} over {len(cost)} seeds"
+    verdict = "lower" if cost.mean() > 0 else "higher"
+    least, most = (f"{value:.3f}" for value in (cost.abs().min(), cost.abs().max()))
+    by = least if least == most else f"{least} to {most}"
+    return f"AUROC is {verdict} with the wrong gradients in all of {len(cost)} seeds, by {by}"

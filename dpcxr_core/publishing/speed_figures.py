@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from dpcxr_core.config import UserError
 from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.publishing.speed_tables import STOCK
+from dpcxr_core.publishing.speed_tables import STOCK, short_name
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30)
@@ -60,7 +60,7 @@ def plot_ratios(costs: pd.DataFrame, ax: Axes, quantity: Literal["time", "memory
     ax.xaxis.set_major_locator(FixedLocator(_TICKS))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set_yticks(range(len(methods)), [method.removesuffix(", with noise") for method in methods])
+    ax.set_yticks(range(len(methods)), [short_name(method) for method in methods])
     ax.set_ylim(len(methods) - 0.5, -0.5)
     for boundary in range(1, len(methods)):
         ax.axhline(boundary - 0.5, color="#dddddd", linewidth=0.6)

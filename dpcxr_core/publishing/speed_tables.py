@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,22 @@ def read_results(folder: str | Path) -> SpeedResults:
     """The results in ``folder``, which is seen from the project where it is not absolute.
 
     Raises:
-        UserError: A file is missing: the benchmark was not run, or did not finish.
+        UserError: A file is missing, or the machine's does not vouch for it: the benchmark was not run, or did not
+            finish.
     """
     path = PROJECT_FOLDER / folder
-    missing = [name for name in (*(f"{name}.csv" for name in _CSV), MACHINE_FILE) if not (path / name).is_file()]
-    if missing:
+    machine = json.loads((path / MACHINE_FILE).read_text()) if (path / MACHINE_FILE).is_file() else None
+    vouched = _CSV if machine is None else machine.get("files", _CSV)
+    missing = [f"{name}.csv" for name in _CSV if name not in vouched or not (path / f"{name}.csv").is_file()]
+    missing += [MACHINE_FILE] if machine is None else []
+    if machine is None or missing:
         raise UserError(
             f"{folder} holds no finished benchmark: no {', '.join(missing)}. Run make bench, or for a first look "
             "python -m benchmarks --quick, which says where it writes"
         )
     # a column of empty reasons would be read as numbers
     tables = {name: pd.read_csv(path / f"{name}.csv", dtype={"failure": str}).fillna({"failure": ""}) for name in _CSV}
-    return SpeedResults(**tables, machine=json.loads((path / MACHINE_FILE).read_text()))
+    return SpeedResults(**tables, machine=machine)
 
 
 def best_ordinary(times: pd.DataFrame, facts: pd.DataFrame) -> str:
@@ -164,28 +168,76 @@ def loading_shares(results: SpeedResults) -> pd.DataFrame:
 
 
 def show_machine(results: SpeedResults) -> pd.DataFrame:
-    """Where, when and how it was measured, with the versions, one a row."""
+    """Where, when and how it was measured, with the versions, and each file's own date and commit, one a row."""
     machine = dict(results.machine)
-    return two_columns(machine | machine.pop("versions"), "measured", "value")
+    found, files = machine.pop("versions"), machine.pop("files", {})
+    dated = {f"{name}.csv": f"{file['date']}, {file['commit']}" for name, file in files.items()}
+    return two_columns(machine | found | dated, "measured", "value")
 
 
-def show_step_costs(costs: pd.DataFrame) -> pd.DataFrame:
-    """``step_costs`` in words, one row a setting and method; the best method without privacy is marked."""
-    rows = costs.to_dict("records")
-    shown = pd.DataFrame(
-        {
-            "setting": costs["setting"],
-            "method": [f"{row['method']}{' (best without privacy)' if row['best'] else ''}" for row in rows],
-            "milliseconds": [_ranged(1e3, row, ("seconds", "least", "most"), ".0f") for row in rows],
-            "rounds": costs["n_rounds"],
-            "time ratio": [_ranged(1, row, ("ratio", "ratio_low", "ratio_high"), ".2f") for row in rows],
-            "memory, MB": [_or_missing(row["peak_bytes"] / 1e6, ".0f") for row in rows],
-            "memory ratio": [_or_missing(row["memory_ratio"], ".2f") for row in rows],
-            "error": [row["failure"] or f"{row['relative_error']:.0e}" for row in rows],
-            "gradient": ["failed" if row["failure"] else "right" if row["correct"] else "WRONG" for row in rows],
+def show_ratios(costs: pd.DataFrame) -> pd.DataFrame:
+    """Time over that of the best step without privacy: a row a method, a column a setting."""
+    return _wide(costs, [_ranged(1, row, ("ratio", "ratio_low", "ratio_high"), ".2f") for row in _rows(costs)])
+
+
+def show_errors(costs: pd.DataFrame) -> pd.DataFrame:
+    """Relative errors of the sum of gradients, and which are wrong: a row a method, a column a setting."""
+    cells = [f"{row['relative_error']:.0e}{'' if row['correct'] else ' WRONG'}" for row in _rows(costs)]
+    return _wide(costs, cells)
+
+
+def show_memory(costs: pd.DataFrame) -> pd.DataFrame:
+    """Megabytes above model and images, and beside the ordinary step; a column a setting that was measured."""
+    found = costs[costs.groupby("setting")["peak_bytes"].transform("count") > 0]
+    cells = [
+        f"{row['peak_bytes'] / 1e6:.0f} MB ({row['memory_ratio']:.2f})" if row["peak_bytes"] > 0 else "not measured"
+        for row in _rows(found)
+    ]
+    return _wide(found, cells)
+
+
+def _rows(costs: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return costs.to_dict("records")
+
+
+def _wide(costs: pd.DataFrame, cells: list[str]) -> pd.DataFrame:
+    told = ["failed" if row["failure"] else cell for row, cell in zip(_rows(costs), cells, strict=True)]
+    short = costs.assign(cell=told, method=costs["method"].map(short_name))
+    wide = short.pivot(index="method", columns="setting", values="cell").fillna("not measured")
+    return wide.reindex(index=short["method"].unique(), columns=short["setting"].unique()).rename_axis(columns=None)
+
+
+def short_name(method: str) -> str:
+    """``method`` without what all private methods but one have in common."""
+    return method.removesuffix(", with noise")
+
+
+def show_milliseconds(costs: pd.DataFrame) -> pd.DataFrame:
+    """A row a setting: the best step without privacy and ours, in milliseconds, and how many rounds were taken."""
+    shown = {}
+    for setting, rows in costs.groupby("setting", sort=False):
+        best, ours = (rows[chosen].iloc[0].to_dict() for chosen in (rows["best"], rows["method"] == OURS))
+        names = ("seconds", "least", "most")
+        shown[setting] = {
+            "best without privacy": best["method"],
+            "its milliseconds": _ranged(1e3, best, names, ".0f"),
+            "ours with noise": _ranged(1e3, ours, names, ".0f"),
+            "rounds": ours["n_rounds"],
+            "rounds of Opacus": rows.loc[rows["kind"] == "Opacus", "n_rounds"].max(),
         }
-    )
-    return shown.set_index(["setting", "method"])
+    return pd.DataFrame.from_dict(shown, orient="index").rename_axis("setting")
+
+
+def failures(costs: pd.DataFrame) -> str:
+    """Which methods failed where, and with which message, in a sentence."""
+    failed = costs[costs["failure"] != ""]
+    if failed.empty:
+        return "No method failed."
+    parts = [
+        f"{' and '.join(short_name(name) for name in rows['method'])} with {setting} ({failure})"
+        for (setting, failure), rows in failed.groupby(["setting", "failure"], sort=False)
+    ]
+    return f"Failed: {'; '.join(parts)}."
 
 
 def show_comparisons(table: pd.DataFrame) -> pd.DataFrame:
@@ -193,8 +245,8 @@ def show_comparisons(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(
         {
             "fastest correct method of Opacus": table["opacus"].replace("", "none is correct"),
-            "its time over ours": table["opacus_over_ours"].map(lambda ratio: _or_missing(ratio, ".2f")),
-            "patient unit over image unit": table["patient_over_image"].map(lambda ratio: _or_missing(ratio, ".2f")),
+            "its time over ours": table["opacus_over_ours"].map(lambda ratio: or_missing(ratio, ".2f")),
+            "patient unit over image unit": table["patient_over_image"].map(lambda ratio: or_missing(ratio, ".2f")),
         }
     )
     return shown.set_index(table["setting"])
@@ -203,7 +255,7 @@ def show_comparisons(table: pd.DataFrame) -> pd.DataFrame:
 def show_growth(points: pd.DataFrame) -> pd.DataFrame:
     """``growth_points`` in words: rows sweeps and their points, columns methods, with milliseconds and megabytes."""
     cells = [
-        f"{_ranged(1e3, row, ('seconds', 'least', 'most'), '.0f')} ms, {_or_missing(row['peak_bytes'] / 1e6, '.0f')} MB"
+        f"{_ranged(1e3, row, ('seconds', 'least', 'most'), '.0f')} ms, {or_missing(row['peak_bytes'] / 1e6, '.0f')} MB"
         for row in points.to_dict("records")
     ]
     parameters = [f"{n / 1e6:.1f} M" for n in points["n_parameters"]]
@@ -244,8 +296,12 @@ def _setting_name(row: Mapping[Any, Any]) -> str:
 
 def _ranged(factor: float, row: Mapping[Any, Any], names: tuple[str, str, str], form: str) -> str:
     value, low, high = (factor * row[name] for name in names)
-    return "not measured" if np.isnan(value) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
+    if np.isnan(value):
+        return "not measured"
+    # one round has no range, and what is compared to itself has none either
+    return f"{value:{form}}" if low == high else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def _or_missing(value: float, form: str) -> str:
+def or_missing(value: float, form: str) -> str:
+    """``value`` in the format ``form``, or that there is none."""
     return "not measured" if np.isnan(value) else f"{value:{form}}"

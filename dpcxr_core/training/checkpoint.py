@@ -8,6 +8,7 @@ goes away with ``remove_checkpoint`` when the run is complete.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import pickle
 import tempfile
@@ -119,7 +120,8 @@ def remove_checkpoint(place: CheckpointPlace) -> None:
 def only_writer(place: CheckpointPlace) -> Iterator[None]:
     """Holds ``place`` for this process; another process that wants the same run waits here for its end.
 
-    The hold ends with the process, however it ends.
+    The hold ends with the process, however it ends. The other ranks of a process that waits here lose patience before
+    it does, after half an hour: start such a run again when the first one is done.
     """
     place.path.parent.mkdir(parents=True, exist_ok=True)
     with _lock_path(place).open("w") as file:
@@ -166,12 +168,14 @@ def _check_identity(place: CheckpointPlace, found: Mapping[str, str]) -> None:
 
 
 def _sweep(place: CheckpointPlace) -> None:
-    for leftover in place.path.parent.glob(f".{place.path.name}.*.partial"):
+    for leftover in place.path.parent.glob(f".{glob.escape(place.path.name)}.*.partial"):
         leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the new name of a file outlast a loss of power."""
+    """Makes the new name of a file outlast a loss of power; Windows does so by itself, and opens no folders."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dpcxr_core.privacy.layers import depthwise_gradients
+from dpcxr_core.privacy.layers import convolution_input_gradient, depthwise_gradients
 
 
 @contextmanager
@@ -80,10 +80,7 @@ class _Depthwise(torch.autograd.Function):
         gradient = gradients[0]
         x_gradient = None
         if ctx.needs_input_grad[0]:
-            geometry = [list(ctx.geometry[name]) for name in ("stride", "padding", "dilation")]
-            x_gradient = torch.ops.aten.convolution_backward(
-                gradient, x, weight, None, *geometry, False, [0, 0], ctx.geometry["groups"], [True, False, False]
-            )[0]
+            x_gradient = convolution_input_gradient(x, weight, gradient, **ctx.geometry)
         weight_gradient = depthwise_gradients(x, gradient, weight.shape, **ctx.geometry).sum(0)
         bias_gradient = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
         return x_gradient, weight_gradient, bias_gradient, None

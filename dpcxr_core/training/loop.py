@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from dpcxr_core.training.fast_depthwise import fast_depthwise
 from dpcxr_core.training.loading import LoadAhead, read_rows
 from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
 from dpcxr_core.training.ranks import ALONE, Ranks, agree, from_first, gather, same_weights, sum_gradients
-from dpcxr_core.training.steps import ordinary_batches, private_batches
+from dpcxr_core.training.steps import PhysicalBatch, ordinary_batches, private_batches
 from dpcxr_core.training.training_set import LoadedBatch, TrainingData, load_batch
 
 
@@ -37,16 +37,17 @@ class TrainingTrace:
     """What a run left behind besides its weights.
 
     Attributes:
-        ledger: One row a step with public columns only: what the mechanism did.
-        diagnostics: One row a step, computed from private images and **not covered by the
-            guarantee**: units drawn, mean loss, median norm, share above the clip norm, units whose gradient was
-            not finite.
-        seconds: Wall-clock time of this process: "total", and "loading", which of that it waited for images.
+        ledger: One row a step with public columns only, what the mechanism did: ``step``, ``learning_rate``,
+            ``noise_std`` (of the sum of clipped gradients, in gradient units; 0 without privacy).
+        diagnostics: One row a step, computed from private images and **not covered by the guarantee**: ``step``,
+            ``n_drawn`` units, mean ``loss``; with privacy also ``median_norm``, ``share_clipped`` and
+            ``n_non_finite``, the units whose gradient was not finite and counted as zero.
+        seconds_loading: How long this process waited for images, of its wall-clock time.
     """
 
     ledger: pd.DataFrame
     diagnostics: pd.DataFrame
-    seconds: dict[str, float]
+    seconds_loading: float
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def train(
     Promise:
         Every draw, shift and noise is a function of the run's entropy and of the step. So physical batches and
         ranks change an update by float32 rounding only, and a run that was killed and goes on from its checkpoint
-        ends with the same bits as one that was not (same physical batches, ranks and machine). No global generator
-        is read or moved.
+        ends with the same bits as one that was not (same physical batches, ranks and machine). Masks of dropout and
+        stochastic depth are the exception: they are repeatable, but each rank and physical batch has its own. No
+        global generator is read or moved.
 
     Args:
         model: On any device; is moved to ``compute``'s and stays there.
@@ -146,7 +148,7 @@ def _run_steps(
     progress: bool,
 ) -> TrainingTrace:
     """All steps that are still to do; the trace of all of them, those before a restart included."""
-    started = last_written = time.monotonic()
+    last_written = time.monotonic()
     config, ranks = run.config, run.ranks
     choice = config.privacy or config.ordinary
     assert choice is not None
@@ -163,7 +165,7 @@ def _run_steps(
         disable=not (progress and ranks.is_first),
         mininterval=2,
     )
-    with LoadAhead(partial(load_batch, data, transform), drawn) as batches:
+    with LoadAhead(partial(_load, run, data, transform), drawn) as batches:
         for step in bar:
             _take_step(run, state, _of_step(step, batches))
             if place is not None and ranks.is_first and time.monotonic() - last_written >= place.every_seconds:
@@ -171,8 +173,13 @@ def _run_steps(
                 last_written = time.monotonic()
     if state.average is not None:
         use_average(state.average, run.model)
-    seconds = {"total": time.monotonic() - started, "loading": batches.seconds_waited}
-    return TrainingTrace(pd.DataFrame(state.ledger), pd.DataFrame(state.diagnostics), seconds)
+    return TrainingTrace(pd.DataFrame(state.ledger), pd.DataFrame(state.diagnostics), batches.seconds_waited)
+
+
+def _load(run: _Run, data: TrainingData, transform: InputTransform, drawn: PhysicalBatch) -> LoadedBatch:
+    batch = load_batch(data, transform, drawn)
+    # pinned here, beside the computing, which would wait for it otherwise
+    return replace(batch, pictures=batch.pictures.pin_memory()) if run.compute.on_gpu else batch
 
 
 def _begin(run: _Run, place: CheckpointPlace | None) -> _Progress:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, UserError
-from dpcxr_core.data.images import random_shift, to_input
+from dpcxr_core.data.images import to_input
 from dpcxr_core.privacy.streams import seeded_streams
 from dpcxr_core.training.architectures import build_architecture, per_image_input
+from dpcxr_core.training.augmentation import draw_shifts, shift_images
 from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
 from dpcxr_core.training.steps import shuffled_batches
 
@@ -102,7 +103,7 @@ def pretrain_supervised(data: PretrainingData, recipe: PretrainingRecipe, *, pro
     model.train()
 
     def add_gradient(rows: np.ndarray) -> float:
-        pictures = random_shift(data.images[rows], recipe.max_shift, rng)
+        pictures = shift_images(data.images[rows], draw_shifts(len(rows), recipe.max_shift, rng))
         loss = loss_of(model(to_input(pictures, transform)), rows).mean()
         loss.backward()
         return float(loss.detach())

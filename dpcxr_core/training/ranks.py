@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from dpcxr_core.config import UserError
+from dpcxr_core.training.device import find_compute
 
 _BUCKET_BYTES = 64 * 2**20
 # A rank that died without closing its connection is noticed after this long; a step never takes that long.
@@ -60,7 +61,8 @@ def join_ranks() -> Iterator[Ranks]:
     Tensors travel by gloo on CPUs and by NCCL on GPUs.
 
     Raises:
-        UserError: The environment states a rank that is not among the processes.
+        UserError: The environment states a rank that is not among the processes, or there are fewer GPUs than
+            processes on this machine.
     """
     ranks = _ranks_of_environment()
     if ranks.world_size == 1:
@@ -68,7 +70,7 @@ def join_ranks() -> Iterator[Ranks]:
         return
     backend = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(ranks.local_rank)  # NCCL would otherwise put every rank on the first GPU
+        find_compute("float32", ranks.local_rank)  # NCCL would otherwise put every rank on the first GPU
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, timeout=_PATIENCE)
     try:

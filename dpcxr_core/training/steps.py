@@ -40,7 +40,12 @@ class PhysicalBatch:
     @property
     def weights(self) -> np.ndarray:
         """``(n_rows,)`` float32 shares of the rows in the average of their unit."""
-        return np.repeat(np.float32(1) / self.rows_per_unit.astype(np.float32), self.rows_per_unit)
+        return shares_of(self.rows_per_unit).astype(np.float32)
+
+
+def shares_of(rows_per_unit: np.ndarray) -> np.ndarray:
+    """``(n_rows,)`` float64: of each row in the average of its unit, from ``(n_units,)`` rows of each unit."""
+    return np.repeat(1 / rows_per_unit, rows_per_unit)
 
 
 def private_batches(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.images import InputTransform, random_shift, resize_batch, to_input
+from dpcxr_core.data.images import InputTransform, resize_batch, to_input
 
 BATCH = np.random.default_rng(0).integers(0, 256, (5, 12, 10), dtype=np.uint8)
 
@@ -56,37 +56,6 @@ def test_to_input_refuses_a_range_it_would_have_to_guess(wrong):
 def test_input_transform_refuses_choices_that_do_not_fit(choice):
     with pytest.raises(UserError, match="got"):
         InputTransform(**choice)
-
-
-def _reference_shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    margin = max(image.shape)
-    padded = np.pad(image, margin, mode="edge")
-    height, width = image.shape
-    return padded[margin - down : margin - down + height, margin - right : margin - right + width]
-
-
-def test_random_shift_moves_each_image_by_its_own_draw_with_edge_padding():
-    found = random_shift(BATCH, 4, np.random.default_rng(3))
-    drawn = np.random.default_rng(3).integers(-4, 5, size=(2, 5, 1))[:, :, 0]
-    assert len({tuple(pair) for pair in drawn.T}) > 1
-    for image, one, (down, right) in zip(BATCH, found, drawn.T, strict=True):
-        np.testing.assert_array_equal(one, _reference_shift(image, down, right))
-
-
-def test_random_shift_draws_every_shift_alike():
-    marked = np.zeros((4000, 9, 9), dtype=np.uint8)
-    marked[:, 4, 4] = 1
-    found = np.argwhere(random_shift(marked, 1, np.random.default_rng(0)))[:, 1:] - 4
-    counts = np.bincount((found[:, 0] + 1) * 3 + found[:, 1] + 1, minlength=9)
-    z = (counts - 4000 / 9) / np.sqrt(4000 * (1 / 9) * (8 / 9))
-    assert np.abs(z).max() < 5
-    one_for_all = np.random.default_rng(0).integers(-1, 2, size=2)  # the mistake: one shift for the whole batch
-    counts = np.bincount([(one_for_all[0] + 1) * 3 + one_for_all[1] + 1] * 4000, minlength=9)
-    assert np.abs((counts - 4000 / 9) / np.sqrt(4000 * (1 / 9) * (8 / 9))).max() > 5
-
-
-def test_random_shift_of_zero_changes_nothing():
-    np.testing.assert_array_equal(random_shift(BATCH, 0, np.random.default_rng(0)), BATCH)
 
 
 def test_resize_batch_keeps_means_and_averages_when_it_shrinks():

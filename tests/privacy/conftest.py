@@ -1,12 +1,21 @@
+from collections.abc import Iterable
+
 import pytest
 import torch
 from timm.models.convnext import ConvNeXt
 from torch import nn
 
+from dpcxr_core.privacy.check_result import CheckResult
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+def failed_checks(results: Iterable[CheckResult]) -> set[str]:
+    """Names of the checks that refused what they saw."""
+    return {result.name for result in results if not result.passed}
 
 
 @pytest.fixture

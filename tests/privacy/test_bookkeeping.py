@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dpcxr_core.config import UserError
+from dpcxr_core.privacy.awakened import awakened
 from dpcxr_core.privacy.bookkeeping import AUTOMATIC_STABILITY, attach
 from dpcxr_core.privacy.clipping_checks import losses_of
 from dpcxr_core.privacy.errors import PrivacyEngineError, UnsupportedLayerError
@@ -212,7 +213,7 @@ ARCHITECTURES = ("convnext_atto", "convnextv2_atto", "convnext_atto_ols")
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("rows_per_unit", [[1, 1, 1, 1, 1], [1, 1, 3], [3, 1, 1], [5]])
 def test_units_of_several_rows_match_single_images(architecture, memory_format, rows_per_unit):
-    model = _awake(timm.create_model(architecture, num_classes=5)).to(memory_format=memory_format)
+    model = awakened(timm.create_model(architecture, num_classes=5), seed=0).to(memory_format=memory_format)
     images = torch.randn(5, 3, 64, 64).contiguous(memory_format=memory_format)
     targets = (torch.rand(5, 5) < 0.5).float()
     units = _by_unit(gradients_one_by_one(model, images, targets, losses_of), rows_per_unit)
@@ -231,15 +232,6 @@ def test_units_of_several_rows_match_single_images(architecture, memory_format, 
         expected = {name: sum(f * u[name] for f, u in zip(factors, units, strict=True)) for name in units[0]}
         assert _difference(_gradients(model), expected) < 1e-5
         torch.testing.assert_close(report.norms, torch.tensor(norms, dtype=torch.float64), rtol=1e-5, atol=0)
-
-
-def _awake(model: nn.Module) -> nn.Module:
-    """Layer scale and response normalisation away from their untrained constants, so that all layers matter."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if bool((parameter == parameter.flatten()[0]).all()):
-                parameter.add_(torch.randn_like(parameter), alpha=0.3)
-    return model.train()
 
 
 def test_one_patient_contributes_at_most_the_clip_norm_however_many_images(small_net, batch):

@@ -6,16 +6,13 @@ from dpcxr_core.privacy.chance_checks import check_noise, check_sampler
 from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.sampling import poisson_draw
 from dpcxr_core.privacy.streams import RandomStreams, seeded_streams
-
-
-def _failed(results) -> set[str]:
-    return {result.name for result in results if not result.passed}
+from tests.privacy.conftest import failed_checks
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mechanism_and_sampler_of_this_project_pass(seed):
-    assert _failed(check_noise(seed=seed)) == set()
-    assert _failed(check_sampler(seed=seed)) == set()
+    assert failed_checks(check_noise(seed=seed)) == set()
+    assert failed_checks(check_sampler(seed=seed)) == set()
 
 
 def _scaled(factor):
@@ -77,7 +74,7 @@ def _uniform(parameters, specification, streams, step):
     ],
 )
 def test_wrong_noise_is_refused(mechanism, refused_by):
-    assert refused_by in _failed(check_noise(mechanism=mechanism))
+    assert refused_by in failed_checks(check_noise(mechanism=mechanism))
 
 
 def _fixed_size(specification, n_units, rng):
@@ -120,4 +117,4 @@ def _always_the_first_step(specification, n_units, rng):
     ],
 )
 def test_wrong_samplers_are_refused(sampler, refused_by):
-    assert refused_by in _failed(check_sampler(sampler=sampler))
+    assert refused_by in failed_checks(check_sampler(sampler=sampler))

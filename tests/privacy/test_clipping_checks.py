@@ -11,10 +11,7 @@ from dpcxr_core.privacy.clipping_checks import (
     patients_among,
 )
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_of_units, gradients_one_by_one
-
-
-def _failed(results) -> set[str]:
-    return {result.name for result in results if not result.passed}
+from tests.privacy.conftest import failed_checks
 
 
 @pytest.fixture
@@ -32,17 +29,17 @@ def _by_oracle(model, images, targets, max_grad_norm, *, rows_per_unit=None, cli
 def test_engine_and_oracle_pass_every_check_of_sums(small_net, batch):
     for clipped_sum in (book_kept_sum, _by_oracle):
         results = check_clipped_sum(small_net, *batch, clipped_sum=clipped_sum)
-        assert _failed(results) == set()
+        assert failed_checks(results) == set()
         assert len(results) == 8
     assert check_physical_batches(small_net, *batch).passed
 
 
 def test_oracle_passes_the_check_of_contributions(small_net, batch):
-    assert _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=_by_oracle)) == set()
+    assert failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=_by_oracle)) == set()
 
 
 def test_engine_passes_the_check_of_contributions(small_net, batch):
-    assert _failed(check_contributions(small_net, *batch)) == set()
+    assert failed_checks(check_contributions(small_net, *batch)) == set()
 
 
 def test_patients_have_one_two_and_three_images():
@@ -63,7 +60,7 @@ def test_patches_read_as_if_contiguous_are_refused(small_net, batch, monkeypatch
         return right(weight, wrong, gradient, **geometry)
 
     monkeypatch.setattr(layers, "_dense_record", misread)
-    failed = _failed(check_clipped_sum(small_net, *batch))
+    failed = failed_checks(check_clipped_sum(small_net, *batch))
     assert failed >= {"clipped sum, image, contiguous", "clipped sum, patient, contiguous"}
 
 
@@ -72,8 +69,9 @@ def test_sums_without_clipping_are_refused(small_net, batch):
         return book_kept_sum(model, images, targets, 1e9, rows_per_unit=choice["rows_per_unit"])
 
     both = {"contribution of one image", "contribution of one patient"}
-    assert _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=unclipped)) == both
-    assert "clipped sum, image, contiguous" in _failed(check_clipped_sum(small_net, *batch, clipped_sum=unclipped))
+    assert failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=unclipped)) == both
+    failed = failed_checks(check_clipped_sum(small_net, *batch, clipped_sum=unclipped))
+    assert "clipped sum, image, contiguous" in failed
 
 
 def test_images_clipped_one_by_one_break_the_bound_of_the_patient_alone(small_net, batch):
@@ -82,9 +80,9 @@ def test_images_clipped_one_by_one_break_the_bound_of_the_patient_alone(small_ne
     def by_image(model, images, targets, max_grad_norm, *, rows_per_unit, clipping):
         return book_kept_sum(model, images, targets, max_grad_norm, clipping=clipping)
 
-    failed = _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=by_image))
+    failed = failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=by_image))
     assert failed == {"contribution of one patient"}
-    failed = _failed(check_clipped_sum(small_net, *batch, memory_formats=["contiguous"], clipped_sum=by_image))
+    failed = failed_checks(check_clipped_sum(small_net, *batch, memory_formats=["contiguous"], clipped_sum=by_image))
     assert failed == {"clipped sum, patient, contiguous", "worst parameter, patient, contiguous"}
 
 
@@ -104,7 +102,7 @@ def test_patient_norm_without_the_products_of_pairs_is_refused(small_net, batch)
             first += n_rows
         return total
 
-    failed = _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=added_up))
+    failed = failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=added_up))
     assert failed == {"contribution of one patient"}
 
 
@@ -113,7 +111,7 @@ def test_flat_instead_of_automatic_clipping_is_refused(small_net, batch):
         return book_kept_sum(model, images, targets, max_grad_norm, rows_per_unit=rows_per_unit)
 
     results = check_clipped_sum(small_net, *batch, memory_formats=["contiguous"], clipped_sum=always_flat)
-    assert _failed(results) >= {"clipped sum, image, contiguous", "clipped sum, patient, contiguous"}
+    assert failed_checks(results) >= {"clipped sum, image, contiguous", "clipped sum, patient, contiguous"}
 
 
 def test_clipping_the_mean_instead_of_each_unit_is_refused(small_net, batch):
@@ -124,8 +122,8 @@ def test_clipping_the_mean_instead_of_each_unit_is_refused(small_net, batch):
         model.zero_grad()
         return found
 
-    assert _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=clipped_together))
-    assert _failed(check_clipped_sum(small_net, *batch, clipped_sum=clipped_together))
+    assert failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=clipped_together))
+    assert failed_checks(check_clipped_sum(small_net, *batch, clipped_sum=clipped_together))
 
 
 def test_unit_that_is_not_finite_must_contribute_nothing(small_net, batch):
@@ -136,7 +134,7 @@ def test_unit_that_is_not_finite_must_contribute_nothing(small_net, batch):
         return found
 
     both = {"contribution of one image", "contribution of one patient"}
-    assert _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=without_guard)) == both
+    assert failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=without_guard)) == both
 
 
 def test_good_images_of_a_patient_with_a_spoilt_one_must_not_be_used(small_net, batch):
@@ -148,5 +146,5 @@ def test_good_images_of_a_patient_with_a_spoilt_one_must_not_be_used(small_net, 
         left = [int(count) for count in torch.bincount(units, minlength=len(rows_per_unit)) if count]
         return book_kept_sum(model, images[good], targets[good], max_grad_norm, rows_per_unit=left, clipping=clipping)
 
-    failed = _failed(check_contributions(small_net, *batch, brief=True, clipped_sum=row_dropped))
+    failed = failed_checks(check_contributions(small_net, *batch, brief=True, clipped_sum=row_dropped))
     assert failed == {"contribution of one patient"}

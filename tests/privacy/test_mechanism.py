@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.privacy import mechanism
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.streams import RandomStreams, seeded_streams
@@ -111,6 +112,21 @@ def test_no_stream_of_chance_serves_two_blocks():
     _noise(watched)
     _noise(watched, step=1)
     assert len(set(places)) == len(places) >= 4
+
+
+def test_noise_of_the_gpu_way_has_the_promised_deviation_and_is_shared_by_ranks(monkeypatch):
+    monkeypatch.setattr(mechanism, "_finish_on_cpu", mechanism._finish_on_gpu)  # its operations exist on both devices
+    noise = _noise()
+    assert max(_z_scores(noise, SPECIFICATION.noise_std)) < 5
+    assert max(_z_scores(noise, SPECIFICATION.noise_multiplier)) > 5
+    assert torch.equal(_flat(_noise()), _flat(noise))
+    assert not torch.equal(_flat(_noise(step=1)), _flat(noise))
+    of_ranks = torch.stack([_flat(_noise(rank=rank, world_size=3)) for rank in range(3)])
+    assert torch.equal(of_ranks.sum(0), _flat(noise))
+    parameters = _parameters(fill=5.0)
+    privatise(parameters, SPECIFICATION, STREAMS, 0)
+    for parameter, part in zip(parameters, noise, strict=True):
+        torch.testing.assert_close(parameter.grad, (5.0 + part) / 8)
 
 
 def test_noise_is_float32_whatever_the_layout_of_the_gradient():

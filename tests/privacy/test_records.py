@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from benchmarks.gram_rounding import KINDS, factors_of
+from dpcxr_core.privacy import records
 from dpcxr_core.privacy.records import OuterProducts, instantiated, joined, layout_of
 
 
@@ -77,7 +79,7 @@ def test_instantiated_gradients_are_summed_by_unit_also_when_joined(rows_per_uni
 
 def test_layout_gathers_equal_neighbours():
     layout = layout_of([1, 1, 3, 2, 2], torch.device("cpu"))
-    assert [(run.first_row, run.first_unit, run.n_units, run.rows_each) for run in layout.runs] == [
+    assert [(group.first_row, group.first_unit, group.n_units, group.rows_each) for group in layout.groups] == [
         (0, 0, 2, 1),
         (2, 2, 1, 3),
         (5, 3, 2, 2),
@@ -105,6 +107,29 @@ def test_short_floats_are_multiplied_in_float32_so_that_no_sum_exceeds_its_norm(
     assert abs(norm - 1) < 1e-6
     in_16_bits = short.output_gradients[0].t() @ (short.inputs[0] * factor.bfloat16())
     assert abs(in_16_bits.double().norm() - 1) > 1e-5  # the mistake this test exists for
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_positions", [2, 16, 64])
+def test_gram_norm_is_never_below_the_norm_of_the_gradient(kind, n_positions):
+    """Clipping by a norm that is too small would let more than the clip norm through."""
+    torch.manual_seed(n_positions)
+    inputs, output_gradients = factors_of(kind, n_positions, 192, 576)
+    record = OuterProducts(nn.Parameter(torch.zeros(576, 192)), inputs, output_gradients)
+    squared, _ = record._settled_by_gram()
+    exact = _reference_gradients(record).square().sum((1, 2))
+    # of float64 instantiated rows where Gram is not trusted: right to float32 rounding of one entry
+    assert bool((squared >= exact * (1 - 2e-7)).all())
+    assert bool((squared <= exact * (1 + 3e-5)).all())
+
+
+def test_gram_norms_would_be_too_small_without_what_is_added_for_rounding(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(records, "_ROUNDINGS", 0.0)
+    inputs, output_gradients = factors_of("common input, gradients without mean", 64, 192, 576)
+    record = OuterProducts(nn.Parameter(torch.zeros(576, 192)), inputs, output_gradients)
+    squared, _ = record._settled_by_gram()
+    assert bool((squared < _reference_gradients(record).square().sum((1, 2)) * (1 - 2e-7)).any())
 
 
 def test_gram_norm_is_not_trusted_where_positions_cancel():

@@ -9,6 +9,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.privacy import clipping_checks
 from dpcxr_core.privacy.errors import PrivacyEngineError, UnsupportedLayerError
 from dpcxr_core.privacy.selfcheck import brief_selfcheck, full_selfcheck, run_selfcheck
+from tests.privacy.conftest import failed_checks
 
 
 def _of_timm(architecture: str, **options) -> nn.Module:
@@ -16,14 +17,10 @@ def _of_timm(architecture: str, **options) -> nn.Module:
     return timm.create_model(architecture, pretrained=False, in_chans=1, num_classes=5, **options)
 
 
-def _failed(results) -> set[str]:
-    return {result.name for result in results if not result.passed}
-
-
 def test_every_check_passes_on_the_small_net_and_leaves_it_alone(small_net):
     before = copy.deepcopy(small_net.state_dict())
     results = run_selfcheck(small_net, torch.randn(6, 1, 64, 64))
-    assert _failed(results) == set()
+    assert failed_checks(results) == set()
     assert len(results) == 8 + 2 + 1 + 7 + 4 + 1
     assert all(torch.equal(before[name], value) for name, value in small_net.state_dict().items())
     assert all(parameter.grad is None for parameter in small_net.parameters())
@@ -37,7 +34,7 @@ def test_brief_check_passes_on_a_zeroed_head_and_in_channels_last(small_net):
 
 
 def test_architecture_of_the_study_passes():
-    assert _failed(full_selfcheck(_of_timm("convnext_atto"), (1, 64, 64))) == set()
+    assert failed_checks(full_selfcheck(_of_timm("convnext_atto"), (1, 64, 64))) == set()
 
 
 def test_architecture_with_a_layer_that_has_no_rule_is_refused_by_its_path():
@@ -56,13 +53,14 @@ def test_architecture_with_a_layer_that_has_no_rule_is_refused_by_its_path():
     ],
 )
 def test_other_architectures_pass(architecture, options):
-    assert _failed(full_selfcheck(_of_timm(architecture, **options), (1, 64, 64))) == set()
+    assert failed_checks(full_selfcheck(_of_timm(architecture, **options), (1, 64, 64))) == set()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_images", [4, 13, 32])
 def test_batches_up_to_32_images_pass(n_images):
-    assert _failed(run_selfcheck(_of_timm("convnext_atto"), torch.randn(n_images, 1, 64, 64), brief=True)) == set()
+    results = run_selfcheck(_of_timm("convnext_atto"), torch.randn(n_images, 1, 64, 64), brief=True)
+    assert failed_checks(results) == set()
 
 
 def test_too_few_images_are_refused(small_net):
@@ -78,4 +76,4 @@ def test_failed_check_stops_the_run_and_says_what_was_measured(small_net, monkey
 
 def test_model_of_the_timm_registry_may_be_checked_as_it_is():
     model = timm.create_model("convnext_atto", in_chans=1, num_classes=5, drop_path_rate=0.2)
-    assert _failed(run_selfcheck(model, torch.randn(3, 1, 32, 32), brief=True)) == set()
+    assert failed_checks(run_selfcheck(model, torch.randn(3, 1, 32, 32), brief=True)) == set()

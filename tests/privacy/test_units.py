@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -16,16 +17,7 @@ IMAGE = PrivacySpecification(
 
 
 def _per_patient(most: int) -> PrivacySpecification:
-    return PrivacySpecification(
-        sample_rate=0.1,
-        n_steps=1,
-        expected_batch_size=4,
-        max_grad_norm=1.0,
-        noise_multiplier=1.0,
-        delta=1e-5,
-        privacy_unit="patient",
-        max_images_per_patient=most,
-    )
+    return replace(IMAGE, privacy_unit="patient", max_images_per_patient=most)
 
 
 def test_every_image_is_its_own_unit_where_the_image_is_the_unit():

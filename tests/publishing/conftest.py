@@ -1,12 +1,19 @@
-"""Small results to draw: four initialisations, two test sets, two epsilons and none, two seeds."""
+"""Axes to draw on, and small results: three initialisations, two test sets, two epsilons and none, two seeds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.results import RUN_COLUMNS
 
 LABELS = ("random", "non-domain supervised (stand-in)", "domain supervised (stand-in)")
@@ -41,6 +48,17 @@ def _metrics_of(run_id: str, dataset: str, auroc: float) -> list[dict]:
         _metric(run_id, dataset, "tpr_difference", "sex", "max-min", 0.04),
         _metric(run_id, dataset, "equalized_odds_difference", "age_band", "max-min", 0.09),
     ]
+
+
+@pytest.fixture
+def ax() -> Iterator[plt.Axes]:
+    """Axes in the house style; what cannot be laid out fails when the test is over."""
+    with matplotlib.rc_context():
+        figures.use_house_style()
+        figure, ax = plt.subplots()
+        yield ax
+        figure.canvas.draw()
+        plt.close("all")
 
 
 @pytest.fixture

@@ -1,8 +1,3 @@
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,16 +7,6 @@ from dpcxr_core.config import UserError
 from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.palette import init_colours
 from dpcxr_core.publishing.results import metrics_with_runs
-
-
-@pytest.fixture
-def ax():
-    with matplotlib.rc_context():
-        figures.use_house_style()
-        figure, ax = plt.subplots()
-        yield ax
-        figure.canvas.draw()  # what cannot be laid out fails here
-        plt.close("all")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.gradient_comparison import GRADIENTS
+from dpcxr_core.other_engines.comparison import GRADIENTS
 from dpcxr_core.publishing import figures, gradient_figures
 
 
@@ -57,6 +57,7 @@ def test_trainings_have_a_line_each_and_one_entry_an_engine():
     gradient_figures.plot_trainings(pd.DataFrame(rows), ax)
     ax.figure.canvas.draw()
     assert len(ax.lines) == 6
+    assert all(tick == round(tick) for tick in ax.get_xticks())
     assert ax.lines[1].get_xydata() == pytest.approx(pd.DataFrame({"x": [2, 4], "y": [0.71, 0.73]}).to_numpy())
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [f"{name}, from random" for name in GRADIENTS]
 

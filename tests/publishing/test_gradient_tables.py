@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.gradient_comparison import GRADIENTS
+from dpcxr_core.other_engines.comparison import GRADIENTS
 from dpcxr_core.publishing import gradient_tables
 
 SHIPPED, CURED, OURS = GRADIENTS
@@ -87,7 +87,10 @@ def test_training_is_told_in_words_and_only_where_seeds_agree():
     assert table[OURS].to_list() == ["0.8000", "0.8000"]
     disagree = gradient_tables.trainings_in_words(_aurocs({("random", 0): 0.02, ("random", 1): -0.01}))
     assert "disagree: right minus wrong lies between -0.010 and +0.020" in disagree
-    assert "higher" in gradient_tables.trainings_in_words(_aurocs({("random", 0): -0.01}))
+    alike = gradient_tables.trainings_in_words(_aurocs({("random", 0): -0.0101, ("random", 1): -0.0102}))
+    assert "higher with the wrong gradients in all of 2 seeds, by 0.010." in alike
+    alone = gradient_tables.trainings_in_words(_aurocs({("random", 0): 0.02}))
+    assert "with the right gradients minus with the wrong ones is +0.020, of one seed." in alone
     assert "`seeds` is empty" in gradient_tables.trainings_in_words(_aurocs({}))
 
 

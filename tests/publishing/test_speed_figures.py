@@ -1,27 +1,13 @@
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from dpcxr_core.config import UserError
-from dpcxr_core.publishing import figures, speed_figures
+from dpcxr_core.publishing import speed_figures
 
 METHODS = ["ordinary", "ours, with noise", "Opacus hooks, with noise", "Opacus ghost, with noise"]
-
-
-@pytest.fixture
-def ax():
-    with matplotlib.rc_context():
-        figures.use_house_style()
-        figure, ax = plt.subplots()
-        yield ax
-        figure.canvas.draw()  # what cannot be laid out fails here
-        plt.close("all")
 
 
 @pytest.fixture

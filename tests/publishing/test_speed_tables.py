@@ -88,21 +88,61 @@ def test_memory_is_a_ratio_to_the_ordinary_step_and_missing_where_it_was_not_mea
     assert np.isnan(costs.loc[SLOW_OPACUS, "memory_ratio"])
 
 
+def _only(results, n_rounds):
+    """``results`` of the first rounds alone."""
+    times = results.step_times[results.step_times["round"] < n_rounds]
+    return SpeedResults(**{**vars(results), "step_times": times})
+
+
 def test_a_wrong_method_and_a_failed_one_are_told_apart(results):
-    shown = speed_tables.show_step_costs(speed_tables.step_costs(results)).loc[NAME]
-    assert shown["gradient"].to_dict() == {
-        "ordinary": "right",
-        "ordinary, fast depthwise (best without privacy)": "right",
-        OURS: "right",
-        OURS_PATIENTS: "right",
-        SLOW_OPACUS: "right",
-        WRONG_OPACUS: "WRONG",
+    costs = speed_tables.step_costs(results)
+    assert speed_tables.show_errors(costs)[NAME].to_dict() == {
+        "ordinary": "1e-06",
+        "ordinary, fast depthwise": "1e-06",
+        "ours": "1e-06",
+        "ours, patients": "1e-06",
+        SLOW_OPACUS: "9e-06",
+        WRONG_OPACUS: "5e-03 WRONG",
         FAILED_OPACUS: "failed",
     }
-    assert shown.loc[FAILED_OPACUS, "error"] == "ValueError: why"
-    assert shown.loc[FAILED_OPACUS, "milliseconds"] == "not measured"
-    assert shown.loc[OURS, "milliseconds"] == "900 [880, 1840]"
-    assert shown.loc[OURS, "time ratio"] == "1.10 [1.00, 1.15]"
+    assert speed_tables.failures(costs) == f"Failed: Opacus failed with {NAME} (ValueError: why)."
+    assert speed_tables.failures(costs[costs["failure"] == ""]) == "No method failed."
+
+
+def test_ratios_have_a_row_a_method_and_a_column_a_setting(results):
+    again = {"step_times": results.step_times.assign(size=128), "step_facts": results.step_facts.assign(size=128)}
+    both = {name: pd.concat([getattr(results, name), table[table["method"] != OURS]]) for name, table in again.items()}
+    shown = speed_tables.show_ratios(speed_tables.step_costs(SpeedResults(**{**vars(results), **both})))
+    assert shown.columns.to_list() == [NAME, "convnext_mini, 128 px, batch 8"]
+    assert shown.index.to_list()[:4] == ["ordinary", "ordinary, fast depthwise", "ours", "ours, patients"]
+    assert shown.loc["ours"].to_list() == ["1.10 [1.00, 1.15]", "not measured"]
+    assert shown.loc[FAILED_OPACUS].to_list() == ["failed", "failed"]
+    assert shown.loc["ordinary, fast depthwise"].to_list() == ["1.00", "1.00"]  # to itself
+
+
+def test_one_round_has_no_range(results):
+    shown = speed_tables.show_ratios(speed_tables.step_costs(_only(results, 1)))
+    assert shown.loc["ours", NAME] == "1.10"
+
+
+def test_milliseconds_are_of_the_best_ordinary_step_and_ours_with_rounds(results):
+    assert speed_tables.show_milliseconds(speed_tables.step_costs(results)).loc[NAME].to_list() == [
+        "ordinary, fast depthwise",
+        "900 [800, 1600]",
+        "900 [880, 1840]",
+        3,
+        2,
+    ]
+
+
+def test_memory_is_shown_where_it_was_measured(results):
+    facts = pd.concat([results.step_facts, results.step_facts.assign(size=128)])
+    times = pd.concat([results.step_times, results.step_times.assign(size=128)])
+    more = SpeedResults(**{**vars(results), "step_facts": facts, "step_times": times})
+    shown = speed_tables.show_memory(speed_tables.step_costs(more))
+    assert shown.columns.to_list() == [NAME]
+    assert shown.loc["ours", NAME] == "130 MB (1.30)"
+    assert shown.loc["ours, patients", NAME] == "not measured"
 
 
 def test_ours_is_compared_to_the_fastest_correct_method_of_opacus_only(results):
@@ -133,6 +173,13 @@ def test_growth_noise_and_loading_are_medians(results):
     assert share["share"] == pytest.approx(0.1 / (0.1 + 0.9))
     assert speed_tables.show_loading(results).loc[NAME].to_list() == ["80", "10.00%"]
     assert speed_tables.show_machine(results)["value"].to_dict()["torch"] == "2"
+
+
+def test_files_are_shown_with_their_own_date_and_commit(results):
+    machine = {**results.machine, "files": {"noise": {"date": "2026-01-02", "commit": "abc", "minutes": 1}}}
+    shown = speed_tables.show_machine(SpeedResults(**{**vars(results), "machine": machine}))
+    assert shown["value"].to_dict()["noise.csv"] == "2026-01-02, abc"
+    assert "files" not in shown.index
 
 
 def test_results_are_read_as_they_were_written(results, tmp_path):

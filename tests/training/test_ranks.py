@@ -20,8 +20,7 @@ from dpcxr_core.training.ranks import (
     share_of,
     sum_gradients,
 )
-
-PROJECT = Path(__file__).parents[2]
+from tests.conftest import PROJECT
 
 
 @settings(derandomize=True, deadline=None)
@@ -65,6 +64,15 @@ def test_half_an_environment_is_refused(environment, monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="as torchrun sets them"), join_ranks():
         pass
+
+
+def test_rank_without_a_gpu_of_its_own_is_refused_before_it_waits_for_others(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="start at most 1 a machine"), join_ranks():
+        raise AssertionError("the rank was let in")
 
 
 def test_rank_outside_the_world_is_refused():

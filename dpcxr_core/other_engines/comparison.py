@@ -12,12 +12,12 @@ from tqdm import tqdm
 from dpcxr_core.config import RunConfig, UserError
 from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.other_engines.gradient_survey import GradientSurvey, survey_gradients
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod
+from dpcxr_core.other_engines.swapped_gradients import private_updates
 from dpcxr_core.places import StudyPlaces
-from dpcxr_core.privacy.opacus_engine import OpacusMethod
-from dpcxr_core.training.gradient_survey import GradientSurvey, survey_gradients
 from dpcxr_core.training.initialisation import build_initialisation, label_of
 from dpcxr_core.training.loop import predict
-from dpcxr_core.training.swapped_gradients import private_updates
 from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.workers import worker_pool
 
@@ -27,7 +27,7 @@ GRADIENTS: Mapping[str, OpacusMethod | None] = {
     "Opacus, contiguous inputs": OpacusMethod("hooks", fixed=True),
     "this project": None,
 }
-_KEYS = ["gradients", "init_label", "seed", "step"]
+_COLUMNS = ["gradients", "init_label", "seed", "step", "auroc"]
 
 
 def survey_networks(networks: Sequence[str], methods: Sequence[OpacusMethod], *, n_jobs: int) -> GradientSurvey:
@@ -39,57 +39,59 @@ def survey_networks(networks: Sequence[str], methods: Sequence[OpacusMethod], *,
     return GradientSurvey(cases, pd.concat([each.layers for each in found], ignore_index=True))
 
 
-def compare_trainings(
-    configs: Sequence[RunConfig], places: StudyPlaces, *, n_looks: int, n_jobs: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Each run of ``configs`` with each of ``GRADIENTS``: losses by step, and test AUROC on the way.
+def compare_trainings(configs: Sequence[RunConfig], places: StudyPlaces, *, n_looks: int, n_jobs: int) -> pd.DataFrame:
+    """Each run of ``configs`` with each of ``GRADIENTS``: test AUROC on the way.
 
     Args:
-        configs: Seeded private runs with the image as their unit; none gives empty tables.
+        configs: Runs that ``private_updates`` takes; none gives an empty table.
         places: Where images and weights are.
         n_looks: How often each training is scored on the test images of its own hospital, evenly spread over the
             steps, the last step included.
         n_jobs: Processes of one thread each.
 
     Returns:
-        ``losses``: ``gradients init_label seed step loss``, and ``aurocs``: ``gradients init_label seed step auroc``,
-        the mean over the findings. Both are computed from test or training images and covered by no guarantee.
+        ``gradients init_label seed step auroc``, the mean over the findings. Computed from test images and covered by
+        no guarantee.
 
     Raises:
-        UserError: ``n_looks`` is below 1.
+        UserError: ``n_looks`` is below 1, or ``private_updates`` refuses a run.
     """
     if n_looks < 1:
         raise UserError(f"n_looks must be at least 1; got {n_looks}")
     if not configs:
-        return pd.DataFrame(columns=[*_KEYS, "loss"]), pd.DataFrame(columns=[*_KEYS, "auroc"])
+        return pd.DataFrame(columns=_COLUMNS)
     work = [(config, name) for config in configs for name in GRADIENTS]
     found: dict[int, pd.DataFrame] = {}
     with worker_pool(n_jobs) as pool:
         futures = {pool.submit(_train, *each, places, n_looks): index for index, each in enumerate(work)}
         for future in tqdm(as_completed(futures), total=len(futures), desc="trainings", mininterval=5):
             found[futures[future]] = future.result()
-    table = pd.concat([found[index] for index in range(len(work))], ignore_index=True)
-    return table.drop(columns="auroc"), table[table["auroc"].notna()].drop(columns="loss").reset_index(drop=True)
+    return pd.concat([found[index] for index in range(len(work))], ignore_index=True)
 
 
 def _train(config: RunConfig, gradients: str, places: StudyPlaces, n_looks: int) -> pd.DataFrame:
-    """One row a step of one training; ``auroc`` is NaN where nobody looked."""
+    """One row a look at one training."""
     assert config.privacy is not None
     store = open_store(places.store(config.dataset))
     trained_on, tested_on = rows_of(store, "train"), rows_of(store, "test")
     y_true = labels_of(store, tested_on)
-    start = build_initialisation(config.init_name, weights_dir=places.weights, seed=config.seed, head=config.head)
+    start = build_initialisation(
+        config.init_name,
+        weights_dir=places.weights,
+        seed=config.seed,
+        head=config.head,
+        image_size=store.description["size"],
+    )
     data = TrainingData(store.images, labels_of(store, trained_on), rows=trained_on)
     looks = set(np.linspace(0, config.privacy.n_steps, n_looks + 1).round().astype(int)[1:] - 1)
     rows = []
     for update in private_updates(start.model, data, config, start.input_transform, GRADIENTS[gradients]):
-        seen = {"step": update.step, "loss": update.loss, "auroc": np.nan}
         if update.step in looks:
             y_score = predict(update.model, store.images, start.input_transform, rows=tested_on)
-            seen["auroc"] = float(np.mean([auroc(*pair) for pair in zip(y_true.T, y_score.T, strict=True)]))
-        rows.append(seen)
+            macro = float(np.mean([auroc(*pair) for pair in zip(y_true.T, y_score.T, strict=True)]))
+            rows.append({"step": update.step, "auroc": macro})
     table = pd.DataFrame(rows).assign(gradients=gradients, init_label=label_of(config.init_name), seed=config.seed)
-    return table[[*_KEYS, "loss", "auroc"]]
+    return table[_COLUMNS]
 
 
 def final_aurocs(aurocs: pd.DataFrame) -> pd.DataFrame:

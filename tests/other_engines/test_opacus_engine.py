@@ -11,8 +11,16 @@ from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSam
 from timm.models.convnext import ConvNeXt
 
 from dpcxr_core.config import UserError
-from dpcxr_core.privacy.gradient_faults import layer_errors, opacus_sum, probe, sum_error
-from dpcxr_core.privacy.opacus_engine import METHODS, MODES, OpacusMethod, per_image_gradients, per_image_norms, wrap
+from dpcxr_core.other_engines.gradient_faults import layer_errors, opacus_sum, probe, sum_error
+from dpcxr_core.other_engines.opacus_engine import (
+    METHODS,
+    MODES,
+    OpacusMethod,
+    per_image_gradients,
+    per_image_norms,
+    wrap,
+)
+from dpcxr_core.privacy.clipping_checks import losses_of
 from dpcxr_core.privacy.oracle import norm_of
 from tests.conftest import PROJECT
 
@@ -21,15 +29,11 @@ RIGHT = [method for method in METHODS if method.fixed or method.mode == "functor
 WRONG = [method for method in METHODS if method not in RIGHT]
 
 
-def loss(logits, targets):
-    return (logits - targets).square().sum(1)
-
-
 @pytest.fixture
 def probed(batch):
     """A small ConvNeXt with layer scale, as timm builds them, and three images."""
     net = ConvNeXt(in_chans=1, num_classes=5, dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), ls_init_value=0.5).train()
-    return probe(net, *batch, loss)
+    return probe(net, *batch)
 
 
 @pytest.mark.parametrize("method", RIGHT, ids=lambda method: method.name)
@@ -49,7 +53,7 @@ def test_opacus_as_shipped_is_wrong_in_the_downsampling_layers_and_only_there(pr
 def test_sums_add_to_what_is_there_and_the_model_is_left_alone(probed, mode):
     before = copy.deepcopy(probed.model.state_dict())
     engine = wrap(probed.model, OpacusMethod(mode))
-    work = (probed.images, probed.targets, probed.loss, 0.5)
+    work = (probed.images, probed.targets, losses_of, 0.5)
     engine.add_clipped_sum(*work)
     once = {name: p.grad.clone() for name, p in engine.model.named_parameters()}
     engine.add_clipped_sum(*work)
@@ -61,7 +65,7 @@ def test_sums_add_to_what_is_there_and_the_model_is_left_alone(probed, mode):
 
 
 def test_norms_are_those_of_the_gradients(probed):
-    work = (probed.model, probed.images, probed.targets, probed.loss)
+    work = (probed.model, probed.images, probed.targets, losses_of)
     gradients = per_image_gradients(*work, OpacusMethod("hooks"))
     norms = per_image_norms(*work, OpacusMethod("ghost"))
     assert gradients.keys() == norms.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,12 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from dpcxr_core.privacy.bookkeeping import attach
-from dpcxr_core.privacy.opacus_engine import OpacusMethod, clipped_sum, per_image_gradients, per_image_norms
-from dpcxr_core.privacy.oracle import LossFunction, clipped_sum_of, gradients_one_by_one, norm_of
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod, clipped_sum, per_image_gradients, per_image_norms
+from dpcxr_core.privacy.clipping_checks import losses_of
+from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_one_by_one, norm_of
 
 Gradients = dict[str, Tensor]
-ClippedSum = Callable[[nn.Module, Tensor, Tensor, LossFunction, float], Gradients]
+ClippedSum = Callable[[nn.Module, Tensor, Tensor, float], Gradients]
 
 # Float32 sums over thousands of positions stay below this; a wrong layer is off by more than a hundredth.
 WRONG_FROM = 1e-3
@@ -29,15 +28,13 @@ class Probe:
     Attributes:
         model: In train mode.
         images: ``(n_images, channels, height, width)``.
-        targets: ``(n_images, n_outputs)``.
-        loss: Takes logits and targets and returns ``(n_images,)`` losses.
+        targets: ``(n_images, n_outputs)``, for ``losses_of``.
         oracle: The float64 gradient of each image, by parameter name.
     """
 
     model: nn.Module
     images: Tensor
     targets: Tensor
-    loss: LossFunction
     oracle: list[Gradients]
 
     @property
@@ -46,9 +43,9 @@ class Probe:
         return [norm_of(gradient) for gradient in self.oracle]
 
 
-def probe(model: nn.Module, images: Tensor, targets: Tensor, loss: LossFunction) -> Probe:
+def probe(model: nn.Module, images: Tensor, targets: Tensor) -> Probe:
     """``model`` with ``images`` and their true gradients; see ``Probe`` for the arguments."""
-    return Probe(model, images, targets, loss, gradients_one_by_one(model, images, targets, loss))
+    return Probe(model, images, targets, gradients_one_by_one(model, images, targets, losses_of))
 
 
 def layer_errors(probe: Probe, method: OpacusMethod) -> pd.DataFrame:
@@ -58,7 +55,7 @@ def layer_errors(probe: Probe, method: OpacusMethod) -> pd.DataFrame:
         ``parameter``; ``gradient_error``, the relative L2 error over all images, NaN in mode "ghost", which makes
         no gradients; ``norm_error``, the same of the norms; ``wrong``, whether either is above ``WRONG_FROM``.
     """
-    work = (probe.model, probe.images, probe.targets, probe.loss, method)
+    work = (probe.model, probe.images, probe.targets, losses_of, method)
     gradients = {} if method.mode == "ghost" else per_image_gradients(*work)
     norms = {name: each.flatten(1).norm(dim=1) for name, each in gradients.items()} or per_image_norms(*work)
     rows = []
@@ -76,7 +73,7 @@ def sum_error(probe: Probe, engine: ClippedSum) -> float:
     """Relative L2 error of the clipped sum over all parameters, at the median of the true norms as clip norm."""
     max_grad_norm = float(np.median(probe.norms))
     expected = clipped_sum_of(probe.oracle, max_grad_norm)
-    found = engine(probe.model, probe.images, probe.targets, probe.loss, max_grad_norm)
+    found = engine(probe.model, probe.images, probe.targets, max_grad_norm)
     return norm_of({name: found[name] - part for name, part in expected.items()}) / norm_of(expected)
 
 
@@ -86,50 +83,17 @@ def largest_contribution(probe: Probe, engine: ClippedSum, max_grad_norm: float)
     The guarantee rests on this being at most 1, for every image that there could be.
     """
     alone = zip(probe.images.split(1), probe.targets.split(1), strict=True)
-    sums = [engine(probe.model, image, target, probe.loss, max_grad_norm) for image, target in alone]
+    sums = [engine(probe.model, image, target, max_grad_norm) for image, target in alone]
     return max(norm_of(found) for found in sums) / max_grad_norm
 
 
 def opacus_sum(method: OpacusMethod) -> ClippedSum:
     """The clipped sum of Opacus, for the functions above."""
 
-    def engine(
-        model: nn.Module, images: Tensor, targets: Tensor, loss: LossFunction, max_grad_norm: float
-    ) -> Gradients:
-        return clipped_sum(model, images, targets, loss, max_grad_norm, method)
+    def engine(model: nn.Module, images: Tensor, targets: Tensor, max_grad_norm: float) -> Gradients:
+        return clipped_sum(model, images, targets, losses_of, max_grad_norm, method)
 
     return engine
-
-
-def book_kept_sum(
-    model: nn.Module, images: Tensor, targets: Tensor, loss: LossFunction, max_grad_norm: float
-) -> Gradients:
-    """The clipped sum of this project's engine, for the functions above."""
-    copied = copy.deepcopy(model).train()
-    attach(copied).add_clipped_sum(loss(copied(images), targets), max_grad_norm)
-    return {name: p.grad for name, p in copied.named_parameters() if p.grad is not None}
-
-
-@torch.no_grad()
-def awakened(model: nn.Module, *, seed: int) -> nn.Module:
-    """A copy of ``model`` whose constant parameters are random, so that a gradient reaches every layer.
-
-    Fresh networks hold layer scales near zero, which would hide whatever goes wrong inside the blocks.
-
-    Args:
-        model: Any.
-        seed: Seeds the random values; the global random state is left as it was.
-    """
-    copied = copy.deepcopy(model).train()
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in copied.named_parameters():
-        if bool((parameter == parameter.flatten()[0]).all()):
-            noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith(("gamma", "layer_scale")):
-                parameter.copy_(0.5 * (1 + 0.3 * noise))
-            else:
-                parameter.add_(noise, alpha=0.3 if parameter.dim() == 1 else 0.05)
-    return copied
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

@@ -3,37 +3,31 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from dpcxr_core.privacy.gradient_faults import (
+from dpcxr_core.other_engines.gradient_faults import (
     WRONG_FROM,
-    awakened,
-    book_kept_sum,
     largest_contribution,
     layer_errors,
     opacus_sum,
     probe,
     sum_error,
 )
-from dpcxr_core.privacy.opacus_engine import OpacusMethod
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod
+from dpcxr_core.privacy.clipping_checks import book_kept_sum, losses_of
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_one_by_one
 
 
-def loss(logits, targets):
-    return (logits - targets).square().sum(1)
+def _oracle_sum(model, images, targets, max_grad_norm):
+    return clipped_sum_of(gradients_one_by_one(model, images, targets, losses_of), max_grad_norm)
 
 
-def _oracle_sum(model, images, targets, loss, max_grad_norm):
-    return clipped_sum_of(gradients_one_by_one(model, images, targets, loss), max_grad_norm)
-
-
-def _unclipped_sum(model, images, targets, loss, max_grad_norm):
-    return _oracle_sum(model, images, targets, loss, 1e9)
+def _unclipped_sum(model, images, targets, max_grad_norm):
+    return _oracle_sum(model, images, targets, 1e9)
 
 
 @pytest.fixture
 def probed(small_net, batch):
-    return probe(small_net, *batch, loss)
+    return probe(small_net, *batch)
 
 
 def test_sum_error_is_zero_for_the_oracle_and_sees_a_missing_clip(probed):
@@ -60,20 +54,10 @@ def test_network_without_layer_scale_is_wrong_in_the_depthwise_layers_too(probed
 
 def test_book_kept_sum_leaves_the_model_alone(probed):
     before = copy.deepcopy(probed.model.state_dict())
-    book_kept_sum(probed.model, probed.images, probed.targets, loss, 1.0)
+    book_kept_sum(probed.model, probed.images, probed.targets, 1.0)
     torch.testing.assert_close(probed.model.state_dict(), before, rtol=0, atol=0)
     assert all(p.grad is None for p in probed.model.parameters())
     assert not any("forward" in module.__dict__ for module in probed.model.modules())
-
-
-def test_awakening_leaves_no_constant_parameter_and_the_rest_as_it_was(small_net):
-    nn.init.zeros_(small_net.head.fc.weight)
-    state = torch.random.get_rng_state()
-    woken = awakened(small_net, seed=3)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    for (name, new), old in zip(woken.named_parameters(), small_net.parameters(), strict=True):
-        assert not (new == new.flatten()[0]).all(), name
-        assert torch.equal(new, old) != bool((old == old.flatten()[0]).all())
 
 
 def test_opacus_sum_is_that_of_its_method(probed):

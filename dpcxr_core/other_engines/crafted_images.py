@@ -14,18 +14,19 @@ import torch
 from opacus.utils.tensor_utils import unfold2d
 from torch import Tensor, nn
 
-from dpcxr_core.config import UserError
-from dpcxr_core.privacy.gradient_faults import ClippedSum, largest_contribution, probe
-from dpcxr_core.privacy.oracle import LossFunction
+from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.other_engines.gradient_faults import ClippedSum, largest_contribution, probe
+from dpcxr_core.privacy.clipping_checks import losses_of
 
-_N_OUTPUTS = 5
+_CHANNELS, _SIZE = 3, 32  # of the unseen image
+_LEARNING_RATE = 0.05  # of Adam on the pixels
 
 
 def lone_convolution(channels: int, *, seed: int) -> nn.Module:
     """The smallest network with the fault: one patchify convolution without bias, and the mean over positions."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        convolution = nn.Conv2d(channels, _N_OUTPUTS, kernel_size=2, stride=2, bias=False)
+        convolution = nn.Conv2d(channels, len(FINDINGS), kernel_size=2, stride=2, bias=False)
     return nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten()).train()
 
 
@@ -47,26 +48,18 @@ def unseen_image(channels: int, size: int, brightness: float) -> Tensor:
     return image
 
 
-def contributions_of_unseen(
-    brightnesses: Iterable[float],
-    engines: dict[str, ClippedSum],
-    loss: LossFunction,
-    *,
-    channels: int = 3,
-    size: int = 32,
-) -> pd.DataFrame:
+def contributions_of_unseen(brightnesses: Iterable[float], engines: dict[str, ClippedSum]) -> pd.DataFrame:
     """What ``unseen_image`` contributes through ``lone_convolution`` at clip norm 1.
 
     Returns:
         ``brightness``; ``true_norm``, of the gradient before clipping; and one column an engine, the norm of the
         clipped sum. The bound says: at most 1.
     """
-    channels = 3
-    model = lone_convolution(channels, seed=0)
-    targets = torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]])
+    model = lone_convolution(_CHANNELS, seed=0)
+    targets = (torch.arange(len(FINDINGS)) % 2 == 0).float()[None]
     rows = []
     for brightness in brightnesses:
-        probed = probe(model, unseen_image(channels, size, brightness), targets, loss)
+        probed = probe(model, unseen_image(_CHANNELS, _SIZE, brightness), targets)
         found = {name: largest_contribution(probed, engine, 1.0) for name, engine in engines.items()}
         rows.append({"brightness": brightness, "true_norm": probed.norms[0], **found})
     return pd.DataFrame(rows)
@@ -76,11 +69,9 @@ def climb(
     model: nn.Module,
     image: Tensor,
     target: Tensor,
-    loss: LossFunction,
     convolutions: Sequence[nn.Conv2d],
     *,
     n_steps: int,
-    learning_rate: float = 0.05,
 ) -> tuple[Tensor, float]:
     """The image whose true gradient norm is the largest multiple of the norm that ghost mode sees, by gradient ascent.
 
@@ -88,19 +79,17 @@ def climb(
         model: In train mode, without randomness.
         image: ``(1, channels, height, width)`` to start from.
         target: ``(1, n_outputs)``.
-        loss: Takes logits and targets and returns ``(1,)`` losses.
         convolutions: The layers of ``model`` whose input is not contiguous, each of one group.
         n_steps: Steps of Adam on the pixels.
-        learning_rate: Of these steps.
 
     Returns:
         The best image met, and its multiple: what it contributes, in clip norms, wherever it is clipped.
     """
     pixels = image.clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([pixels], lr=learning_rate)
+    optimizer = torch.optim.Adam([pixels], lr=_LEARNING_RATE)
     best, largest = image, 0.0
     for _ in range(n_steps):
-        log_ratio = _log_true_over_seen(model, pixels, target, loss, convolutions)
+        log_ratio = _log_true_over_seen(model, pixels, target, convolutions)
         if (found := float(log_ratio.detach().exp())) > largest:
             best, largest = pixels.detach().clone(), found
         (pixels.grad,) = torch.autograd.grad(-log_ratio, [pixels])
@@ -108,16 +97,14 @@ def climb(
     return best, largest
 
 
-def _log_true_over_seen(
-    model: nn.Module, image: Tensor, target: Tensor, loss: LossFunction, convolutions: Sequence[nn.Conv2d]
-) -> Tensor:
+def _log_true_over_seen(model: nn.Module, image: Tensor, target: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
     """Log of the true gradient norm over that of ghost mode, differentiable in ``image``."""
     seen: list[tuple[nn.Conv2d, Tensor, Tensor]] = []
     hooks = [
         each.register_forward_hook(lambda layer, inputs, output: seen.append((layer, inputs[0], output)))
         for each in convolutions
     ]
-    total = loss(model(image), target).sum()
+    total = losses_of(model(image), target).sum()
     for hook in hooks:
         hook.remove()
     parameters = list(model.parameters())

@@ -10,28 +10,27 @@ import pandas as pd
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
-from dpcxr_core.config import UserError
-from dpcxr_core.privacy.errors import UnsupportedLayerError
-from dpcxr_core.privacy.gradient_faults import (
+from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.other_engines.gradient_faults import (
     ClippedSum,
     Probe,
-    awakened,
-    book_kept_sum,
     largest_contribution,
     layer_errors,
     opacus_sum,
     probe,
     sum_error,
 )
-from dpcxr_core.privacy.opacus_engine import OpacusMethod
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod
+from dpcxr_core.privacy.awakened import awakened
+from dpcxr_core.privacy.clipping_checks import MEMORY_FORMATS, book_kept_sum
+from dpcxr_core.privacy.errors import UnsupportedLayerError
 from dpcxr_core.training.architectures import build_architecture
 
-MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 OURS = "this project"
-_N_OUTPUTS = 5
+_SEED = 0  # of weights and images
+_SIZE = 64  # of the images, in pixels
 
 
 @dataclass(frozen=True)
@@ -50,38 +49,34 @@ class GradientSurvey:
     layers: pd.DataFrame
 
 
-def public_convnext(name: str, *, seed: int = 0) -> nn.Module:
+def public_convnext(name: str) -> nn.Module:
     """A ConvNeXt with five outputs and random weights everywhere, in train mode, without stochastic depth.
+
+    The global random state is left as it was.
 
     Args:
         name: ``torchvision/`` and one of its ConvNeXts, or ``timm/`` and a name of ``build_architecture``.
-        seed: Seeds the weights; the global random state is left as it was.
 
     Raises:
         UserError: The name begins with neither library.
     """
     library, _, architecture = name.partition("/")
     if library == "timm":
-        return awakened(build_architecture(architecture, n_outputs=_N_OUTPUTS, seed=seed), seed=seed)
+        return awakened(build_architecture(architecture, n_outputs=len(FINDINGS), seed=_SEED), seed=_SEED)
     if library != "torchvision":
         raise UserError(f"a public ConvNeXt is named timm/... or torchvision/...; got {name!r}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = torchvision.models.get_model(architecture, num_classes=_N_OUTPUTS, stochastic_depth_prob=0.0)
-    return awakened(model, seed=seed)
+        torch.manual_seed(_SEED)
+        model = torchvision.models.get_model(architecture, num_classes=len(FINDINGS), stochastic_depth_prob=0.0)
+    return awakened(model, seed=_SEED)
 
 
-def random_batch(model: nn.Module, n_images: int, size: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+def random_batch(model: nn.Module, n_images: int, size: int = _SIZE) -> tuple[Tensor, Tensor]:
     """Noise images for ``model`` and binary targets: ``(n_images, channels, size, size)`` and ``(n_images, 5)``."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(_SEED)
     channels = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
     images = torch.randn(n_images, channels, size, size, generator=generator)
-    return images, (torch.rand(n_images, _N_OUTPUTS, generator=generator) < 0.5).float()
-
-
-def summed_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """``(n_images,)`` losses: binary cross-entropy summed over the outputs."""
-    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+    return images, (torch.rand(n_images, len(FINDINGS), generator=generator) < 0.5).float()
 
 
 def survey_gradients(
@@ -90,7 +85,6 @@ def survey_gradients(
     *,
     memory_formats: Sequence[str] = ("contiguous",),
     n_images: int = 3,
-    size: int = 64,
 ) -> GradientSurvey:
     """Every case, and this project's engine beside them; a few seconds a case of a network with 28 million weights."""
     cases: list[dict[str, Any]] = []
@@ -100,8 +94,8 @@ def survey_gradients(
         where = {"network": network, "memory_format": memory_format}
         layout = MEMORY_FORMATS[memory_format]
         model = public_convnext(network).to(memory_format=layout)
-        images, targets = random_batch(model, n_images, size)
-        probed = probe(model, images.contiguous(memory_format=layout), targets, summed_loss)
+        images, targets = random_batch(model, n_images)
+        probed = probe(model, images.contiguous(memory_format=layout), targets)
         for method in methods:
             case = where | {"method": method.name}
             try:

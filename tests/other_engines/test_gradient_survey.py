@@ -4,15 +4,14 @@ import torch
 from torchvision.ops import StochasticDepth
 
 from dpcxr_core.config import UserError
-from dpcxr_core.privacy.opacus_engine import OpacusMethod
-from dpcxr_core.training.gradient_survey import (
-    MEMORY_FORMATS,
+from dpcxr_core.other_engines.gradient_survey import (
     OURS,
     public_convnext,
     random_batch,
-    summed_loss,
     survey_gradients,
 )
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod
+from dpcxr_core.privacy.clipping_checks import MEMORY_FORMATS, losses_of
 
 SHIPPED, CURED, GHOST = OpacusMethod("hooks"), OpacusMethod("hooks", fixed=True), OpacusMethod("ghost")
 
@@ -53,7 +52,7 @@ def test_batch_fits_the_network():
     images, targets = random_batch(model, 2, 32)
     assert images.shape == (2, 1, 32, 32)
     assert set(targets.unique().tolist()) <= {0.0, 1.0}
-    assert summed_loss(model(images), targets).shape == (2,)
+    assert losses_of(model(images), targets).shape == (2,)
 
 
 def test_library_must_be_named():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpcxr_core.config import RunConfig, UserError
+from dpcxr_core.config import PrivacySpecification, RunConfig, UserError
 from dpcxr_core.data.images import InputTransform
+from dpcxr_core.other_engines.opacus_engine import OpacusMethod, wrap
 from dpcxr_core.privacy.bookkeeping import attach
 from dpcxr_core.privacy.mechanism import privatise
-from dpcxr_core.privacy.opacus_engine import OpacusMethod, wrap
-from dpcxr_core.privacy.oracle import LossFunction
 from dpcxr_core.privacy.streams import seeded_streams
 from dpcxr_core.privacy.units import units_of
 from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
@@ -34,12 +32,10 @@ class Update:
 
     Attributes:
         step: From 0.
-        loss: Mean loss of the images drawn, before the update; NaN for an empty draw.
         model: As updated, in train mode; it goes on changing.
     """
 
     step: int
-    loss: float
     model: nn.Module
 
 
@@ -59,19 +55,18 @@ def private_updates(
     Args:
         model: To start from; it is left alone.
         data: Images to train on.
-        config: A seeded private run with the image as its unit.
+        config: A seeded private run with the image as its unit, flat clipping, one view an image, float32 and no
+            moving average.
         transform: How pixels become input of this model.
         method: Whose gradients.
 
     Raises:
-        UserError: ``config`` is not seeded, not private, or has another unit than the image.
+        UserError: ``config`` is another run than that; the message names what to change.
     """
     if config.privacy is None or config.optimisation is None or config.randomness != "seeded":
         raise UserError(f"only seeded private runs can be repeated; got a {config.kind} run, {config.randomness}")
-    if config.privacy.privacy_unit != "image" or config.augmentation_multiplicity > 1:
-        raise UserError("Opacus clips rows, so privacy_unit must be 'image' and augmentation_multiplicity 1")
-    losses: list[Tensor] = []
-    trained, add_clipped_sum = _ours(model, losses) if method is None else _opacus(model, method, losses)
+    _refuse_what_opacus_does_not_do(config, config.privacy)
+    trained, add_clipped_sum = _ours(model) if method is None else _opacus(model, method)
     parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(trained, config.optimisation)
     streams = seeded_streams(config.seed)
@@ -88,39 +83,40 @@ def private_updates(
             group["lr"] = learning_rate_at(drawn.step, config.privacy.n_steps, config.optimisation)
         privatise(parameters, config.privacy, streams, drawn.step)
         optimizer.step()
-        yield Update(drawn.step, float(torch.cat(losses).mean()) if losses else math.nan, trained)
-        losses.clear()
+        yield Update(drawn.step, trained)
         _zero_gradients(parameters)
 
 
-def _ours(model: nn.Module, losses: list[Tensor]) -> tuple[nn.Module, AddClippedSum]:
+def _refuse_what_opacus_does_not_do(config: RunConfig, privacy: PrivacySpecification) -> None:
+    compared = [
+        ("privacy_unit", privacy.privacy_unit, "image"),
+        ("clipping", privacy.clipping, "flat"),
+        ("augmentation_multiplicity", config.augmentation_multiplicity, 1),
+        ("ema_decay", config.ema_decay, 0.0),
+        ("precision", config.precision, "float32"),
+    ]
+    for name, value, needed in compared:
+        if value != needed:
+            raise UserError(f"Opacus is compared on plain DP-SGD of images: {name} must be {needed!r}; got {value!r}")
+
+
+def _ours(model: nn.Module) -> tuple[nn.Module, AddClippedSum]:
     copied = copy.deepcopy(model)
     keeper = attach(copied)
 
     def add(images: Tensor, labels: Tensor, max_grad_norm: float) -> None:
-        keeper.add_clipped_sum(_kept(losses)(copied(images), labels), max_grad_norm)
+        keeper.add_clipped_sum(loss_per_image(copied(images), labels), max_grad_norm)
 
     return copied, add
 
 
-def _opacus(model: nn.Module, method: OpacusMethod, losses: list[Tensor]) -> tuple[nn.Module, AddClippedSum]:
+def _opacus(model: nn.Module, method: OpacusMethod) -> tuple[nn.Module, AddClippedSum]:
     engine = wrap(model, method)
 
     def add(images: Tensor, labels: Tensor, max_grad_norm: float) -> None:
-        engine.add_clipped_sum(images, labels, _kept(losses), max_grad_norm)
+        engine.add_clipped_sum(images, labels, loss_per_image, max_grad_norm)
 
     return engine.model, add
-
-
-def _kept(losses: list[Tensor]) -> LossFunction:
-    """The loss of the loop, which leaves what it found in ``losses``."""
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        found = loss_per_image(logits, labels)
-        losses.append(found.detach())
-        return found
-
-    return loss
 
 
 def _zero_gradients(parameters: list[nn.Parameter]) -> None:
