@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.data.prepare import prepare_simulated
 from dpcxr_core.grid import Recipe, ordinary_run, private_run
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
-from dpcxr_core.privacy.calibration import specification_for
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.starting_points import StartingPoints, make_initialisations
 from dpcxr_core.study import metrics_table, run_many, runs_table

@@ -47,8 +47,8 @@ from myst_nb import glue
 
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.handover import find_places, leave_specifications
-from dpcxr_core.privacy.calibration import calibrate_noise_multiplier, specification_for
-from dpcxr_core.privacy.certificate import certify, privacy_statement
+from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
+from dpcxr_core.accounting.certificate import certify, privacy_statement
 from dpcxr_core.publishing import figures, sentences, tables
 
 figures.use_house_style()

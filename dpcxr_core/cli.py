@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from dpcxr_core.accounting.certificate import AccountantsDisagreeError
 from dpcxr_core.config import FINDINGS, RunConfig, UserError, run_config_from_dict
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from dpcxr_core.provenance import PROJECT_FOLDER
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except PrivacyEngineError as error:
         print(f"dpcxr: the privacy engine failed its check, nothing was released: {error}", file=sys.stderr)
+        return 1
+    except AccountantsDisagreeError as error:
+        print(f"dpcxr: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"dpcxr: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
@@ -128,8 +132,8 @@ def _add_calibrate(commands: Any) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from dpcxr_core.privacy.calibration import specification_for
-    from dpcxr_core.privacy.certificate import certify, privacy_statement
+    from dpcxr_core.accounting.calibration import specification_for
+    from dpcxr_core.accounting.certificate import certify, privacy_statement
 
     specification = specification_for(
         target_epsilon=options.target_epsilon,

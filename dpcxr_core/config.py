@@ -10,11 +10,16 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 FINDINGS = ("atelectasis", "cardiomegaly", "pleural_effusion", "pneumonia", "no_finding")
 SPLITS = ("train", "valid", "test")
 AGE_BAND_EDGES = (0, 40, 70, 120)
+
+Clipping = Literal["flat", "automatic", "none"]
+Sampler = Literal["poisson", "truncated_poisson", "fixed_size", "shuffled", "balls_and_bins"]
+CLIPPINGS: tuple[Clipping, ...] = get_args(Clipping)
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
 class UserError(ValueError):
@@ -28,7 +33,7 @@ def _check(holds: bool, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacySpecification:
-    """What one private training promises, and with which mechanism.
+    """What one private training promises, and with which mechanism; or an experiment that promises nothing.
 
     The sampler, the clipping, the noise, the denominator and the accountant all read this one
     object and take none of these values on their own, so they cannot disagree.
@@ -45,8 +50,13 @@ class PrivacySpecification:
             time, not the guarantee, depend on it.
         clipping: "flat" leaves gradients within the clip norm alone; "automatic" brings every gradient close to
             the clip norm, also small ones (AUTO-S, arXiv:2206.07136). Both bound a unit by ``max_grad_norm``.
+            "none" bounds nothing and promises nothing: for experiments.
         neighbouring_relation: What differs between neighbours.
-        sampler: How units enter a step.
+        sampler: How units enter a step. Certificates are for "poisson"; the others are for experiments, and what
+            each of them promises is another question (``accounting.samplers``). "truncated_poisson" drops units
+            above ``largest_batch``; "fixed_size" draws ``expected_batch_size`` units anew in each step; "shuffled"
+            deals out a new order in each pass; "balls_and_bins" throws each unit into one random step of each pass.
+        largest_batch: Most units of one step; for "truncated_poisson" only.
         accountant: The method whose epsilon is claimed.
     """
 
@@ -58,9 +68,10 @@ class PrivacySpecification:
     delta: float
     privacy_unit: Literal["image", "patient"] = "image"
     max_images_per_patient: int | None = None
-    clipping: Literal["flat", "automatic"] = "flat"
+    clipping: Clipping = "flat"
     neighbouring_relation: Literal["add_or_remove_one"] = "add_or_remove_one"
-    sampler: Literal["poisson"] = "poisson"
+    sampler: Sampler = "poisson"
+    largest_batch: int | None = None
     accountant: Literal["pld"] = "pld"
 
     def __post_init__(self) -> None:
@@ -78,9 +89,8 @@ class PrivacySpecification:
             f"max_grad_norm must be positive and finite; got {self.max_grad_norm}",
         )
         _check(
-            0 < self.noise_multiplier < math.inf,
-            f"noise_multiplier must be positive and finite; got {self.noise_multiplier}. "
-            "For a run without privacy, leave the privacy specification out.",
+            0 <= self.noise_multiplier < math.inf,
+            f"noise_multiplier must be finite and not negative; got {self.noise_multiplier}",
         )
         _check(0 < self.delta < 1, f"delta is a probability in (0, 1); got {self.delta}")
         _check(
@@ -95,18 +105,33 @@ class PrivacySpecification:
             )
         else:
             _check(limit is None, f"max_images_per_patient belongs to privacy_unit 'patient'; got {limit}")
-        _check(self.clipping in ("flat", "automatic"), f"clipping must be 'flat' or 'automatic'; got {self.clipping!r}")
+        _check(self.clipping in CLIPPINGS, f"clipping must be one of {', '.join(CLIPPINGS)}; got {self.clipping!r}")
         _check(
             self.neighbouring_relation == "add_or_remove_one",
             f"neighbouring_relation must be 'add_or_remove_one'; got {self.neighbouring_relation!r}",
         )
-        _check(self.sampler == "poisson", f"sampler must be 'poisson'; got {self.sampler!r}")
+        _check(self.sampler in SAMPLERS, f"sampler must be one of {', '.join(SAMPLERS)}; got {self.sampler!r}")
+        if self.sampler == "truncated_poisson":
+            _check(
+                self.largest_batch is not None and self.largest_batch >= self.expected_batch_size,
+                f"sampler 'truncated_poisson' needs largest_batch of at least expected_batch_size, "
+                f"{self.expected_batch_size}; got {self.largest_batch}",
+            )
+        else:
+            _check(
+                self.largest_batch is None, f"largest_batch belongs to 'truncated_poisson'; got {self.largest_batch}"
+            )
         _check(self.accountant == "pld", f"accountant must be 'pld'; got {self.accountant!r}")
 
     @property
     def noise_std(self) -> float:
         """Standard deviation of the noise added to the sum, in gradient units."""
         return self.noise_multiplier * self.max_grad_norm
+
+    @property
+    def promises(self) -> bool:
+        """Whether a certificate can be made: Poisson draws, a bound on every unit, and noise."""
+        return self.sampler == "poisson" and self.clipping != "none" and self.noise_multiplier > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +196,17 @@ class OrdinaryBatches:
 class RunConfig:
     """One run: trained with privacy, trained without it, or the public model as it is.
 
-    ``privacy`` makes a private run, ``ordinary`` a run without privacy; both None is the
-    public-only reference, which sees no private image and so needs its own head.
+    ``privacy`` makes a private run, or an ablation where its mechanism promises nothing; ``ordinary`` a run without
+    privacy; both None is the public-only reference, which sees no private image and so needs its own head.
 
     Attributes:
         dataset: Name of the data set trained on.
         init_name: ``architecture.weights_tag``.
         head: "reset" (zero-initialised) or "kept" (the initialisation's own head).
         optimisation: How gradients become updates; None for the public-only reference.
-        privacy: The guarantee, or None.
+        privacy: The mechanism, or None.
         ordinary: Batches of a run without privacy, or None.
-        target_epsilon: What ``privacy`` was calibrated for; None without privacy.
+        target_epsilon: What ``privacy`` was calibrated for; None where nothing is promised.
         randomness: "seeded" repeats a run exactly, so whoever knows ``seed`` can remove the noise;
             "secret" draws batches and noise from the operating system and records no seed.
         max_shift: Augmentation: one random shift per image of at most this many pixels.
@@ -226,9 +251,11 @@ class RunConfig:
             self.randomness in ("seeded", "secret"),
             f"randomness must be 'seeded' or 'secret'; got {self.randomness!r}",
         )
+        promises = self.privacy is not None and self.privacy.promises
         _check(
-            (self.privacy is None) == (self.target_epsilon is None),
-            f"target_epsilon belongs to private runs, and to all of them; got {self.target_epsilon}",
+            promises == (self.target_epsilon is not None),
+            "target_epsilon belongs to private runs, and to all of them, but not to ablations, which promise nothing; "
+            f"got {self.target_epsilon}",
         )
         _check(self.max_shift >= 0, f"max_shift must not be negative; got {self.max_shift}")
         _check(
@@ -258,10 +285,10 @@ class RunConfig:
         return f"physical_batch_size must be at least {least}; got {self.physical_batch_size}"
 
     @property
-    def kind(self) -> Literal["private", "non_private", "public_only"]:
+    def kind(self) -> Literal["private", "ablation", "non_private", "public_only"]:
         """What this run is, for tables and figures."""
         if self.privacy is not None:
-            return "private"
+            return "private" if self.privacy.promises else "ablation"
         return "non_private" if self.ordinary is not None else "public_only"
 
 

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
 from dpcxr_core.data.store import ImageStore, check_images, labels_of, open_store, rows_of
 from dpcxr_core.evaluation.metrics import evaluate
 from dpcxr_core.evaluation.thresholds import youden_thresholds
 from dpcxr_core.places import StudyPlaces
-from dpcxr_core.privacy.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.privacy.units import units_of
 from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key, versions
@@ -47,7 +47,7 @@ from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.workers import worker_pool
 
 # whatever can change a number of a record
-_DECIDING_CODE = ("data", "privacy", "training", "evaluation", "config.py", "tables.py", "study.py")
+_DECIDING_CODE = ("data", "accounting", "privacy", "training", "evaluation", "config.py", "tables.py", "study.py")
 
 
 def run_key(config: RunConfig, places: StudyPlaces) -> str:

@@ -16,13 +16,15 @@ ALLOWED = {
     "provenance": set(),
     "files": set(),
     "data": {"data", "config", "files", "tables", "provenance"},
-    "privacy": {"privacy", "config", "files", "provenance"},
+    "accounting": {"accounting", "config", "files", "provenance"},
+    "privacy": {"privacy", "accounting", "config", "files", "provenance"},
+    "auditing": {"auditing", "accounting", "privacy", "training", "data", "config", "provenance"},
     "training": {"training", "data", "privacy", "config", "files", "tables", "provenance"},
     "evaluation": {"evaluation", "config", "tables"},
     # reads every other room; none of them reads it, so that a comparison never changes what a run depends on
     "other_engines": {"other_engines", "data", "privacy", "training", "evaluation", "config", "places", "workers"},
 }
-TORCH_ROOMS = ("privacy", "training", "other_engines")
+TORCH_ROOMS = ("privacy", "training", "auditing", "other_engines")
 TORCH_MODULES = ("data/images.py",)
 DRAWING = ("matplotlib", "seaborn")
 

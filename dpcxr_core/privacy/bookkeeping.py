@@ -12,14 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from dpcxr_core.config import UserError
+from dpcxr_core.config import Clipping, UserError
 from dpcxr_core.privacy.copies import Copy, copies_of
 from dpcxr_core.privacy.errors import PrivacyEngineError, UnsupportedLayerError
 from dpcxr_core.privacy.layers import Forward, forward_rule
@@ -72,7 +72,7 @@ class BookKeeper:
         max_grad_norm: float,
         *,
         rows_per_unit: Sequence[int] | None = None,
-        clipping: Literal["flat", "automatic"] = "flat",
+        clipping: Clipping = "flat",
     ) -> ClippingReport:
         """What clipping saw; the sum of the units' clipped gradients has been added to each ``.grad``.
 
@@ -88,7 +88,8 @@ class BookKeeper:
             rows_per_unit: ``(n_units,)`` counts of at least 1: the first unit has the first so many rows, and so on.
                 The gradient of a unit is that of the *sum* of its losses, so for a mean divide the losses first.
                 None makes each row a unit. Units of equal size next to each other are processed together.
-            clipping: "flat" multiplies by min(1, C / norm), "automatic" by C / (norm + 0.01).
+            clipping: "flat" multiplies by min(1, C / norm), "automatic" by C / (norm + 0.01), "none" by one: then
+                nothing is bounded.
 
         Raises:
             UserError: ``max_grad_norm`` is not positive and finite, ``losses`` is not one-dimensional, or
@@ -216,13 +217,14 @@ def _checked_layout(losses: Tensor, rows_per_unit: Sequence[int] | None) -> Layo
     return layout_of(counts, losses.device)
 
 
-def _clip_factors(
-    squared_norms: Tensor, max_grad_norm: float, clipping: Literal["flat", "automatic"]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _clip_factors(squared_norms: Tensor, max_grad_norm: float, clipping: Clipping) -> tuple[Tensor, Tensor, Tensor]:
     """Norms (NaN where unusable), clip factors (zero there), and which units are unusable."""
     norms = squared_norms.sqrt()
     most = max_grad_norm * (1 - ROUNDING_MARGIN)
-    factors = (most / norms).clamp_(max=1.0) if clipping == "flat" else most / (norms + AUTOMATIC_STABILITY)
+    if clipping == "none":
+        factors = torch.ones_like(norms)
+    else:
+        factors = (most / norms).clamp_(max=1.0) if clipping == "flat" else most / (norms + AUTOMATIC_STABILITY)
     unusable = ~(norms.isfinite() & (factors > _SMALLEST_FACTOR))
     return norms.masked_fill(unusable, math.nan), factors.masked_fill(unusable, 0.0), unusable
 

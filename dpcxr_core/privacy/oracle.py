@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from dpcxr_core.config import Clipping
 from dpcxr_core.privacy.bookkeeping import AUTOMATIC_STABILITY
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -55,8 +55,8 @@ def norm_of(gradient: dict[str, Tensor]) -> float:
     return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())
 
 
-def clip_factor(norm: float, max_grad_norm: float, clipping: Literal["flat", "automatic"] = "flat") -> float:
-    """What a gradient of ``norm`` is multiplied by: min(1, C / norm), or C / (norm + 0.01); 0 if not finite.
+def clip_factor(norm: float, max_grad_norm: float, clipping: Clipping = "flat") -> float:
+    """What a gradient of ``norm`` is multiplied by: min(1, C / norm), C / (norm + 0.01), or 1; 0 if not finite.
 
     Source:
         Flat: Abadi et al. (2016), Algorithm 1, arXiv:1607.00133. Automatic: AUTO-S of Bu et al. (2022),
@@ -64,13 +64,15 @@ def clip_factor(norm: float, max_grad_norm: float, clipping: Literal["flat", "au
     """
     if not math.isfinite(norm):
         return 0.0
+    if clipping == "none":
+        return 1.0
     if clipping == "automatic":
         return max_grad_norm / (norm + AUTOMATIC_STABILITY)
     return min(1.0, max_grad_norm / norm) if norm > 0 else 1.0
 
 
 def clipped_sum_of(
-    gradients: Sequence[dict[str, Tensor]], max_grad_norm: float, clipping: Literal["flat", "automatic"] = "flat"
+    gradients: Sequence[dict[str, Tensor]], max_grad_norm: float, clipping: Clipping = "flat"
 ) -> dict[str, Tensor]:
     """Sum of ``gradients``, one a unit, each brought to norm at most ``max_grad_norm``, by parameter name.
 

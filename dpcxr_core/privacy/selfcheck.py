@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dpcxr_core.accounting.gaussian import epsilon_gaussian
+from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.config import UserError
-from dpcxr_core.privacy.accounting import epsilon_gaussian, epsilon_pld
 from dpcxr_core.privacy.awakened import awakened
 from dpcxr_core.privacy.chance_checks import check_noise, check_sampler
 from dpcxr_core.privacy.check_result import CheckResult, at_most

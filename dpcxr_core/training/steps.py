@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpcxr_core.config import OrdinaryBatches, RunConfig
-from dpcxr_core.privacy.sampling import poisson_draw
+from dpcxr_core.privacy.sampling import draw_units
 from dpcxr_core.privacy.streams import RandomStreams
 from dpcxr_core.privacy.units import PrivacyUnits, images_of
 from dpcxr_core.training.augmentation import draw_shifts
@@ -51,13 +51,13 @@ def shares_of(rows_per_unit: np.ndarray) -> np.ndarray:
 def private_batches(
     config: RunConfig, units: PrivacyUnits, streams: RandomStreams, ranks: Ranks, *, first_step: int = 0
 ) -> Iterator[PhysicalBatch]:
-    """The physical batches of this rank from ``first_step`` on: Poisson draws of privacy units.
+    """The physical batches of this rank from ``first_step`` on: draws of privacy units by the run's sampler.
 
     A step of which this rank has no unit still has one batch, without rows.
     """
     assert config.privacy is not None
     for step in range(first_step, config.privacy.n_steps):
-        drawn = poisson_draw(config.privacy, units.n_units, streams.at("draws", step))
+        drawn = draw_units(config.privacy, units.n_units, streams, step)
         images, per_unit = images_of(units, drawn, config.privacy, streams.at("images", step))
         yield from _cut(step, images, per_unit, config, streams, ranks)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.privacy.sampling import poisson_draw
+from dpcxr_core.privacy.sampling import draw_units, poisson_draw
 from dpcxr_core.privacy.streams import seeded_streams
 
 
@@ -91,4 +91,4 @@ def test_sizes_are_binomial_which_fixed_sizes_and_a_rate_slightly_off_are_not():
 
 def test_no_units_are_refused():
     with pytest.raises(UserError, match="n_units must be at least 1; got 0"):
-        poisson_draw(_specification(0.1), 0, np.random.default_rng(0))
+        draw_units(_specification(0.1), 0, seeded_streams(0), 0)

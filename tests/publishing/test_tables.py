@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core.privacy.calibration import specification_for
-from dpcxr_core.privacy.certificate import certify
+from dpcxr_core.accounting.calibration import specification_for
+from dpcxr_core.accounting.certificate import certify
 from dpcxr_core.publishing import tables
 from dpcxr_core.study import metrics_table, runs_table
 from dpcxr_core.training.record import read_record, read_table

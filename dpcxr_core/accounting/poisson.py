@@ -16,9 +16,8 @@ import numpy as np
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
-from scipy.optimize import brentq
-from scipy.special import log_ndtr
 
+from dpcxr_core.accounting.values import check_values
 from dpcxr_core.config import UserError
 
 # Beyond this, epsilon promises nothing and the tables of PLD and PRV grow until the computer stops.
@@ -67,7 +66,7 @@ def epsilon_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta
     Source:
         Mironov, Talwar & Zhang (2019), arXiv:1908.10530.
     """
-    _check_values(noise_multiplier, sample_rate, n_steps, delta)
+    check_values(noise_multiplier, sample_rate, n_steps, delta)
     return _rdp(noise_multiplier, sample_rate, n_steps, delta)
 
 
@@ -99,31 +98,6 @@ def epsilon_spent(
     if accountant not in known:
         raise UserError(f"accountant must be one of {', '.join(known)}; got {accountant!r}")
     return known[accountant](noise_multiplier, sample_rate, n_steps, delta)
-
-
-def epsilon_gaussian(noise_multiplier: float, n_steps: int, delta: float) -> float:
-    """Exact epsilon when every unit enters every step (``sample_rate`` 1): no library, no bound.
-
-    Steps of one Gaussian compose to a single one with the noise multiplier over the square root of their number.
-
-    Source:
-        Balle & Wang (2018), Theorem 8, arXiv:1805.06530.
-    """
-    _check_values(noise_multiplier, 1.0, n_steps, delta)
-    mu = math.sqrt(n_steps) / noise_multiplier
-    if gaussian_delta(0.0, mu) <= delta:
-        return 0.0
-    upper = 1.0
-    while gaussian_delta(upper, mu) > delta:
-        upper *= 2
-    return float(brentq(lambda epsilon: gaussian_delta(epsilon, mu) - delta, 0.0, upper, xtol=1e-12))
-
-
-def gaussian_delta(epsilon: float, mu: float) -> float:
-    """Exact delta at ``epsilon`` of one Gaussian with L2 sensitivity ``mu`` times its noise."""
-    first = log_ndtr(mu / 2 - epsilon / mu)
-    second = epsilon + log_ndtr(-mu / 2 - epsilon / mu)
-    return float(np.exp(first) - np.exp(second))
 
 
 def pld_interval(epsilon: float, noise_multiplier: float, sample_rate: float, n_steps: int) -> float:
@@ -189,7 +163,7 @@ def _prv(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float
 
 def _checked_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
     """The RDP epsilon, once the values are known to be in range and the work to be finite."""
-    _check_values(noise_multiplier, sample_rate, n_steps, delta)
+    check_values(noise_multiplier, sample_rate, n_steps, delta)
     scale = _rdp(noise_multiplier, sample_rate, n_steps, delta)
     if not scale <= LARGEST_EPSILON:
         raise UserError(
@@ -197,17 +171,6 @@ def _checked_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delt
             f"noise_multiplier ({noise_multiplier}) or lower sample_rate ({sample_rate}) or n_steps ({n_steps})"
         )
     return scale
-
-
-def _check_values(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> None:
-    if not 0 < noise_multiplier < math.inf:
-        raise UserError(f"noise_multiplier must be positive and finite; got {noise_multiplier}")
-    if not 0 < sample_rate <= 1:
-        raise UserError(f"sample_rate is a probability in (0, 1]; got {sample_rate}. Pass a rate, not a batch size.")
-    if n_steps < 1 or int(n_steps) != n_steps:
-        raise UserError(f"n_steps must be a whole number of at least 1; got {n_steps}")
-    if not 0 < delta < 1:
-        raise UserError(f"delta is a probability in (0, 1); got {delta}")
 
 
 @contextlib.contextmanager

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
-from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.privacy.accounting import PrvUnavailableError, epsilon_pld, epsilon_prv, epsilon_rdp
-from dpcxr_core.privacy.errors import PrivacyEngineError
+from dpcxr_core.accounting.poisson import PrvUnavailableError, epsilon_pld, epsilon_prv, epsilon_rdp
+from dpcxr_core.config import Clipping, PrivacySpecification, UserError
 
 _LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
+
+
+class AccountantsDisagreeError(RuntimeError):
+    """Two accountants give different epsilons for the same mechanism: no claim can be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class PrivacyCertificate:
     sample_rate: float
     n_steps: int
     expected_batch_size: int
-    clipping: Literal["flat", "automatic"]
+    clipping: Clipping
     max_grad_norm: float
     noise_multiplier: float
     delta: float
@@ -62,9 +65,15 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
     """The certificate of ``specification`` on ``n_units`` privacy units.
 
     Raises:
-        UserError: ``n_units`` does not fit the specification, or epsilon is above ``target_epsilon``.
-        PrivacyEngineError: PLD and PRV differ by more than 0.03 epsilon + 0.02: one of them is wrong.
+        UserError: The specification promises nothing, ``n_units`` does not fit it, or epsilon is above
+            ``target_epsilon``.
+        AccountantsDisagreeError: PLD and PRV differ by more than 0.03 epsilon + 0.02: one of them is wrong.
     """
+    if not specification.promises:
+        raise UserError(
+            f"a certificate needs Poisson sampling, clipping and noise; got sampler {specification.sampler!r}, "
+            f"clipping {specification.clipping!r} and noise_multiplier {specification.noise_multiplier:g}"
+        )
     if not abs(specification.sample_rate * n_units - specification.expected_batch_size) < 0.5:
         raise UserError(
             f"sample_rate {specification.sample_rate:g} of {n_units} {specification.privacy_unit}s is not the expected "
@@ -177,6 +186,6 @@ def _prv_or_reason(
 
 def _check_agreement(by_pld: float, by_prv: float | None) -> None:
     if by_prv is not None and abs(by_pld - by_prv) > 0.03 * by_pld + 0.02:
-        raise PrivacyEngineError(
+        raise AccountantsDisagreeError(
             f"accountants disagree: epsilon {by_pld:.4f} by PLD, {by_prv:.4f} by PRV; no claim can be made"
         )

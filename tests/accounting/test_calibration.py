@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpcxr_core.accounting import calibration
+from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
+from dpcxr_core.accounting.gaussian import epsilon_gaussian
+from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.config import UserError
-from dpcxr_core.privacy import calibration
-from dpcxr_core.privacy.accounting import epsilon_gaussian, epsilon_pld
-from dpcxr_core.privacy.calibration import calibrate_noise_multiplier, specification_for
 
 STUDY = {"delta": 6e-6, "sample_rate": 1024 / 86524, "n_steps": 2000}
 
@@ -75,7 +76,7 @@ def test_specification_for_patients_counts_them_and_needs_the_same_noise_as_so_m
         ({"privacy_unit": "patient", "max_images_per_patient": 0}, "got 0"),
         ({"max_images_per_patient": 4}, "belongs to privacy_unit 'patient'"),
         ({"privacy_unit": "hospital"}, "'image' or 'patient'"),
-        ({"clipping": "psac"}, "'flat' or 'automatic'"),
+        ({"clipping": "psac"}, "one of flat, automatic, none; got 'psac'"),
     ],
 )
 def test_wrong_choice_of_unit_is_refused_before_the_search(choice, named, monkeypatch):

@@ -8,14 +8,14 @@ from typing import Literal
 
 from scipy.optimize import brentq
 
-from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.privacy.accounting import (
+from dpcxr_core.accounting.poisson import (
     LARGEST_EPSILON,
     epsilon_pld,
     epsilon_rdp,
     pld_at_interval,
     pld_interval,
 )
+from dpcxr_core.config import PrivacySpecification, UserError
 
 _LARGEST_NOISE_MULTIPLIER = 1e5
 _RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals

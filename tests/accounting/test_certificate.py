@@ -3,15 +3,15 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.privacy import certificate as room
-from dpcxr_core.privacy.accounting import PrvUnavailableError
-from dpcxr_core.privacy.certificate import (
+from dpcxr_core.accounting import certificate as room
+from dpcxr_core.accounting.certificate import (
+    AccountantsDisagreeError,
     PrivacyCertificate,
     certify,
     privacy_statement,
 )
-from dpcxr_core.privacy.errors import PrivacyEngineError
+from dpcxr_core.accounting.poisson import PrvUnavailableError
+from dpcxr_core.config import PrivacySpecification, UserError
 
 SPECIFICATION = PrivacySpecification(
     sample_rate=0.05, n_steps=100, expected_batch_size=50, max_grad_norm=1.0, noise_multiplier=2.0, delta=1e-5
@@ -62,9 +62,15 @@ def test_certificate_is_refused_above_the_target_or_for_other_data():
         certify(SPECIFICATION, 2000, target_epsilon=2.0)
 
 
+@pytest.mark.parametrize("change", [{"sampler": "shuffled"}, {"clipping": "none"}, {"noise_multiplier": 0.0}])
+def test_certificate_is_refused_where_nothing_is_promised(change):
+    with pytest.raises(UserError, match="needs Poisson sampling, clipping and noise"):
+        certify(replace(SPECIFICATION, **change), 1000, target_epsilon=2.0)
+
+
 def test_certificate_is_refused_when_accountants_disagree(monkeypatch):
     monkeypatch.setattr(room, "epsilon_prv", lambda *values: 1.5 * room.epsilon_pld(*values))
-    with pytest.raises(PrivacyEngineError, match="disagree"):
+    with pytest.raises(AccountantsDisagreeError, match="disagree"):
         certify(SPECIFICATION, 1000, target_epsilon=2.0)
 
 
