@@ -17,7 +17,7 @@
 # **Question.** How large must the {term}`noise multiplier` be before a run spends no more than its target
 # {term}`epsilon`, and what does the certificate of such a run say?
 #
-# - **Reads** the cohort table of the private store, for the number of images and of patients
+# - **Reads** the cohort table of the private store, for the number of images and of patients; `benchmarks/results`, for speeds
 # - **Writes** `specifications.json` in `run_dir`, which every private run of the book obeys
 # - **Expect** more noise where patients are the {term}`privacy unit` than where images are, and less by the
 #   {term}`accountant` of this book than by Rényi accounting
@@ -36,6 +36,7 @@ n_units: int = 0  # declared size of the private training set in units; 0 declar
 expected_batch_size: int = 256  # divisor of the noisy sum, units
 n_steps: int = 48  # optimiser steps
 max_grad_norm: float = 0.5  # clip norm, gradient units
+speed_dir: str = "benchmarks/results"  # where make bench wrote, seen from the project
 run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]
@@ -47,9 +48,11 @@ from myst_nb import glue
 
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.handover import find_places, leave_specifications
-from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
-from dpcxr_core.accounting.certificate import certify, privacy_statement
+from dpcxr_core.accounting.certificate import privacy_statement
+from dpcxr_core.accounting.remembered import remembered_certificate, remembered_noise_multiplier, remembered_specification
 from dpcxr_core.publishing import figures, sentences, tables
+from dpcxr_core.publishing.noise_explorer import show_noise_explorer
+from dpcxr_core.publishing.speed_tables import read_results
 
 figures.use_house_style()
 places = find_places(Path(run_dir))
@@ -69,7 +72,7 @@ counted = {"image": len(patient_ids), "patient": patient_ids.nunique()}
 n_declared = n_units or counted.get(privacy_unit, 0)
 limits = {"patient": max_images_per_patient}
 specifications = {
-    epsilon: specification_for(
+    epsilon: remembered_specification(
         target_epsilon=epsilon, delta=delta, n_units=n_declared, expected_batch_size=expected_batch_size,
         n_steps=n_steps, max_grad_norm=max_grad_norm, privacy_unit=privacy_unit,
         max_images_per_patient=limits.get(privacy_unit), clipping=clipping,
@@ -82,12 +85,13 @@ leave_specifications(Path(run_dir), specifications)
 # ## What do the certificates say?
 #
 # An epsilon means nothing without its unit, neighbouring relation, sampler and delta. Beside the claim stand Rényi
-# accounting, which the field has used longest, and PRV, an independent numerical method: if it disagreed with the
-# claim, the run would stop.
+# accounting, which the field has used longest, and both ends of the bracket that PRV, other code, puts around the true
+# epsilon: if the claim lay outside, the run would stop. Delta times the number of units should be below one.
 
 # %%
 certificates = {
-    epsilon: certify(specification, n_declared, epsilon) for epsilon, specification in specifications.items()
+    epsilon: remembered_certificate(specification, n_declared, epsilon)
+    for epsilon, specification in specifications.items()
 }
 display(tables.show_certificates(certificates.values()))
 
@@ -108,7 +112,7 @@ Markdown("> " + privacy_statement(strictest))
 # %%
 noise = {
     unit: {
-        epsilon: calibrate_noise_multiplier(
+        epsilon: remembered_noise_multiplier(
             target_epsilon=epsilon, delta=delta, sample_rate=expected_batch_size / n, n_steps=n_steps
         )
         for epsilon in target_epsilons
@@ -139,6 +143,22 @@ figures.plot_epsilon_vs_noise(by_accountant, ax)
 # %% [markdown]
 # At these settings Rényi accounting overstates epsilon by {glue:text}`overstated-least` to
 # {glue:text}`overstated-most`.
+
+# %% [markdown]
+# ## What would other choices need?
+#
+# Move the controls: noise, its weight against the signal and the cost follow. The signal of one step is at most one
+# {term}`clip norm` long, while every weight of the network receives noise, so that in a large network the noise is the
+# longer by far; training succeeds where noise cancels over the steps and the signal does not. A page looks its numbers
+# up; in JupyterLab the kernel computes them, and a button gives the certificate.
+
+# %%
+explorer = show_noise_explorer(
+    read_results(speed_dir), n_images=counted["image"], n_patients=counted["patient"], privacy_unit=privacy_unit,
+    max_images_per_patient=max_images_per_patient, expected_batch_size=expected_batch_size, n_steps=n_steps,
+    target_epsilon=max(target_epsilons), delta=delta,
+)
+explorer
 
 # %% [markdown]
 # ## What this does not show

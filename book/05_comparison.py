@@ -29,6 +29,7 @@
 # %% tags=["parameters"]
 seeds: list = [0, 1]  # each repeats batches, noise and random weights
 recipe: dict = {"randomness": "seeded"}  # changes to the default recipe, by field; private images need "secret"
+tuned_over: int = 10  # runs among which the settings might have been chosen on private images; they were not
 jobs: int = 2  # processes of one thread each
 run_dir: str = "../runs/demo"  # where results go
 
@@ -40,6 +41,7 @@ from matplotlib import pyplot as plt
 from myst_nb import glue
 
 from dpcxr_core import claims
+from dpcxr_core.accounting.tuning import cost_of_tuning
 from dpcxr_core.grid import comparison_runs, private_runs, public_only_run, recipe_from
 from dpcxr_core.handover import find_initialisations, find_places, find_specifications, leave_runs
 from dpcxr_core.publishing import figures, sentences, tables
@@ -139,6 +141,16 @@ display(tables.show_differences(order))
 
 # %%
 Markdown(sentences.order(order))
+
+# %% [markdown]
+# (tuned-or-not)=
+# ## Were the settings tuned on private images?
+#
+# A setting that is chosen by trying several on private images spends the privacy of every try. {ref}`noise-and-clipping`
+# shows how much.
+
+# %%
+Markdown(sentences.tuning(cost_of_tuning(specifications[min(specifications)], tuned_over)))
 
 # %% [markdown]
 # ## What this does not show

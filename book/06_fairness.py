@@ -99,6 +99,7 @@ display(tables.show_gaps(decisions))
 # %% [markdown]
 # ## What this does not show
 #
+# - No setting was chosen by what this page shows. {ref}`tuned-or-not` says what such a choice would cost.
 # - Groups are as recorded. Nothing here speaks for patients whose sex or age is missing.
 # - Many gaps are shown at once and none is corrected for that. Expect one interval in twenty to miss zero by chance.
 # - A difference in AUROC is not a harm by itself, and its absence is no proof of fairness.

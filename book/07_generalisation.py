@@ -92,6 +92,7 @@ display(tables.findings_by_dataset(metrics_table([home])).style.format("{:.3f}",
 # %% [markdown]
 # ## What this does not show
 #
+# - No setting was chosen by what this page shows. {ref}`tuned-or-not` says what such a choice would cost.
 # - Shifts of view, exposure, prevalence and label definition come together and are not told apart here.
 # - One seed for each further hospital.
 # - With a single data set there is no external hospital, and the tables above hold the internal one only.

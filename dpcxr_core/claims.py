@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,35 @@ def order_of_initialisations(
             claim = f"{pair['init_label_first']} > {pair['init_label_second']}"
             rows.append({"claim": claim, **{name: pair[name] for name in same}, **difference})
     return _over_seeds(pd.DataFrame(rows), ["claim", "kind", "target_epsilon"])
+
+
+def against_one_of(folders: Mapping[tuple[str, int], Path | None], reference: str, places: StudyPlaces) -> pd.DataFrame:
+    """Macro AUROC of each of several named conditions minus that of the one named ``reference``, seed against seed.
+
+    Args:
+        folders: Record folders by (name, seed), as ``grid.ablation_runs`` names its runs; None for a run that
+            diverged.
+        reference: The name to compare with; its runs must have finished.
+        places: Of the study.
+
+    Returns:
+        One row a name other than ``reference``, in the order of ``folders``: ``name value low high n_seeds
+        n_diverged verdict``, as from ``against_public_only``. NaN, and "diverged", where no seed finished.
+    """
+    rows = []
+    for (name, seed), folder in folders.items():
+        of_reference = folders[reference, seed]
+        if name != reference and folder is not None and of_reference is not None:
+            rows.append({"name": name, "seed": seed, **_difference(folder, of_reference, places)})
+    columns = ["name", "value", "low", "high", "n_seeds", "verdict"]
+    found = _over_seeds(pd.DataFrame(rows), ["name"]) if rows else pd.DataFrame(columns=columns)
+    names = [name for name in dict.fromkeys(name for name, _ in folders) if name != reference]
+    found = found.set_index("name").reindex(names).rename_axis("name").reset_index()
+    lost = pd.Series([name for (name, _), folder in folders.items() if folder is None], dtype=object).value_counts()
+    found["n_diverged"] = [int(lost.get(name, 0)) for name in names]
+    found["n_seeds"] = found["n_seeds"].fillna(0).astype(int)
+    found["verdict"] = found["verdict"].fillna("diverged")
+    return found[["name", "value", "low", "high", "n_seeds", "n_diverged", "verdict"]]
 
 
 def _condition(run: dict[Any, Any]) -> dict[str, Any]:

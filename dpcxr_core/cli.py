@@ -114,40 +114,45 @@ def _add_calibrate(commands: Any) -> None:
     parser = _command(
         commands,
         "calibrate",
-        "Find the least noise that keeps a run within a target epsilon, and print its certificate.",
+        "Find the least noise that keeps a run within a target epsilon, and print its certificate; or, for a given "
+        "noise, the most steps, the largest batch or the epsilon. An answer given before is remembered.",
         "dpcxr calibrate --target-epsilon 0.9 --delta 6e-6 --n-units 86524 "
-        "--expected-batch-size 1024 --steps 2000 --json",
+        "--expected-batch-size 1024 --steps 2000 --json\n  "
+        "dpcxr calibrate --solve steps --noise-multiplier 1.1 --target-epsilon 3 --delta 6e-6 --n-units 86524 "
+        "--expected-batch-size 1024",
     )
-    parser.add_argument("--target-epsilon", type=float, required=True)
+    parser.add_argument("--solve", choices=["noise", "steps", "batch", "epsilon"], default="noise", help="what to find")
+    parser.add_argument("--target-epsilon", type=float, help="unless solved for, as the three below")
+    parser.add_argument("--noise-multiplier", type=float)
+    parser.add_argument("--expected-batch-size", type=int, help="privacy units")
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--delta", type=float, required=True)
     parser.add_argument("--n-units", type=int, required=True, help="declared size of the training set, privacy units")
-    parser.add_argument("--expected-batch-size", type=int, required=True, help="privacy units")
-    parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--max-grad-norm", type=float, default=1.0)
     parser.add_argument("--privacy-unit", choices=["image", "patient"], default="image")
     parser.add_argument("--max-images-per-patient", type=int, help="in one step; for the patient unit")
     parser.add_argument("--clipping", choices=["flat", "automatic"], default="flat")
+    parser.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="of the search (default: 60)")
     parser.add_argument("--json", action="store_true", help="the certificate as JSON instead of a paragraph")
     parser.set_defaults(run=_calibrate)
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from dpcxr_core.accounting.calibration import specification_for
-    from dpcxr_core.accounting.certificate import certify, privacy_statement
+    from dpcxr_core.accounting.certificate import PrivacyCertificate, privacy_statement
+    from dpcxr_core.accounting.remembered import remembered
+    from dpcxr_core.accounting.solving import Problem, solved_certificate
 
-    specification = specification_for(
+    limits = {"delta", "n_units", "max_grad_norm", "privacy_unit", "max_images_per_patient", "clipping"}
+    problem = Problem(
+        unknown=options.solve,
         target_epsilon=options.target_epsilon,
-        delta=options.delta,
-        n_units=options.n_units,
+        noise_multiplier=options.noise_multiplier,
         expected_batch_size=options.expected_batch_size,
         n_steps=options.steps,
-        max_grad_norm=options.max_grad_norm,
-        privacy_unit=options.privacy_unit,
-        max_images_per_patient=options.max_images_per_patient,
-        clipping=options.clipping,
+        **{name: getattr(options, name) for name in limits},
     )
-    certificate = certify(specification, options.n_units, options.target_epsilon)
-    print(json.dumps(asdict(certificate), indent=1) if options.json else privacy_statement(certificate))
+    answer = remembered("calibrate", asdict(problem), lambda: asdict(solved_certificate(problem, options.time_limit)))
+    print(json.dumps(answer, indent=1) if options.json else privacy_statement(PrivacyCertificate(**answer)))
     return 0
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.config import (
     OptimisationChoice,
     OrdinaryBatches,
@@ -81,14 +83,25 @@ def private_run(
     seed: int = 0,
 ) -> RunConfig:
     """The private run of one initialisation at one epsilon."""
+    learning_rate = recipe.learning_rate_times_noise_multiplier / specification.noise_multiplier
+    return _run_under(dataset, init_name, target_epsilon, specification, recipe, learning_rate, head, seed)
+
+
+def _run_under(
+    dataset: str,
+    init_name: str,
+    target_epsilon: float | None,
+    specification: PrivacySpecification,
+    recipe: Recipe,
+    learning_rate: float,
+    head: Literal["reset", "kept"],
+    seed: int,
+) -> RunConfig:
     return RunConfig(
         dataset=dataset,
         init_name=init_name,
         head=head,
-        optimisation=OptimisationChoice(
-            optimizer=recipe.optimizer,
-            learning_rate=recipe.learning_rate_times_noise_multiplier / specification.noise_multiplier,
-        ),
+        optimisation=OptimisationChoice(optimizer=recipe.optimizer, learning_rate=learning_rate),
         privacy=specification,
         target_epsilon=target_epsilon,
         max_shift=recipe.max_shift,
@@ -159,3 +172,58 @@ def comparison_runs(
         runs += private_runs(dataset, init_name, specifications, recipe, seeds=seeds)
         runs += [ordinary_run(dataset, init_name, recipe, seed=seed) for seed in seeds]
     return runs
+
+
+def ablation_runs(
+    dataset: str,
+    init_name: str,
+    specifications: Mapping[str, PrivacySpecification],
+    recipe: Recipe,
+    *,
+    learning_rate: float,
+    seeds: Sequence[int],
+    target_epsilons: Mapping[str, float] | None = None,
+    head: Literal["reset", "kept"] = "reset",
+) -> dict[tuple[str, int], RunConfig]:
+    """One initialisation under several mechanisms, whether they promise anything or not, all else alike.
+
+    Args:
+        dataset: Name of the data set trained on.
+        init_name: Full name of the initialisation.
+        specifications: The mechanisms, by the name of each in the comparison.
+        recipe: How every run trains.
+        learning_rate: Of every run, in place of the recipe's rule, which would divide by the noise multiplier.
+        seeds: Each run is repeated once a seed.
+        target_epsilons: Of mechanisms that promise, by name, so that a run of another chapter is found again; one
+            that promises and is not named here gets its epsilon by PLD, rounded up to three decimals.
+        head: "reset" or "kept".
+
+    Returns:
+        The runs by (name, seed).
+
+    Raises:
+        UserError: A target is named for a mechanism that is not there or promises nothing.
+    """
+    named = dict(target_epsilons or {})
+    senseless = sorted(name for name in named if name not in specifications or not specifications[name].promises)
+    if senseless:
+        raise UserError(f"target_epsilons names {senseless}, which are not among the mechanisms that promise something")
+    targets: dict[str, float | None] = {
+        name: named[name] if name in named else _epsilon_spent(specification)
+        for name, specification in specifications.items()
+    }
+    return {
+        (name, seed): _run_under(dataset, init_name, targets[name], each, recipe, learning_rate, head, seed)
+        for name, each in specifications.items()
+        for seed in seeds
+    }
+
+
+def _epsilon_spent(specification: PrivacySpecification) -> float | None:
+    """Epsilon by PLD, rounded up; None where nothing is promised."""
+    if not specification.promises:
+        return None
+    epsilon = epsilon_pld(
+        specification.noise_multiplier, specification.sample_rate, specification.n_steps, specification.delta
+    )
+    return math.ceil(epsilon * 1000) / 1000

@@ -10,7 +10,7 @@ import glob
 import re
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -33,7 +33,7 @@ from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
 from dpcxr_core.training.device import Compute, find_compute, prepare_model
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
-from dpcxr_core.training.loop import TrainingTrace, predict, train
+from dpcxr_core.training.loop import DivergedError, TrainingTrace, predict, train
 from dpcxr_core.training.ranks import ALONE, Ranks, from_first
 from dpcxr_core.training.record import (
     RunRecord,
@@ -47,7 +47,14 @@ from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.workers import worker_pool
 
 # whatever can change a number of a record
-_DECIDING_CODE = ("data", "accounting", "privacy", "training", "evaluation", "config.py", "tables.py", "study.py")
+_DECIDING_CODE = (
+    "data",
+    *("accounting/values.py", "accounting/poisson.py", "accounting/certificate.py"),  # what a certificate is made by
+    "privacy",
+    "training",
+    "evaluation",
+    *("config.py", "tables.py", "study.py"),
+)
 
 
 def run_key(config: RunConfig, places: StudyPlaces) -> str:
@@ -308,19 +315,45 @@ def run_many(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) 
     Raises:
         UserError: At least one run failed; the first reason is given.
     """
-    results: dict[int, Path] = {}
-    failures: list[str] = []
+    finished, failures = _run_all(configs, places, n_jobs)
+    _refuse(failures, configs)
+    return [finished[index] for index in range(len(configs))]
+
+
+def run_many_that_may_diverge(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) -> list[Path | None]:
+    """As ``run_many``, with None for each run whose loss stopped being finite: for ablations, where that is a result.
+
+    Raises:
+        UserError: At least one run failed in another way; the first reason is given.
+    """
+    finished, failures = _run_all(configs, places, n_jobs)
+    _refuse({index: error for index, error in failures.items() if not isinstance(error, DivergedError)}, configs)
+    return [finished.get(index) for index in range(len(configs))]
+
+
+def _run_all(
+    configs: Sequence[RunConfig], places: StudyPlaces, n_jobs: int
+) -> tuple[dict[int, Path], dict[int, Exception]]:
+    """Record folders of the runs that finished and errors of those that failed, by their place in ``configs``."""
+    finished: dict[int, Path] = {}
+    failures: dict[int, Exception] = {}
     with worker_pool(n_jobs) as pool:
         futures = {pool.submit(run_one, config, places): index for index, config in enumerate(configs)}
         for future in tqdm(as_completed(futures), total=len(futures), desc="runs", mininterval=5):
             index = futures[future]
             try:
-                results[index] = future.result()
-            except Exception as error:  # every failure is reported below, by name
-                failures.append(f"{configs[index].init_name} ({configs[index].kind}): {error}")
-    if failures:
-        raise UserError(f"{len(failures)} of {len(configs)} runs failed; first: {failures[0]}")
-    return [results[index] for index in range(len(configs))]
+                finished[index] = future.result()
+            except Exception as error:  # every failure is reported by name, once all runs are through
+                failures[index] = error
+    return finished, failures
+
+
+def _refuse(failures: Mapping[int, Exception], configs: Sequence[RunConfig]) -> None:
+    for index, error in failures.items():
+        raise UserError(
+            f"{len(failures)} of {len(configs)} runs failed; first: "
+            f"{configs[index].init_name} ({configs[index].kind}): {error}"
+        )
 
 
 def runs_table(folders: Iterable[Path]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from dpcxr_core import cli
+from dpcxr_core.accounting import remembered, solving
 from dpcxr_core.data.store import open_store
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from tests.conftest import PROJECT
@@ -27,12 +28,48 @@ def test_every_command_shows_an_example(command, capsys):
     assert f"dpcxr {command}" in capsys.readouterr().out.split("example:")[1]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(remembered, "FOLDER", tmp_path / "accounting")
+
+
 def test_calibrate_prints_the_certificate_of_the_study(capsys):
     words = "--target-epsilon 0.9 --delta 6e-6 --n-units 86524 --expected-batch-size 1024 --steps 2000 --json"
     assert cli.main(["calibrate", *words.split()]) == 0
     certificate = json.loads(capsys.readouterr().out)
     assert certificate["noise_multiplier"] == pytest.approx(2.391, abs=0.002)
     assert certificate["epsilon_pld"] <= 0.9
+    assert certificate["epsilon_prv_low"] < certificate["epsilon_pld"] < certificate["epsilon_prv"]
+    assert any("label weights" in each for each in certificate["not_covered"])
+
+
+@pytest.mark.parametrize(
+    ("unknown", "known", "found"),
+    [
+        ("steps", "--target-epsilon 2 --noise-multiplier 3 --expected-batch-size 100", ("n_steps", 155)),
+        ("batch", "--target-epsilon 2 --noise-multiplier 3 --steps 155", ("expected_batch_size", 100)),
+        ("epsilon", "--noise-multiplier 3 --steps 155 --expected-batch-size 100", ("target_epsilon", 1.9964)),
+    ],
+)
+def test_calibrate_solves_for_another_value_and_remembers_it(unknown, known, found, capsys, monkeypatch):
+    words = ["calibrate", "--solve", unknown, "--delta", "1e-6", "--n-units", "1000", *known.split(), "--json"]
+    assert cli.main(words) == 0
+    first = capsys.readouterr().out
+    assert json.loads(first)[found[0]] == pytest.approx(found[1], abs=2e-3)
+    assert json.loads(first)["epsilon_pld"] <= json.loads(first)["target_epsilon"]
+    monkeypatch.setattr(solving, "solved_certificate", None)
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_calibrate_names_what_is_missing_or_superfluous_and_keeps_its_time_limit(capsys):
+    words = ["--target-epsilon", "2", "--delta", "1e-6", "--n-units", "1000", "--expected-batch-size", "100"]
+    assert "n_steps must be given" in _one_line_error(capsys, ["calibrate", *words])
+    assert "noise_multiplier must be given" in _one_line_error(capsys, ["calibrate", "--solve", "steps", *words])
+    noise = ["--steps", "5", "--noise-multiplier", "3"]
+    assert "noise_multiplier is what is solved for" in _one_line_error(capsys, ["calibrate", *words, *noise])
+    late = ["--steps", "5", "--time-limit", "1e-9"]
+    assert "time limit" in _one_line_error(capsys, ["calibrate", *words, *late])
 
 
 def test_calibrate_for_patients_says_whom_it_protects(capsys):

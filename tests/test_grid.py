@@ -1,7 +1,18 @@
+from dataclasses import replace
+
 import pytest
 
+from dpcxr_core.accounting.certificate import certify
 from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.grid import Recipe, comparison_runs, private_runs, public_only_run, recipe_from
+from dpcxr_core.grid import (
+    Recipe,
+    ablation_runs,
+    comparison_runs,
+    private_run,
+    private_runs,
+    public_only_run,
+    recipe_from,
+)
 
 SPECIFICATIONS = {
     epsilon: PrivacySpecification(
@@ -61,3 +72,42 @@ def test_unknown_or_senseless_field_of_a_recipe_is_named():
 
 def test_public_only_run_trains_on_nothing():
     assert public_only_run("sim-a", "m.domain").kind == "public_only"
+
+
+def _ablations(**changes):
+    plain = SPECIFICATIONS[8.0]
+    mechanisms = {
+        "plain": plain,
+        "shuffled": replace(plain, sampler="shuffled"),
+        "quiet": replace(plain, noise_multiplier=0),
+    }
+    return ablation_runs("sim-a", "m.one", mechanisms, Recipe(), learning_rate=0.65 / 0.8, seeds=[0, 1], **changes)
+
+
+def test_ablations_differ_only_in_their_mechanism_and_what_it_promises():
+    runs = _ablations()
+    assert list(runs) == [(name, seed) for name in ("plain", "shuffled", "quiet") for seed in (0, 1)]
+    assert {name: runs[name, 1].kind for name, _ in runs} == {
+        "plain": "private",
+        "shuffled": "ablation",
+        "quiet": "ablation",
+    }
+    for (_, seed), run in runs.items():
+        target = runs["plain", seed].target_epsilon if run.kind == "private" else None
+        assert replace(runs["plain", seed], privacy=run.privacy, target_epsilon=target) == run
+
+
+def test_target_of_an_ablation_that_promises_is_the_least_that_can_be_certified():
+    target = _ablations()["plain", 0].target_epsilon
+    assert certify(SPECIFICATIONS[8.0], 100, target).epsilon_pld > target - 0.001
+
+
+def test_ablation_with_a_named_target_is_the_run_of_the_comparison():
+    run = _ablations(target_epsilons={"plain": 8.0})["plain", 1]
+    assert run == private_run("sim-a", "m.one", 8.0, SPECIFICATIONS[8.0], Recipe(), seed=1)
+
+
+@pytest.mark.parametrize("name", ["shuffled", "poisson"])
+def test_target_for_what_promises_nothing_is_refused(name):
+    with pytest.raises(UserError, match=name):
+        _ablations(target_epsilons={name: 8.0})

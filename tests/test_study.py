@@ -11,7 +11,15 @@ from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.grid import public_only_run
 from dpcxr_core.publishing.tables import one_metric
-from dpcxr_core.study import cohort_tested_on, metrics_table, run_key, run_many, run_one, runs_table
+from dpcxr_core.study import (
+    cohort_tested_on,
+    metrics_table,
+    run_key,
+    run_many,
+    run_many_that_may_diverge,
+    run_one,
+    runs_table,
+)
 from dpcxr_core.tables import METRICS, SCORES, checked
 from dpcxr_core.training.initialisation import find_standin
 from dpcxr_core.training.record import read_record, read_table
@@ -101,6 +109,32 @@ def test_run_many_finishes_the_others_when_one_fails_and_says_which(tiny_study, 
     (folder,) = tmp_path.glob("[!.]*")
     assert read_record(folder).config == good
     assert run_many([good], places, n_jobs=1) == [folder]
+
+
+def test_run_that_diverges_is_no_failure_where_that_is_a_result(tiny_study, tmp_path):
+    places = replace(tiny_study.places, runs=tmp_path)
+    private = next(config for config in tiny_study.configs if config.kind == "private")
+    neither = replace(private.privacy, noise_multiplier=0.0, clipping="none")
+    wild = replace(private.optimisation, learning_rate=1e30)
+    diverges = replace(private, privacy=neither, target_epsilon=None, optimisation=wild)
+    good = public_only_run(places.private_dataset, tiny_study.init_names[-1])
+    lost, folder = run_many_that_may_diverge([diverges, good], places, n_jobs=1)
+    assert lost is None
+    assert read_record(folder).config == good
+    bad = public_only_run(places.private_dataset, "convnext_mini.random")
+    with pytest.raises(UserError, match=r"1 of 2 runs failed.*head"):
+        run_many_that_may_diverge([diverges, bad], places, n_jobs=1)
+
+
+def test_ablation_is_recorded_without_a_certificate(tiny_study, tmp_path):
+    places = replace(tiny_study.places, runs=tmp_path)
+    private = next(config for config in tiny_study.configs if config.kind == "private")
+    config = replace(private, privacy=replace(private.privacy, clipping="none"), target_epsilon=None)
+    folder = run_one(config, places)
+    record = read_record(folder)
+    assert record.certificate is None
+    assert record.privacy_statement is None
+    assert runs_table([folder])["kind"].item() == "ablation"
 
 
 def test_training_set_far_from_the_declared_size_is_refused(tiny_study):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import Literal
 
 from scipy.optimize import brentq
 
+from dpcxr_core.accounting.deadline import Deadline
 from dpcxr_core.accounting.poisson import (
     LARGEST_EPSILON,
     epsilon_pld,
@@ -18,46 +20,80 @@ from dpcxr_core.accounting.poisson import (
 from dpcxr_core.config import PrivacySpecification, UserError
 
 _LARGEST_NOISE_MULTIPLIER = 1e5
+_BRACKET = 0.2  # of the logarithm: how much less noise than RDP needs is tried at a time
 _RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
 
 
-def calibrate_noise_multiplier(*, target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:
+def calibrate_noise_multiplier(
+    *, target_epsilon: float, delta: float, sample_rate: float, n_steps: int, time_limit: float = math.inf
+) -> float:
     """The smallest noise multiplier, rounded up to 4 decimals, that spends at most ``target_epsilon``.
 
     Promise:
-        ``epsilon_pld`` of the result is never above ``target_epsilon``.
+        ``epsilon_pld`` of the result is never above ``target_epsilon``. Smallest among those that can be accounted
+        for: where the chance of ever entering is within delta, any noise would do, and what RDP asks for is returned;
+        where it nearly is, the search ends where RDP would be above 100.
 
     Args:
         target_epsilon: Limit on epsilon, in (0, 100].
         delta: Chance allowed for the guarantee to fail, in (0, 1).
         sample_rate: Chance that one unit enters one step, in (0, 1].
         n_steps: Number of steps, at least 1.
+        time_limit: Seconds; looked at between evaluations, which take seconds at most.
 
     Raises:
         UserError: A value is outside its range, or no noise multiplier up to 1e5 reaches the target.
+        TooSlowError: The time limit was reached.
     """
-    if not 0 < target_epsilon <= LARGEST_EPSILON:
-        raise UserError(f"target_epsilon must be in (0, {LARGEST_EPSILON:g}]; got {target_epsilon}")
-    enough = _enough_by_rdp(target_epsilon, delta, sample_rate, n_steps)
+    check_target(target_epsilon)
+    deadline = Deadline(time_limit)
+    setting = (sample_rate, n_steps, delta)
+    enough = _enough_by_rdp(target_epsilon, *setting, deadline)
+    if sample_rate < 1 and -math.expm1(n_steps * math.log1p(-sample_rate)) <= delta:
+        return _verified(_rounded_up(enough), target_epsilon, setting, deadline)
 
+    @functools.cache
     def excess(log_noise: float) -> float:
+        deadline.check(f"noise multipliers from {math.exp(log_noise):.4g}")
         noise_multiplier = math.exp(log_noise)
         interval = pld_interval(target_epsilon, noise_multiplier, sample_rate, n_steps)
-        epsilon = pld_at_interval(noise_multiplier, sample_rate, n_steps, delta, interval)
+        epsilon = pld_at_interval(noise_multiplier, *setting, interval)
         return math.log(max(epsilon, 1e-12) / target_epsilon)
 
     upper = math.log(enough)
-    lower = upper - 0.2
+    lower = upper - _BRACKET
     while excess(lower) <= 0:
-        upper, lower = lower, lower - 0.2
+        upper, lower = lower, lower - _BRACKET
+        if epsilon_rdp(math.exp(lower), *setting) > LARGEST_EPSILON:
+            return _verified(_rounded_up(math.exp(upper)), target_epsilon, setting, deadline)
     if excess(upper) > 0:
         raise UserError(
             f"target_epsilon {target_epsilon} is too small to be resolved at {n_steps} steps; ask for a larger one"
         )
     root = math.exp(brentq(excess, lower, upper, xtol=1e-5))
-    noise_multiplier = _rounded_up(root)
-    while (epsilon := epsilon_pld(noise_multiplier, sample_rate, n_steps, delta)) > target_epsilon:
-        # Another grid, or the root's tolerance: at most a few steps of the last decimal.
+    return _verified(_rounded_up(root), target_epsilon, setting, deadline)
+
+
+def check_target(target_epsilon: float) -> None:
+    """Refuses a target that is no promise.
+
+    Raises:
+        UserError: It is not above 0, or above ``LARGEST_EPSILON``.
+    """
+    if not 0 < target_epsilon <= LARGEST_EPSILON:
+        raise UserError(
+            f"target_epsilon must be in (0, {LARGEST_EPSILON:g}], as no noise gives 0 and more than that promises "
+            f"nothing; got {target_epsilon}"
+        )
+
+
+def _verified(
+    noise_multiplier: float, target_epsilon: float, setting: tuple[float, int, float], deadline: Deadline
+) -> float:
+    """``noise_multiplier``, or a few steps of its last decimal more: whose epsilon stays within the target."""
+    while (epsilon := epsilon_pld(noise_multiplier, *setting)) > target_epsilon:
+        # Another grid, or the root's tolerance.
+        deadline.check(f"noise multipliers from {noise_multiplier:.4f}")
         noise_multiplier = _rounded_up(noise_multiplier * (1 + (epsilon / target_epsilon - 1) / 2) + 1e-6)
     return noise_multiplier
 
@@ -73,6 +109,7 @@ def specification_for(
     privacy_unit: Literal["image", "patient"] = "image",
     max_images_per_patient: int | None = None,
     clipping: Literal["flat", "automatic"] = "flat",
+    time_limit: float = math.inf,
 ) -> PrivacySpecification:
     """The privacy specification that spends at most ``target_epsilon`` on ``n_units`` privacy units.
 
@@ -89,9 +126,11 @@ def specification_for(
         privacy_unit: Whose data one neighbour adds or removes.
         max_images_per_patient: Most images of one patient in one step; for the patient unit, and only for it.
         clipping: As in ``PrivacySpecification``. The noise does not depend on it.
+        time_limit: Seconds, as in ``calibrate_noise_multiplier``.
 
     Raises:
         UserError: A value is outside its range; the batch is larger than the data; the target is out of reach.
+        TooSlowError: The time limit was reached.
     """
     draft = PrivacySpecification(  # a wrong choice is refused here, before the search for the noise
         sample_rate=1.0,
@@ -104,33 +143,47 @@ def specification_for(
         max_images_per_patient=max_images_per_patient,
         clipping=clipping,
     )
-    if n_units < 1:
-        raise UserError(f"n_units must be at least 1; got {n_units}")
-    if expected_batch_size > n_units:
-        raise UserError(
-            f"expected_batch_size must be at most the number of {privacy_unit}s, {n_units}; got {expected_batch_size}"
-        )
-    sample_rate = expected_batch_size / n_units
+    sample_rate = sample_rate_of(expected_batch_size, n_units, privacy_unit)
     noise_multiplier = calibrate_noise_multiplier(
-        target_epsilon=target_epsilon, delta=delta, sample_rate=sample_rate, n_steps=n_steps
+        target_epsilon=target_epsilon, delta=delta, sample_rate=sample_rate, n_steps=n_steps, time_limit=time_limit
     )
     return replace(draft, sample_rate=sample_rate, noise_multiplier=noise_multiplier)
 
 
-def _enough_by_rdp(target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:
+def sample_rate_of(expected_batch_size: int, n_units: int, privacy_unit: str = "image") -> float:
+    """Chance that one of ``n_units`` enters a step of ``expected_batch_size``.
+
+    Raises:
+        UserError: There are no units, or fewer than the batch expects, or the batch expects none.
+    """
+    if n_units < 1:
+        raise UserError(f"n_units must be at least 1; got {n_units}")
+    if not 1 <= expected_batch_size <= n_units:
+        raise UserError(
+            f"expected_batch_size must be at least 1 and at most the number of {privacy_unit}s, {n_units}; "
+            f"got {expected_batch_size}"
+        )
+    return expected_batch_size / n_units
+
+
+def _enough_by_rdp(target_epsilon: float, sample_rate: float, n_steps: int, delta: float, deadline: Deadline) -> float:
     """A noise multiplier that is enough by RDP, and so by PLD, and not much more than that needs."""
     high = 1.0
-    while epsilon_rdp(high, sample_rate, n_steps, delta) > target_epsilon:
+    while (epsilon := epsilon_rdp(high, sample_rate, n_steps, delta)) > target_epsilon:
+        deadline.check(f"noise multipliers from {high:g}")
         high *= 2
         if high > _LARGEST_NOISE_MULTIPLIER:
             raise UserError(
-                f"no noise multiplier up to {_LARGEST_NOISE_MULTIPLIER:g} reaches target_epsilon {target_epsilon}; "
+                f"no noise multiplier up to {_LARGEST_NOISE_MULTIPLIER:g} reaches target_epsilon {target_epsilon} at "
+                f"delta {delta:g}, sample_rate {sample_rate:g} and {n_steps} steps: epsilon is still {epsilon:.2g}; "
                 "ask for a larger epsilon or delta, fewer steps or a smaller batch"
             )
     low = high / 2
     while epsilon_rdp(low, sample_rate, n_steps, delta) <= target_epsilon:
+        deadline.check(f"noise multipliers from {low:g}")
         high, low = low, low / 2
     while high / low > 1.01:
+        deadline.check(f"noise multipliers from {low:g} to {high:g}")
         middle = math.sqrt(high * low)
         if epsilon_rdp(middle, sample_rate, n_steps, delta) > target_epsilon:
             low = middle

@@ -6,9 +6,24 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
-from dpcxr_core.accounting.poisson import PrvUnavailableError, epsilon_pld, epsilon_prv, epsilon_rdp
+from dpcxr_core.accounting.poisson import (
+    PrvBracket,
+    PrvUnavailableError,
+    epsilon_pld,
+    epsilon_rdp_of_opacus,
+    prv_bracket,
+)
 from dpcxr_core.config import Clipping, PrivacySpecification, UserError
 
+NOT_COVERED = (
+    "choosing hyper-parameters by trying several runs on the same data",
+    "label weights or normalisation computed from the training labels or images",
+    "validation and test data",
+    "pretraining data, also where it overlaps with the training data",
+    "log files with batch sizes, gradient norms or losses",
+    "the arithmetic: noise is drawn and added in float32, not from a discrete Gaussian by a cryptographic generator, "
+    "so what rounding gives away is not accounted for",
+)
 _LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
 
 
@@ -28,16 +43,20 @@ class PrivacyCertificate:
         n_units: Privacy units of the training set, declared public.
         sample_rate: Chance that one unit enters one step.
         n_steps: Steps accounted for.
+        expected_passes: Mean times that a unit is used: sample rate times steps.
         expected_batch_size: Public divisor of the noisy sum.
         clipping: How a unit's gradient is brought within the clip norm, "flat" or "automatic".
         max_grad_norm: Clip norm, in gradient units.
         noise_multiplier: Noise standard deviation over L2 sensitivity.
         delta: Chance allowed for the guarantee to fail.
+        delta_times_units: ``delta`` over one over ``n_units``. From 1 on, delta would allow publishing a unit outright.
         target_epsilon: Limit asked for.
         epsilon_pld: The claim.
-        epsilon_rdp: For comparison with papers that report RDP.
-        epsilon_prv: Cross-check by other code; None if it could not be computed.
-        epsilon_prv_missing_because: Why ``epsilon_prv`` is None, else None.
+        epsilon_rdp: With the orders of Opacus, for comparison with papers that report RDP.
+        epsilon_prv_low: Lower bound on the true epsilon, by other code; None if it could not be computed.
+        epsilon_prv: Upper bound by the same code; None likewise.
+        epsilon_prv_missing_because: Why these two are None, else None.
+        not_covered: What the guarantee leaves out.
         library_versions: Of the libraries the numbers depend on.
     """
 
@@ -48,16 +67,20 @@ class PrivacyCertificate:
     n_units: int
     sample_rate: float
     n_steps: int
+    expected_passes: float
     expected_batch_size: int
     clipping: Clipping
     max_grad_norm: float
     noise_multiplier: float
     delta: float
+    delta_times_units: float
     target_epsilon: float
     epsilon_pld: float
     epsilon_rdp: float
+    epsilon_prv_low: float | None
     epsilon_prv: float | None
     epsilon_prv_missing_because: str | None
+    not_covered: list[str]
     library_versions: dict[str, str]
 
 
@@ -67,7 +90,8 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
     Raises:
         UserError: The specification promises nothing, ``n_units`` does not fit it, or epsilon is above
             ``target_epsilon``.
-        AccountantsDisagreeError: PLD and PRV differ by more than 0.03 epsilon + 0.02: one of them is wrong.
+        AccountantsDisagreeError: PLD is below the bracket of PRV, or above it by more than 0.01 epsilon + 0.001, which
+            covers the rounding up of its grid: one of them is wrong.
     """
     if not specification.promises:
         raise UserError(
@@ -91,8 +115,8 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
             f"this run would spend an epsilon of {claimed:.4f}, above target_epsilon {target_epsilon}; "
             "calibrate the noise multiplier for the target"
         )
-    checked, reason = _prv_or_reason(*values)
-    _check_agreement(claimed, checked)
+    bracket, reason = _prv_or_reason(*values)
+    _check_agreement(claimed, bracket)
     return PrivacyCertificate(
         privacy_unit=specification.privacy_unit,
         max_images_per_patient=specification.max_images_per_patient,
@@ -101,16 +125,20 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
         n_units=n_units,
         sample_rate=specification.sample_rate,
         n_steps=specification.n_steps,
+        expected_passes=specification.sample_rate * specification.n_steps,
         expected_batch_size=specification.expected_batch_size,
         clipping=specification.clipping,
         max_grad_norm=specification.max_grad_norm,
         noise_multiplier=specification.noise_multiplier,
         delta=specification.delta,
+        delta_times_units=specification.delta * n_units,
         target_epsilon=target_epsilon,
         epsilon_pld=claimed,
-        epsilon_rdp=epsilon_rdp(*values),
-        epsilon_prv=checked,
+        epsilon_rdp=epsilon_rdp_of_opacus(*values),
+        epsilon_prv_low=bracket.low if bracket else None,
+        epsilon_prv=bracket.high if bracket else None,
         epsilon_prv_missing_because=reason,
+        not_covered=list(NOT_COVERED),
         library_versions={name: version(name) for name in _LIBRARIES},
     )
 
@@ -125,7 +153,7 @@ def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["s
     c = certificate
     unit = "patient with all their images, however many," if c.privacy_unit == "patient" else "image"
     check = (
-        f"PRV, computed by other code, gives {c.epsilon_prv:.4f}"
+        f"PRV, computed by other code, puts the true epsilon between {c.epsilon_prv_low:.4f} and {c.epsilon_prv:.4f}"
         if c.epsilon_prv is not None
         else f"the PRV cross-check is missing ({c.epsilon_prv_missing_because})"
     )
@@ -139,13 +167,11 @@ def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["s
         f"probability {c.sample_rate:.6g} (Poisson sampling), that the gradient of each {c.privacy_unit} was brought "
         f"to a norm of at most {c.max_grad_norm:g} ({c.clipping} clipping), that Gaussian noise of "
         f"{c.noise_multiplier:g} times that norm was added to each sum, and that sums were divided by the constant "
-        f"{c.expected_batch_size}.",
-        f"Epsilon is by privacy loss distributions (PLD); {check}, and RDP, the looser method of many papers, gives "
-        f"{c.epsilon_rdp:.4f}.",
-        "Not covered: choosing hyper-parameters by trying several runs on the same data; label weights or "
-        "normalisation computed from the training labels or images; validation and test data; "
-        "pretraining data, also where it overlaps with the training data; and log files with batch sizes, "
-        "gradient norms or losses.",
+        f"{c.expected_batch_size}. Each {c.privacy_unit} is used {c.expected_passes:.3g} "
+        "times on average.",
+        f"Epsilon is by privacy loss distributions (PLD); {check}, and RDP, the looser method of many papers (orders "
+        f"of Opacus), gives {c.epsilon_rdp:.4f}.",
+        f"Not covered: {'; '.join(c.not_covered)}.",
         _about_the_unit(c),
     ]
     if randomness == "seeded":
@@ -153,7 +179,7 @@ def privacy_statement(certificate: PrivacyCertificate, *, randomness: Literal["s
             "This run is a demonstration on images that need no protection: its seed is recorded, and whoever knows "
             "the seed can subtract the noise. The guarantee holds only for those who do not know it."
         )
-    if c.delta >= 1 / c.n_units:
+    if c.delta_times_units >= 1:
         sentences.append(
             f"Warning: delta is {c.delta:g}, not below one over the number of {c.privacy_unit}s ({1 / c.n_units:g}); "
             f"such a delta would allow a mechanism that publishes one {c.privacy_unit} outright."
@@ -177,15 +203,16 @@ def _about_the_unit(certificate: PrivacyCertificate) -> str:
 
 def _prv_or_reason(
     noise_multiplier: float, sample_rate: float, n_steps: int, delta: float
-) -> tuple[float | None, str | None]:
+) -> tuple[PrvBracket | None, str | None]:
     try:
-        return epsilon_prv(noise_multiplier, sample_rate, n_steps, delta), None
+        return prv_bracket(noise_multiplier, sample_rate, n_steps, delta), None
     except PrvUnavailableError as error:
         return None, str(error)
 
 
-def _check_agreement(by_pld: float, by_prv: float | None) -> None:
-    if by_prv is not None and abs(by_pld - by_prv) > 0.03 * by_pld + 0.02:
+def _check_agreement(by_pld: float, by_prv: PrvBracket | None) -> None:
+    if by_prv is not None and not by_prv.low - 1e-4 * by_pld <= by_pld <= by_prv.high + 0.01 * by_pld + 0.001:
         raise AccountantsDisagreeError(
-            f"accountants disagree: epsilon {by_pld:.4f} by PLD, {by_prv:.4f} by PRV; no claim can be made"
+            f"accountants disagree: epsilon {by_pld:.4f} by PLD, between {by_prv.low:.4f} and {by_prv.high:.4f} by "
+            "PRV; no claim can be made"
         )

@@ -10,15 +10,18 @@ import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from dp_accounting import dp_event
-from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
 
 from dpcxr_core.accounting.values import check_values
 from dpcxr_core.config import UserError
+
+# dp_accounting and Opacus take seconds to import, and a remembered answer needs neither: imported where they are used
+if TYPE_CHECKING:
+    from dp_accounting import dp_event
 
 # Beyond this, epsilon promises nothing and the tables of PLD and PRV grow until the computer stops.
 LARGEST_EPSILON = 100.0
@@ -26,6 +29,8 @@ LARGEST_EPSILON = 100.0
 _LARGEST_PLD_GRID = 200_000
 # Points of the PRV grid that take some ten seconds; the smallest rates and largest noise ask for more.
 _LARGEST_PRV_GRID = 20_000_000
+# Renyi orders of Opacus (accountants/rdp.py, 1.6.0).
+_OPACUS_ORDERS = (*(1 + tenth / 10 for tenth in range(1, 100)), *range(12, 64))
 
 
 class PrvUnavailableError(RuntimeError):
@@ -70,10 +75,36 @@ def epsilon_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta
     return _rdp(noise_multiplier, sample_rate, n_steps, delta)
 
 
-def epsilon_prv(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
-    """Upper bound on epsilon from privacy random variables (Opacus), at most about 1 % or 0.01 too high.
+def epsilon_rdp_of_opacus(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
+    """``epsilon_rdp`` with the orders of Opacus: the number that a user of Opacus' RDP accountant reads.
 
-    Arguments as for ``epsilon_pld``.
+    Source:
+        Opacus 1.6.0, ``RDPAccountant.DEFAULT_ALPHAS``.
+    """
+    check_values(noise_multiplier, sample_rate, n_steps, delta)
+    return _rdp(noise_multiplier, sample_rate, n_steps, delta, _OPACUS_ORDERS)
+
+
+@dataclass(frozen=True)
+class PrvBracket:
+    """Both ends between which the true epsilon lies, and the estimate between them, by PRV."""
+
+    low: float
+    estimate: float
+    high: float
+
+
+def prv_bracket(
+    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, *, epsilon_error: float | None = None
+) -> PrvBracket:
+    """Lower and upper bound on epsilon from privacy random variables (Opacus).
+
+    Args:
+        noise_multiplier: As for ``epsilon_pld``.
+        sample_rate: As for ``epsilon_pld``.
+        n_steps: As for ``epsilon_pld``.
+        delta: As for ``epsilon_pld``.
+        epsilon_error: Half the width asked for; a hundredth of epsilon, and at most 0.01, unless given.
 
     Raises:
         UserError: As for ``epsilon_pld``.
@@ -83,7 +114,13 @@ def epsilon_prv(noise_multiplier: float, sample_rate: float, n_steps: int, delta
         Gopi, Lee & Wutschitz (2021), arXiv:2106.02848.
     """
     scale = _checked_rdp(noise_multiplier, sample_rate, n_steps, delta)
-    return _prv(noise_multiplier, sample_rate, n_steps, delta, epsilon_error=min(0.01, max(0.01 * scale, 1e-4)))
+    error = epsilon_error if epsilon_error is not None else min(0.01, max(0.01 * scale, 1e-4))
+    return _prv(noise_multiplier, sample_rate, n_steps, delta, epsilon_error=error)
+
+
+def epsilon_prv(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
+    """The upper end of ``prv_bracket``, at most about 1 % or 0.01 too high; arguments and errors as there."""
+    return prv_bracket(noise_multiplier, sample_rate, n_steps, delta).high
 
 
 def epsilon_spent(
@@ -117,48 +154,60 @@ def pld_interval(epsilon: float, noise_multiplier: float, sample_rate: float, n_
 
 def pld_at_interval(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, interval: float) -> float:
     """``epsilon_pld`` on a given grid, with no checks."""
+    from dp_accounting.pld import PLDAccountant
+
     accountant = PLDAccountant(value_discretization_interval=interval)
     accountant.compose(_event(noise_multiplier, sample_rate), n_steps)
     return float(accountant.get_epsilon(delta))
 
 
 def _event(noise_multiplier: float, sample_rate: float) -> dp_event.DpEvent:
+    from dp_accounting import dp_event
+
     gaussian = dp_event.GaussianDpEvent(noise_multiplier)
     return gaussian if sample_rate == 1 else dp_event.PoissonSampledDpEvent(sample_rate, gaussian)
 
 
-def _rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
-    with _quiet():
-        accountant = RdpAccountant()
+def _rdp(
+    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, orders: Sequence[float] | None = None
+) -> float:
+    from dp_accounting.rdp import RdpAccountant
+
+    with quiet():
+        accountant = RdpAccountant(orders)
         accountant.compose(_event(noise_multiplier, sample_rate), n_steps)
         return float(accountant.get_epsilon(delta))
 
 
-def _prv(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, *, epsilon_error: float) -> float:
+def _prv(
+    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, *, epsilon_error: float
+) -> PrvBracket:
     from opacus.accountants import PRVAccountant
     from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV
 
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sample_rate, n_steps)]
-    with _quiet():
+    delta_error = delta / 1000
+    with quiet():
         try:
             # The size is known beforehand: predicted cost needs no clock, and refuses alike on every computer.
             grid = accountant._get_domain(
                 prvs=[PoissonSubsampledGaussianPRV(sample_rate, noise_multiplier)],
                 num_self_compositions=[n_steps],
                 eps_error=epsilon_error,
-                delta_error=delta / 1000,
+                delta_error=delta_error,
             )
             if grid.size > _LARGEST_PRV_GRID:
                 raise PrvUnavailableError(f"PRV would need a grid of {grid.size} points (limit {_LARGEST_PRV_GRID})")
-            epsilon = float(accountant.get_epsilon(delta, eps_error=epsilon_error))
+            composed = accountant._get_dprv(eps_error=epsilon_error, delta_error=delta_error)
+            low, estimate, high = (float(end) for end in composed.compute_epsilon(delta, delta_error, epsilon_error))
         except (RuntimeError, ValueError, OverflowError, FloatingPointError, MemoryError) as error:
             if isinstance(error, PrvUnavailableError):
                 raise
             raise PrvUnavailableError(f"Opacus PRV failed: {error}") from error
-    if not math.isfinite(epsilon):
-        raise PrvUnavailableError(f"Opacus PRV returned {epsilon}")
-    return epsilon
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise PrvUnavailableError(f"Opacus PRV returned {low} to {high}")
+    return PrvBracket(max(low, 0.0), max(estimate, 0.0), max(high, 0.0))
 
 
 def _checked_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
@@ -174,8 +223,8 @@ def _checked_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delt
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences notes about the choice of Renyi order, which only affect how loose RDP is."""
+def quiet() -> Iterator[None]:
+    """No notes about the choice of Renyi order, which only affect how loose RDP is."""
     absl = logging.getLogger("absl")
     level = absl.level
     absl.setLevel(logging.ERROR)

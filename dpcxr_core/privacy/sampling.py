@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dpcxr_core.accounting.shuffling import batches_per_pass
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.privacy.streams import RandomStreams
 
@@ -38,9 +39,14 @@ def draw_units(specification: PrivacySpecification, n_units: int, streams: Rando
 
 
 def steps_per_pass(specification: PrivacySpecification, n_units: int) -> int:
-    """Steps in which a sampler with passes uses every unit about once: what is smaller than a batch is left out."""
-    batch_size = _fixed_batch(specification, n_units)
-    return n_units // batch_size
+    """Steps of one pass of "shuffled" or "balls_and_bins": as many as fit, so that a unit is in at most one.
+
+    The shuffled pass cuts the units that there are; balls and bins know the rate alone, so that the number of units
+    need not be public.
+    """
+    if specification.sampler == "shuffled":
+        return n_units // _fixed_batch(specification, n_units)
+    return batches_per_pass(specification.sample_rate)
 
 
 def poisson_draw(specification: PrivacySpecification, n_units: int, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +82,8 @@ def shuffled_draw(
 ) -> np.ndarray:
     """Batch number ``place`` of one pass: a random order cut into batches; ``rng`` is that of the pass.
 
-    This is what ordinary data loaders do. No accountant of this project describes it.
+    What is smaller than a batch is left out of the pass. This is what ordinary data loaders do; no Poisson epsilon
+    describes it (``accounting.shuffling``).
     """
     batch_size = _fixed_batch(specification, n_units)
     order = rng.permutation(n_units)
@@ -88,10 +95,13 @@ def balls_and_bins_draw(
 ) -> np.ndarray:
     """The units that one pass throws into its step number ``place``; ``rng`` is that of the pass.
 
+    Every step gets a unit with the chance ``sample_rate``; where one over it is not whole, a unit is in no step with
+    the chance that is left, so that batches are as large as expected.
+
     Source:
         Chua et al. (2024), arXiv:2412.16802.
     """
-    bins = rng.integers(steps_per_pass(specification, n_units), size=n_units)
+    bins = np.floor(rng.random(n_units) / specification.sample_rate)
     return np.flatnonzero(bins == place).astype(np.int64)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 
+from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification, RunConfig
 from dpcxr_core.publishing.results import epsilon_label
 from dpcxr_core.training.record import RunRecord
@@ -82,6 +84,23 @@ def unit_cost(noise: Mapping[str, Mapping[float, float]]) -> str:
     ratios = [noise["patient"][epsilon] / each for epsilon, each in noise["image"].items()]
     span = f"{min(ratios):.2f}" if min(ratios) == max(ratios) else f"{min(ratios):.2f} to {max(ratios):.2f}"
     return f"To protect patients, this training set needs {span} times the noise that protects single images."
+
+
+def tuning(cost: TuningCost) -> str:
+    """That the settings compared were not chosen on private images, and what that would have cost.
+
+    Args:
+        cost: Of a choice among as many runs of one of the compared conditions.
+    """
+    composed = "above 100" if math.isinf(cost.epsilon_composed) else f"{cost.epsilon_composed:.3g}"
+    return (
+        "The settings of this comparison were chosen on simulated patients that no chapter draws, so the choice cost "
+        f"no privacy. Had they been the best of {cost.mean_runs} runs on the private images, an epsilon of "
+        f"{cost.epsilon_once:.3g} for one {cost.privacy_unit} would have become {cost.epsilon_tuned:.3g} "
+        f"(a random number of runs of that mean, {cost.distribution}; by RDP, which gives {cost.epsilon_once_rdp:.3g} "
+        f"for one run) or {composed} (exactly so many runs, all counted; by PLD), and to make up for it the noise "
+        f"would have to be {cost.noise_multiplier_tuned / cost.noise_multiplier:.2f} times as large."
+    )
 
 
 def private_choices(config: RunConfig) -> str:

@@ -32,6 +32,10 @@ from dpcxr_core.training.steps import PhysicalBatch, ordinary_batches, private_b
 from dpcxr_core.training.training_set import LoadedBatch, TrainingData, load_batch
 
 
+class DivergedError(UserError):
+    """Loss or gradients are no longer finite: the learning rate is too high."""
+
+
 @dataclass(frozen=True)
 class TrainingTrace:
     """What a run left behind besides its weights.
@@ -108,7 +112,9 @@ def train(
 
     Raises:
         UserError: The public-only reference has nothing to train, the unit is the patient but the patients are
-            not known, the checkpoint is of another run, or the loss is no longer finite (without privacy).
+            not known, or the checkpoint is of another run.
+        DivergedError: Loss or gradients are no longer finite. Never of a private run, whose end would tell of its
+            images.
     """
     if config.optimisation is None:
         raise UserError("the public-only reference does not train; evaluate it as it is")
@@ -243,9 +249,9 @@ def _take_step(run: _Run, state: _Progress, batches: Iterator[LoadedBatch]) -> N
     if config.privacy is not None:
         privatise(parameters, config.privacy, state.streams, step, rank=run.ranks.rank, world_size=run.ranks.world_size)
     sum_gradients(run.ranks, parameters)
+    if _has_diverged(config, seen):
+        raise DivergedError(f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})")
     if config.privacy is None:
-        if not math.isfinite(seen["loss"]):
-            raise UserError(f"the loss is {seen['loss']} at step {step}; lower learning_rate ({rate:.3g})")
         _divide_gradients(parameters, int(seen["n_drawn"]))
     state.optimizer.step()
     if state.average is not None:
@@ -254,6 +260,14 @@ def _take_step(run: _Run, state: _Progress, batches: Iterator[LoadedBatch]) -> N
     state.ledger.append({"step": step, "learning_rate": rate, "noise_std": noise_std})
     state.diagnostics.append({"step": step, **seen})
     state.next_step += 1
+
+
+def _has_diverged(config: RunConfig, seen: dict[str, float]) -> bool:
+    if config.kind == "private" or seen["n_drawn"] == 0:
+        return False
+    if config.kind == "ablation":  # a single image without a finite gradient counts as zero there, and may
+        return seen["n_non_finite"] == seen["n_drawn"]
+    return not math.isfinite(seen["loss"])
 
 
 @contextmanager

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.calibration_check import check, random_settings
 from dpcxr_core.accounting import calibration
 from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
+from dpcxr_core.accounting.deadline import TooSlowError
 from dpcxr_core.accounting.gaussian import epsilon_gaussian
 from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.config import UserError
@@ -14,9 +16,9 @@ from dpcxr_core.config import UserError
 STUDY = {"delta": 6e-6, "sample_rate": 1024 / 86524, "n_steps": 2000}
 
 
-@pytest.mark.parametrize(("target", "golden"), [(0.9, 2.3913), (2.9, 1.0552)])
+@pytest.mark.parametrize(("target", "golden"), [(0.9, 2.391), (2.9, 1.0552), (8.0, 0.6883)])
 def test_noise_multiplier_matches_the_values_of_the_study(target, golden):
-    """privacy.md section 2; 0.002, since grids of the privacy loss differ."""
+    """Computed apart with dp_accounting on other grids of the privacy loss; hence 0.002."""
     assert calibrate_noise_multiplier(target_epsilon=target, **STUDY) == pytest.approx(golden, abs=2e-3)
 
 
@@ -33,6 +35,44 @@ def test_calibration_matches_the_closed_form_without_sampling():
     noise = calibrate_noise_multiplier(target_epsilon=3.0, delta=1e-5, sample_rate=1.0, n_steps=16)
     assert epsilon_gaussian(noise, 16, 1e-5) <= 3.0
     assert epsilon_gaussian(noise - 1e-3, 16, 1e-5) > 3.0
+
+
+def test_small_target_is_reached_and_an_impossible_one_says_why():
+    noise = calibrate_noise_multiplier(target_epsilon=0.05, **STUDY)
+    assert noise == pytest.approx(32.1, abs=0.1)
+    assert epsilon_pld(noise, STUDY["sample_rate"], STUDY["n_steps"], STUDY["delta"]) <= 0.05
+    with pytest.raises(UserError, match=r"epsilon is still 0\.004"):
+        calibrate_noise_multiplier(target_epsilon=1e-4, **STUDY)
+
+
+def test_time_limit_gives_a_message_between_evaluations():
+    with pytest.raises(TooSlowError, match="time limit of 1e-09 seconds"):
+        calibrate_noise_multiplier(target_epsilon=0.9, **STUDY, time_limit=1e-9)
+
+
+def test_run_that_delta_covers_takes_the_noise_of_rdp():
+    """Five steps at rate 1e-4 touch a unit with a chance of 5e-4, below delta: any noise would do, even none."""
+    noise = calibrate_noise_multiplier(target_epsilon=1.0, delta=1e-3, sample_rate=1e-4, n_steps=5)
+    assert 0.5 < noise < 0.55  # what RDP asks for
+    assert epsilon_pld(noise, 1e-4, 5, 1e-3) == 0.0
+
+
+def test_search_ends_where_less_noise_could_not_be_accounted_for(monkeypatch):
+    monkeypatch.setattr(calibration, "pld_at_interval", lambda *values: 0.0)
+    monkeypatch.setattr(calibration, "epsilon_pld", lambda *values: 0.0)
+    noise = calibrate_noise_multiplier(target_epsilon=1.0, delta=1e-5, sample_rate=0.1, n_steps=5)
+    assert calibration.epsilon_rdp(noise, 0.1, 5, 1e-5) <= 100 < calibration.epsilon_rdp(0.8 * noise, 0.1, 5, 1e-5)
+
+
+@pytest.mark.slow
+def test_random_settings_stay_within_their_targets_and_the_accountants_agree():
+    """The first five of the 200 of ``python -m benchmarks.calibration_check``; certify refuses disagreement."""
+    settings = random_settings(200)
+    assert len({each.target_epsilon for each in settings}) == 200
+    for each in settings[:5]:
+        found = check(each)
+        assert found["epsilon_pld"] <= each.target_epsilon
+        assert found["epsilon_pld"] > 0.98 * each.target_epsilon
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.nan, math.inf, 1000.0])

@@ -10,7 +10,7 @@ from dpcxr_core.accounting.certificate import (
     certify,
     privacy_statement,
 )
-from dpcxr_core.accounting.poisson import PrvUnavailableError
+from dpcxr_core.accounting.poisson import PrvBracket, PrvUnavailableError
 from dpcxr_core.config import PrivacySpecification, UserError
 
 SPECIFICATION = PrivacySpecification(
@@ -38,7 +38,10 @@ def test_certificate_repeats_the_specification_and_orders_the_accountants(certif
     assert (certificate.max_images_per_patient, certificate.clipping) == (None, "flat")
     assert certificate.epsilon_pld <= certificate.target_epsilon
     assert certificate.epsilon_pld < certificate.epsilon_rdp
-    assert abs(certificate.epsilon_pld - certificate.epsilon_prv) <= 0.03 * certificate.epsilon_pld + 0.02
+    assert certificate.epsilon_prv_low <= certificate.epsilon_pld <= certificate.epsilon_prv
+    assert certificate.epsilon_prv - certificate.epsilon_prv_low < 0.021
+    assert certificate.expected_passes == pytest.approx(5.0)
+    assert certificate.delta_times_units == pytest.approx(0.01)
     assert certificate.library_versions.keys() >= {"dp-accounting", "opacus", "torch"}
 
 
@@ -68,19 +71,29 @@ def test_certificate_is_refused_where_nothing_is_promised(change):
         certify(replace(SPECIFICATION, **change), 1000, target_epsilon=2.0)
 
 
-def test_certificate_is_refused_when_accountants_disagree(monkeypatch):
-    monkeypatch.setattr(room, "epsilon_prv", lambda *values: 1.5 * room.epsilon_pld(*values))
+@pytest.mark.parametrize(("low", "high"), [(1.001, 1.1), (0.9, 0.985)])
+def test_certificate_is_refused_when_the_claim_is_outside_the_bracket(low, high, monkeypatch):
+    def bracket(*values):
+        claimed = room.epsilon_pld(*values)
+        return PrvBracket(low * claimed, claimed, high * claimed)
+
+    monkeypatch.setattr(room, "prv_bracket", bracket)
     with pytest.raises(AccountantsDisagreeError, match="disagree"):
         certify(SPECIFICATION, 1000, target_epsilon=2.0)
+
+
+def test_claim_may_be_above_the_bracket_by_what_its_grid_rounds_up(monkeypatch):
+    monkeypatch.setattr(room, "prv_bracket", lambda *values: PrvBracket(0, 0, 0.995 * room.epsilon_pld(*values)))
+    assert certify(SPECIFICATION, 1000, target_epsilon=2.0).epsilon_prv < room.epsilon_pld(2.0, 0.05, 100, 1e-5)
 
 
 def test_missing_cross_check_is_recorded_with_its_reason(monkeypatch):
     def unavailable(*values):
         raise PrvUnavailableError("the grid is too large")
 
-    monkeypatch.setattr(room, "epsilon_prv", unavailable)
+    monkeypatch.setattr(room, "prv_bracket", unavailable)
     made = certify(SPECIFICATION, 1000, target_epsilon=2.0)
-    assert made.epsilon_prv is None
+    assert made.epsilon_prv is made.epsilon_prv_low is None
     assert "the grid is too large" in privacy_statement(made)
 
 
@@ -97,6 +110,9 @@ def test_statement_names_what_the_guarantee_rests_on_and_what_it_leaves_out(cert
         "validation",
         "pretraining",
         "several images",
+        "float32",
+        "used 5 times on average",
+        f"between {certificate.epsilon_prv_low:.4f} and {certificate.epsilon_prv:.4f}",
     ):
         assert needed in statement
     assert "Warning" not in statement
@@ -117,9 +133,22 @@ def test_statement_about_patients_promises_for_all_their_images_and_says_what_th
 
 
 def test_statement_warns_when_delta_reaches_one_over_the_units(certificate, of_patients):
-    assert "one over the number of images" in privacy_statement(replace(certificate, delta=1e-3))
-    assert "one over the number of patients" in privacy_statement(replace(of_patients, delta=1e-3))
+    assert "one over the number of images" in privacy_statement(replace(certificate, delta=1e-3, delta_times_units=1.0))
+    assert "one over the number of patients" in privacy_statement(
+        replace(of_patients, delta=1e-3, delta_times_units=1.0)
+    )
     assert "Warning" not in privacy_statement(of_patients)
+
+
+def test_delta_of_patients_is_compared_with_their_number():
+    """Below one over the images, but not below one over the patients."""
+    images = replace(SPECIFICATION, delta=1.2e-3, sample_rate=0.0625, n_steps=20)
+    patients = replace(images, privacy_unit="patient", max_images_per_patient=4, sample_rate=0.05)
+    of_images, of_patients = certify(images, 800, target_epsilon=2.0), certify(patients, 1000, target_epsilon=2.0)
+    assert of_images.delta_times_units == pytest.approx(0.96)
+    assert of_patients.delta_times_units == pytest.approx(1.2)
+    assert "Warning" not in privacy_statement(of_images)
+    assert "one over the number of patients" in privacy_statement(of_patients)
 
 
 def test_statement_of_a_seeded_run_calls_it_a_demonstration(certificate):

@@ -23,10 +23,10 @@ def _difference(found: dict, expected: dict) -> float:
     return norm_of({name: found[name] - expected[name] for name in expected}) / norm_of(expected)
 
 
-def _clipped(model, images, targets, max_grad_norm):
+def _clipped(model, images, targets, max_grad_norm, clipping="flat"):
     keeper = attach(model)
     model.zero_grad()
-    report = keeper.add_clipped_sum(losses_of(model(images), targets), max_grad_norm)
+    report = keeper.add_clipped_sum(losses_of(model(images), targets), max_grad_norm, clipping=clipping)
     found = _gradients(model)
     keeper.detach()
     model.zero_grad()
@@ -58,6 +58,29 @@ def test_infinite_clip_is_what_autograd_gives_and_adds_up(small_net, batch):
     for _ in range(2):
         keeper.add_clipped_sum(losses_of(small_net(batch[0]), batch[1]), 1e9)
     assert _difference(_gradients(small_net), {name: 2 * part for name, part in expected.items()}) < 1e-5
+
+
+def test_without_clipping_the_sum_is_what_autograd_gives_whatever_the_clip_norm(small_net, batch):
+    losses_of(small_net(batch[0]), batch[1]).sum().backward()
+    expected = _gradients(small_net)
+    norms = [norm_of(gradient) for gradient in gradients_one_by_one(small_net, *batch, losses_of)]
+    for max_grad_norm in (1e-3, 1e3):
+        found, report = _clipped(small_net, *batch, max_grad_norm, "none")
+        assert _difference(found, expected) < 1e-5
+        assert report.norms.tolist() == pytest.approx(norms, rel=1e-5)
+
+
+def test_without_clipping_units_are_summed_whole_and_what_is_not_finite_still_counts_as_zero(small_net, batch):
+    images, targets = (part.clone() for part in batch)
+    whole, _ = _clipped(small_net, images[:2], targets[:2], 1e-3, "none")
+    keeper = attach(small_net)
+    images[2] = float("nan")
+    losses = losses_of(small_net(images), targets)
+    report = keeper.add_clipped_sum(losses, 1e-3, rows_per_unit=[2, 1], clipping="none")
+    found = _gradients(small_net)
+    assert _difference(found, whole) < 1e-5
+    assert report.n_non_finite == 1
+    assert float(report.norms[0]) == pytest.approx(norm_of(whole), rel=1e-5)
 
 
 def test_image_that_is_not_finite_counts_as_zero_and_leaves_the_others_alone(small_net, batch):

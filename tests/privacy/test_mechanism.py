@@ -44,6 +44,18 @@ def test_gradient_becomes_noisy_sum_over_expected_batch_size():
         torch.testing.assert_close(parameter.grad, (5.0 + noise) / 8)
 
 
+def test_without_noise_the_sum_is_only_divided():
+    parameters = _parameters(fill=5.0)
+    privatise(parameters, replace(SPECIFICATION, noise_multiplier=0.0), STREAMS, 0)
+    assert all(bool((parameter.grad == 5.0 / 8).all()) for parameter in parameters)
+
+
+def test_noise_is_scaled_by_the_clip_norm_also_where_nothing_is_clipped():
+    parameters = _parameters()
+    privatise(parameters, replace(SPECIFICATION, clipping="none"), STREAMS, 0)
+    assert torch.equal(_flat([p.grad for p in parameters]) * 8, _flat(_noise()))
+
+
 def test_denominator_is_the_public_constant():
     for divisor in (8, 16):
         parameters = _parameters(fill=4.0)

@@ -17,6 +17,7 @@ from dpcxr_core.config import (
     UserError,
 )
 from dpcxr_core.data.images import to_input
+from dpcxr_core.privacy import mechanism
 from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.sampling import poisson_draw
 from dpcxr_core.privacy.streams import RandomStreams, seeded_streams
@@ -26,7 +27,7 @@ from dpcxr_core.training.augmentation import draw_shifts, shift_images
 from dpcxr_core.training.averaging import decay_at
 from dpcxr_core.training.checkpoint import CheckpointPlace, read_checkpoint
 from dpcxr_core.training.initialisation import build_initialisation
-from dpcxr_core.training.loop import predict, train
+from dpcxr_core.training.loop import DivergedError, predict, train
 from dpcxr_core.training.optimisation import loss_per_image
 from dpcxr_core.training.training_set import TrainingData
 
@@ -111,7 +112,7 @@ def _by_hand(model, data, config, transform):
             gradient = _gradient_of_unit(model, data, config, transform, images[first:end], own_shifts)
             norm = math.sqrt(sum(float(part.square().sum()) for part in gradient))
             bound = spec.max_grad_norm
-            factor = min(1.0, bound / norm) if spec.clipping == "flat" else bound / (norm + 0.01)
+            factor = {"flat": min(1.0, bound / norm), "automatic": bound / (norm + 0.01), "none": 1.0}[spec.clipping]
             for accumulated, part in zip(total, gradient, strict=True):
                 accumulated += factor * part
         for parameter, accumulated in zip(model.parameters(), total, strict=True):
@@ -125,11 +126,17 @@ def _by_hand(model, data, config, transform):
     return average
 
 
+def _ablation(privacy):
+    return replace(PRIVATE, target_epsilon=None, privacy=privacy)
+
+
 DEFINITIONS = {
     "image": PRIVATE,
     "multiplicity": replace(PRIVATE, augmentation_multiplicity=3),
     "patient": replace(PRIVATE, privacy=PER_PATIENT),
     "automatic": replace(PRIVATE, privacy=replace(PRIVACY, clipping="automatic")),
+    "no clipping": _ablation(replace(PRIVACY, clipping="none")),
+    "no clipping, patient": _ablation(replace(PER_PATIENT, clipping="none")),
     "all": replace(
         PRIVATE, privacy=replace(PER_PATIENT, clipping="automatic"), augmentation_multiplicity=2, ema_decay=0.15
     ),
@@ -372,6 +379,36 @@ def test_diverging_loss_without_privacy_is_an_error_that_names_the_step(train_fr
     wild = replace(SGD, learning_rate=1e30)
     with pytest.raises(UserError, match=r"at step \d.*learning_rate"):
         train_fresh(replace(ORDINARY, optimisation=wild))
+
+
+NO_NOISE = _ablation(replace(PRIVACY, noise_multiplier=0.0))
+NEITHER = _ablation(replace(PRIVACY, noise_multiplier=0.0, clipping="none"))
+
+
+def test_ablation_without_noise_does_not_depend_on_the_noise_of_its_streams(train_fresh, monkeypatch):
+    first = _weights(train_fresh(NO_NOISE)[0])
+    with_noise = _weights(train_fresh(replace(PRIVATE, privacy=PRIVACY))[0])
+    assert not torch.equal(first, with_noise)
+    monkeypatch.setattr(mechanism, "standard_normal", lambda n, rng: np.ones(n, np.float32))
+    assert torch.equal(_weights(train_fresh(NO_NOISE)[0]), first)
+    assert not torch.equal(_weights(train_fresh(replace(PRIVATE, privacy=PRIVACY))[0]), with_noise)
+
+
+def test_ablation_that_diverges_ends_and_a_private_run_never_does(train_fresh):
+    wild = replace(SGD, learning_rate=1e30)
+    with pytest.raises(DivergedError, match=r"at step \d.*learning_rate"):
+        train_fresh(replace(NEITHER, optimisation=wild))
+    _, trace = train_fresh(replace(PRIVATE, optimisation=wild))
+    assert len(trace.ledger) == PRIVACY.n_steps  # to end early would tell of the images
+
+
+def test_one_spoilt_image_does_not_end_an_ablation(data, start):
+    labels = data.labels.copy()
+    labels[3] = np.inf
+    spoilt = replace(data, labels=labels)
+    trace = train(copy.deepcopy(start.model), spoilt, NEITHER, start.input_transform, progress=False)
+    assert trace.diagnostics["n_non_finite"].sum() > 0
+    assert len(trace.ledger) == PRIVACY.n_steps
 
 
 def test_model_is_its_own_again_after_training_and_after_an_error(train_fresh, monkeypatch):

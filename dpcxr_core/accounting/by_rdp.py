@@ -1,0 +1,67 @@
+"""The noise that Renyi accounting asks for: what a study that uses it adds, never what this project adds."""
+
+from __future__ import annotations
+
+import math
+
+from dpcxr_core.accounting.calibration import check_target
+from dpcxr_core.accounting.poisson import epsilon_rdp_of_opacus, quiet
+from dpcxr_core.accounting.values import check_values
+from dpcxr_core.config import UserError
+
+_RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
+_LARGEST_NOISE_MULTIPLIER = 1e4
+
+
+def noise_multiplier_by_rdp(*, target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:
+    """The smallest noise multiplier, rounded up to 4 decimals, whose RDP epsilon with Opacus' orders is in the target.
+
+    Args:
+        target_epsilon: Limit on epsilon, in (0, 100].
+        delta: Chance allowed for the guarantee to fail, in (0, 1).
+        sample_rate: Chance that one unit enters one step, in (0, 1].
+        n_steps: Number of steps, at least 1.
+
+    Raises:
+        UserError: A value is outside its range, or the target is below what these orders can show with any noise.
+    """
+    check_target(target_epsilon)
+    check_values(1.0, sample_rate, n_steps, delta)
+
+    def within(noise_multiplier: float) -> bool:
+        return epsilon_rdp_of_opacus(noise_multiplier, sample_rate, n_steps, delta) <= target_epsilon
+
+    if not within(_LARGEST_NOISE_MULTIPLIER):
+        floor = epsilon_rdp_of_opacus(_LARGEST_NOISE_MULTIPLIER, sample_rate, n_steps, delta)
+        raise UserError(
+            f"RDP with the orders of Opacus cannot show a target_epsilon of {target_epsilon} at delta {delta:g}: with "
+            f"noise multiplier {_LARGEST_NOISE_MULTIPLIER:g} it still gives {floor:.4f}"
+        )
+    high = 1.0
+    while not within(high):
+        high *= 2
+    low = high / 2
+    while within(low):
+        high, low = low, low / 2
+    while high - low > 1 / _RESOLUTION:
+        middle = (low + high) / 2
+        low, high = (low, middle) if within(middle) else (middle, high)
+    return math.ceil(high * _RESOLUTION) / _RESOLUTION
+
+
+def noise_multiplier_of_opacus(*, target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:
+    """What ``get_noise_multiplier`` of Opacus returns by default: by RDP, and up to 0.01 of epsilon below the target.
+
+    Raises:
+        UserError: Opacus gives up.
+    """
+    from opacus.accountants.utils import get_noise_multiplier  # takes seconds to import
+
+    check_target(target_epsilon)
+    check_values(1.0, sample_rate, n_steps, delta)
+    asked = {"target_epsilon": target_epsilon, "target_delta": delta, "sample_rate": sample_rate, "steps": n_steps}
+    try:
+        with quiet():
+            return float(get_noise_multiplier(**asked, accountant="rdp"))
+    except ValueError as error:
+        raise UserError(f"Opacus finds no noise for target_epsilon {target_epsilon}: {error}") from None

@@ -1,0 +1,80 @@
+"""Answers of the accounting room kept in small files, so that asking again takes no time.
+
+An answer is named by the question, the source of this room and the versions of the libraries it rests on. The functions
+that compute stay pure: whoever wants an answer kept asks here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
+from dpcxr_core.accounting.certificate import PrivacyCertificate, certify
+from dpcxr_core.config import PrivacySpecification, content_key
+from dpcxr_core.files import write_json
+from dpcxr_core.provenance import PACKAGE_FOLDER, PROJECT_FOLDER, source_key
+
+FOLDER = PROJECT_FOLDER / ".cache" / "accounting"
+_LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
+
+
+def remembered(question: str, values: Mapping[str, Any], answer: Callable[[], Any], folder: Path | None = None) -> Any:
+    """What ``answer()`` returned when this was first asked; it is called only the first time.
+
+    Args:
+        question: What is asked; a name.
+        values: All that the answer depends on besides code and libraries, as JSON values.
+        answer: Computes a JSON value. An error is raised and not remembered.
+        folder: Of the files; ``FOLDER`` unless given.
+    """
+    try:
+        key = content_key(question, dict(values), _code(), _libraries())
+    except ValueError:  # not a number: no answer is kept, and it is for ``answer`` to say what is wrong
+        return answer()
+    path = (folder or FOLDER) / f"{question}-{key}.json"
+    if path.is_file():
+        return json.loads(path.read_text())["answer"]
+    found = answer()
+    write_json(path, {"question": question, "values": dict(values), "versions": _libraries(), "answer": found})
+    return found
+
+
+def remembered_noise_multiplier(
+    *, target_epsilon: float, delta: float, sample_rate: float, n_steps: int, folder: Path | None = None
+) -> float:
+    """``calibrate_noise_multiplier`` with these arguments, remembered."""
+    values: dict[str, Any] = {
+        "target_epsilon": target_epsilon,
+        "delta": delta,
+        "sample_rate": sample_rate,
+        "n_steps": n_steps,
+    }
+    return remembered("noise", values, lambda: calibrate_noise_multiplier(**values), folder)
+
+
+def remembered_specification(*, folder: Path | None = None, **choices: Any) -> PrivacySpecification:
+    """``specification_for`` with these arguments, remembered."""
+    values = remembered("specification", choices, lambda: asdict(specification_for(**choices)), folder)
+    return PrivacySpecification(**values)
+
+
+def remembered_certificate(
+    specification: PrivacySpecification, n_units: int, target_epsilon: float, *, folder: Path | None = None
+) -> PrivacyCertificate:
+    """``certify`` with these arguments, remembered."""
+    values = {"specification": asdict(specification), "n_units": n_units, "target_epsilon": target_epsilon}
+    answer = remembered("certificate", values, lambda: asdict(certify(specification, n_units, target_epsilon)), folder)
+    return PrivacyCertificate(**answer)
+
+
+def _code() -> str:
+    return source_key(PACKAGE_FOLDER / "accounting", PACKAGE_FOLDER / "config.py")
+
+
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}

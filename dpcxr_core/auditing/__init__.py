@@ -1,0 +1,1 @@
+"""Auditing room: attacks on trained models, and what they can say about a certificate."""

@@ -1,0 +1,153 @@
+"""Named trainings beside each other, as tables: AUROC, gradient norms and what each mechanism promises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dpcxr_core.accounting.poisson import epsilon_pld
+from dpcxr_core.accounting.tuning import TuningCost
+from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.training.record import read_record, read_table
+
+Folders = Mapping[tuple[str, int], Path | None]
+
+
+def aurocs_by_name(folders: Folders, dataset: str) -> pd.DataFrame:
+    """Macro AUROC on the test set of ``dataset``: ``name seed value low high``; NaN for a run that diverged.
+
+    Args:
+        folders: Record folders by (name, seed); None for a run that diverged.
+        dataset: Whose test set.
+    """
+    rows = []
+    for (name, seed), folder in folders.items():
+        found = {"value": math.nan, "low": math.nan, "high": math.nan}
+        if folder is not None:
+            metrics = read_table(folder, "metrics")
+            chosen = (metrics["dataset"] == dataset) & (metrics["metric"] == "auroc") & (metrics["finding"] == "macro")
+            row = metrics[chosen & (metrics["group_column"] == "all")].iloc[0]
+            found = {column: float(row[column]) for column in found}
+        rows.append({"name": name, "seed": seed, **found})
+    return pd.DataFrame(rows, columns=["name", "seed", "value", "low", "high"])
+
+
+def norms_by_step(folders: Folders) -> pd.DataFrame:
+    """Median gradient norm of every step, in clip norms: ``name seed step norm``. Computed from training images."""
+    tables = []
+    for (name, seed), folder in folders.items():
+        privacy = None if folder is None else read_record(folder).config.privacy
+        if folder is not None and privacy is not None:
+            steps = read_table(folder, "diagnostics")
+            norm = steps["median_norm"] / privacy.max_grad_norm
+            tables.append(pd.DataFrame({"name": name, "seed": seed, "step": steps["step"], "norm": norm}))
+    columns = ["name", "seed", "step", "norm"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def show_arms(
+    aurocs: pd.DataFrame, differences: pd.DataFrame, reference: str, norms: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """One row a training: AUROC over seeds, its difference to ``reference`` with interval, median gradient norm.
+
+    Args:
+        aurocs: As from ``aurocs_by_name``.
+        differences: As from ``claims.against_one_of``.
+        reference: The training that the others are compared with.
+        norms: As from ``norms_by_step``; None, or no row, where norms are not to be shown.
+    """
+    against = {row["name"]: row for row in differences.to_dict("records")}
+    rows = {}
+    for name, seeds in aurocs.groupby("name", sort=False):
+        rows[name] = {
+            "macro AUROC": _over_seeds(seeds["value"]),
+            f"minus {reference}": "-" if name == reference else _with_interval(against[name]),
+            "verdict": "-" if name == reference else against[name]["verdict"],
+        }
+        if norms is not None and len(norms):
+            norm = norms.loc[norms["name"] == name, "norm"].median()
+            rows[name]["median gradient norm, in clip norms"] = "not known" if math.isnan(norm) else f"{norm:.3g}"
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("training")
+
+
+def show_guarantees(specifications: Mapping[str, PrivacySpecification]) -> pd.DataFrame:
+    """One row a mechanism: its epsilon, or that there is none, and why."""
+    rows = {}
+    for name, each in specifications.items():
+        epsilon, why = "none", _why_none(each)
+        if each.promises:
+            values = (each.noise_multiplier, each.sample_rate, each.n_steps, each.delta)
+            epsilon = f"{epsilon_pld(*values):.3f} at a delta of {each.delta:g}"
+        rows[name] = {"epsilon": epsilon, "why": why}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("training")
+
+
+def _why_none(specification: PrivacySpecification) -> str:
+    bounded, noisy = specification.clipping != "none", specification.noise_multiplier > 0
+    if bounded and noisy and specification.promises:
+        return f"one {specification.privacy_unit} moves the sum by at most the clip norm, and noise covers that"
+    if bounded and noisy:
+        return f"the accountant does not describe {specification.sampler.replace('_', ' ')} draws"
+    if bounded:
+        return "each contribution is bounded, but nothing hides it: with and without it the weights differ for certain"
+    if noisy:
+        return "no bound on a contribution: for any noise there is an image that stands out of it"
+    return "neither a bound nor noise"
+
+
+def show_contributions(contributions: pd.DataFrame) -> pd.DataFrame:
+    """Contributions of single images in clip norms, a row an image; at most 1 is what a guarantee needs."""
+    shown = contributions.set_index("image").map("{:,.3g}".format)
+    return shown.rename(columns=lambda name: name.replace("_", " "))
+
+
+def arms_in_words(differences: pd.DataFrame, reference: str) -> str:
+    """Which trainings end above or below ``reference``, which cannot be told from it, which diverged."""
+    parts = []
+    for verdict, words in (
+        ("better", f"better than *{reference}*"),
+        ("worse", f"worse than *{reference}*"),
+        ("not distinguishable", f"not to be told from *{reference}*"),
+        ("diverged", "without a result, as the loss stopped being finite"),
+    ):
+        names = [f"*{name}*" for name in differences.loc[differences["verdict"] == verdict, "name"]]
+        if names:
+            parts.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {words}")
+    return "; ".join(parts) + "." if parts else "Nothing was compared."
+
+
+def show_tuning(costs: Sequence[TuningCost]) -> pd.DataFrame:
+    """One row a number of runs: epsilon of the best of them, of all of them, and the noise that makes up for it."""
+    rows = [
+        {
+            "runs": f"{cost.mean_runs}",
+            "best of a random number (RDP)": f"{cost.epsilon_tuned:.3g}",
+            "all of them (PLD)": "above 100" if math.isinf(cost.epsilon_composed) else f"{cost.epsilon_composed:.3g}",
+            "noise that makes up for it": f"{cost.noise_multiplier_tuned / cost.noise_multiplier:.2f} times",
+        }
+        for cost in costs
+    ]
+    return pd.DataFrame(rows).set_index("runs")
+
+
+def _over_seeds(values: pd.Series) -> str:
+    known = values.dropna()
+    if known.empty:
+        return "diverged"
+    spread = "" if len(known) == 1 else f" ({known.min():.3f} to {known.max():.3f})"
+    lost = len(values) - len(known)
+    return f"{known.mean():.3f}{spread}" + (f"; {lost} of {len(values)} seeds diverged" if lost else "")
+
+
+def _with_interval(row: Mapping[Any, Any]) -> str:
+    if math.isnan(row["value"]):
+        return "diverged"
+    return f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

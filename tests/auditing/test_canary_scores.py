@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from dpcxr_core.auditing.canary_scores import (
+    final_scores,
+    replayed_weights,
+    simulated_gradients,
+    step_scores,
+    sum_scores,
+    thresholds_for,
+)
+from dpcxr_core.config import OptimisationChoice, UserError
+from dpcxr_core.privacy.streams import seeded_streams
+
+
+def test_likelihood_ratio_is_that_of_the_two_densities(claim):
+    gradients = np.array([[0.003, -0.01], [0.001, 0.02]])  # of a sum over an expected batch of 100
+    sums = gradients * 100
+    noise = claim.noise_std
+    out = norm.logpdf(sums, 0, noise)
+    inside = np.log(0.5 * norm.pdf(sums, 0, noise) + 0.5 * norm.pdf(sums, claim.max_grad_norm, noise))
+    np.testing.assert_allclose(step_scores(gradients, claim), (inside - out).sum(0), rtol=1e-10)
+    always = replace(claim, sample_rate=1.0)
+    by_hand = norm.logpdf(sums, claim.max_grad_norm, noise) - out
+    np.testing.assert_allclose(step_scores(gradients, always), by_hand.sum(0), rtol=1e-10)
+
+
+def test_simulated_gradients_have_the_moments_of_the_mechanism(claim):
+    included = np.arange(20_000) < 10_000
+    gradients = simulated_gradients(claim, included, seeded_streams(1)) * 100
+    out, inside = gradients[:, ~included], gradients[:, included]
+    z_noise = (out.std() / claim.noise_std - 1) * np.sqrt(2 * out.size)
+    z_mean = (inside.mean() - 0.25) / (inside.std() / np.sqrt(inside.size))  # rate one half of a clip norm of one half
+    assert abs(z_noise) < 5
+    assert abs(z_mean) < 5
+    halved = simulated_gradients(replace(claim, noise_multiplier=0.75), included, seeded_streams(1)) * 100
+    assert abs((halved[:, ~included].std() / claim.noise_std - 1) * np.sqrt(2 * out.size)) > 5
+
+
+def test_replayed_weights_are_those_of_plain_descent(config):
+    gradients = np.array([[1.0, 0.0], [0.5, -1.0], [0.0, 2.0]])
+    plain = OptimisationChoice(
+        optimizer="sgd", learning_rate=0.1, momentum=0.0, warmup_fraction=0.0, schedule="constant"
+    )
+    weights = replayed_weights(gradients, replace(config, optimisation=plain))
+    np.testing.assert_allclose(weights, -0.1 * gradients.sum(0), atol=1e-7)
+    np.testing.assert_allclose(final_scores(weights), 0.1 * sum_scores(gradients), atol=1e-7)
+    public = replace(config, optimisation=None, privacy=None, target_epsilon=None, head="kept")
+    with pytest.raises(UserError, match="does not train"):
+        replayed_weights(gradients, public)
+
+
+def test_thresholds_are_where_they_should_be():
+    rng = np.random.default_rng(0)
+    low_alarms, equal, few_misses = thresholds_for(rng.standard_normal(50_000) + 2, rng.standard_normal(50_000))
+    assert low_alarms == pytest.approx(1.645, abs=0.03)
+    assert equal == pytest.approx(1.0, abs=0.03)
+    assert few_misses == pytest.approx(2 - 1.645, abs=0.03)

@@ -1,0 +1,110 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dpcxr_core.accounting.samplers import SamplerGuarantee
+from dpcxr_core.config import SAMPLERS
+from dpcxr_core.publishing import sampling_tables
+from dpcxr_core.publishing.sampling_tables import SAMPLER_WORDS
+
+SHUFFLED = SamplerGuarantee(
+    sampler="shuffled",
+    neighbouring_relation="zero_out_one",
+    accountant="Gaussian, one batch a pass",
+    epsilon=138.2,
+    epsilon_low=24.0,
+    epsilon_if_poisson=8.0,
+    promise="Only what would hold if the order were known.",
+)
+POISSON = replace(
+    SHUFFLED, sampler="poisson", neighbouring_relation="add_or_remove_one", epsilon=8.0, epsilon_low=math.nan
+)
+
+
+def _aurocs(**values):
+    return pd.DataFrame(
+        [
+            {"sampler": name, "seed": seed, "auroc": value}
+            for name, row in values.items()
+            for seed, value in enumerate(row)
+        ]
+    )
+
+
+def _differences(**values):
+    return pd.DataFrame(
+        [
+            {"name": name, "value": value, "low": value - 0.01, "high": value + 0.01, "verdict": verdict}
+            for name, (value, verdict) in values.items()
+        ]
+    )
+
+
+def test_every_sampler_has_words():
+    assert list(SAMPLER_WORDS) == list(SAMPLERS)
+
+
+def test_aurocs_are_those_of_the_internal_test_set_of_each_run():
+    def row(run_id, dataset, finding, value):
+        named = {"run_id": run_id, "dataset": dataset, "finding": finding, "value": value}
+        return named | {"metric": "auroc", "group_column": "all", "group_value": "all"}
+
+    metrics = pd.DataFrame(
+        [
+            row("one", "sim-a", "macro", 0.7),
+            row("one", "sim-b", "macro", 0.1),
+            row("one", "sim-a", "pneumonia", 0.2),
+            row("two", "sim-a", "macro", 0.8),
+        ]
+    )
+    folders = {("shuffled", 3): Path("runs/two"), ("poisson", 3): Path("runs/one")}
+    found = sampling_tables.aurocs_by_sampler(folders, metrics, "sim-a")
+    assert found.to_dict("records") == [
+        {"sampler": "shuffled", "seed": 3, "auroc": 0.8},
+        {"sampler": "poisson", "seed": 3, "auroc": 0.7},
+    ]
+
+
+def test_accuracy_shows_every_seed_and_the_difference_with_its_interval():
+    aurocs = _aurocs(poisson=[0.7, 0.72], shuffled=[0.71, 0.75])
+    table = sampling_tables.show_accuracy(aurocs, _differences(shuffled=(0.02, "better")))
+    assert table.loc["Poisson"].tolist() == ["0.710", "0.700, 0.720", "reference"]
+    assert table.loc["shuffled"].tolist() == ["0.730", "0.710, 0.750", "+0.020 [+0.010, +0.030]"]
+
+
+@pytest.mark.parametrize(
+    ("poisson", "difference", "words"),
+    [
+        ([0.7, 0.71], (0.02, "better"), "1 differ from it by more, for every seed: shuffled (better)"),
+        ([0.7, 0.73], (0.02, "better"), "none of the 1 other samplers"),
+        ([0.7, 0.71], (0.02, "not distinguishable"), "none of the 1 other samplers"),
+        ([0.7], (0.02, "better"), "One seed cannot tell"),
+    ],
+)
+def test_a_difference_counts_only_beyond_that_between_seeds(poisson, difference, words):
+    sentence = sampling_tables.accuracy_sentence(_aurocs(poisson=poisson), _differences(shuffled=difference))
+    assert "+0.020 (shuffled)" in sentence
+    assert words in sentence
+
+
+def test_guarantees_name_their_neighbours_and_no_poisson_epsilon_of_another_sampler_passes_for_one():
+    table = sampling_tables.show_guarantees([POISSON, SHUFFLED])
+    poisson, shuffled = table.loc[("Poisson", "add or remove one")], table.loc[("shuffled", "zero out one")]
+    assert poisson["epsilon, at least"] == "not known"
+    assert poisson["epsilon if it were Poisson"] == "8"
+    assert shuffled["epsilon if it were Poisson"] == "8 (not a guarantee)"
+    assert (shuffled["epsilon, at least"], shuffled["epsilon, at most"]) == ("24", "138")
+
+
+def test_promises_are_shown_in_full():
+    assert sampling_tables.show_promises([SHUFFLED])["what is promised"].tolist() == [SHUFFLED.promise]
+
+
+def test_sentence_on_shuffling_says_by_how_much_the_poisson_epsilon_is_too_small_or_that_it_is_not_refuted():
+    sentence = sampling_tables.shuffling_sentence([POISSON, SHUFFLED])
+    assert "at least 24 and at most 138" in sentence
+    assert "by a factor of at least 3.0" in sentence
+    assert "not refuted, and not proved" in sampling_tables.shuffling_sentence([replace(SHUFFLED, epsilon_low=7.0)])
