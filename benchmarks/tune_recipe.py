@@ -13,7 +13,7 @@ import pandas as pd
 
 from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.data.prepare import prepare_simulated
-from dpcxr_core.grid import Recipe, ordinary_run, private_run
+from dpcxr_core.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
@@ -55,9 +55,7 @@ def main() -> None:
                 target_epsilon=target_epsilon,
                 delta=1e-5,
                 n_units=defaults.n_train,
-                expected_batch_size=256,
-                n_steps=48,
-                max_grad_norm=0.5,
+                **TUNED_MECHANISM,
             )
             configs += [
                 private_run(

@@ -34,7 +34,7 @@ seeds: list = [0, 1]  # each repeats both trainings
 patient_batch_size: int = 128  # expected patients of a step, where patients are the unit
 max_images_per_patient: int = 4  # most images of one patient in one step, where patients are the unit
 study: dict = {"target_epsilon": 1.0, "delta": 6.0e-6, "n_units": 86524, "expected_batch_size": 1024, "n_steps": 2000}  # a setting of the study's size, ChestX-ray14
-study_patients: int = 28008  # training patients of that setting
+declared: dict = {}  # public numbers of private training "images" and "patients"; those found, where neither this nor 02_noise_calibration declares any
 image_limits: list = [1, 4]  # most images of one patient, in the table of noise
 recipe: dict = {"randomness": "seeded"}  # changes to the default recipe, by field; private images need "secret"
 jobs: int = 2  # processes of one thread each
@@ -63,10 +63,15 @@ patient_ids = store.cohort["patient_id"].iloc[rows_of(store, "train")]
 # ## How many images do patients have?
 #
 # The private hospital of this book, and the real data sets as far as their counts could be found. What could not be
-# found stays unknown; a data set without patient identifiers allows no statement about patients at all.
+# found stays unknown; a data set without patient identifiers allows no statement about patients at all. Where `recipe`
+# asks for secret randomness, as for images that need protection, a number that fewer than ten patients of this hospital
+# exceed is withheld.
 
 # %%
-here = unit_tables.images_per_patient(patient_ids)
+specification, chosen = find_specification(Path(run_dir), target_epsilon), recipe_from(recipe)
+here = unit_tables.images_per_patient(
+    patient_ids, declared=unit_tables.declared_numbers(specification, declared), needs_protection=chosen.needs_protection
+)
 published = unit_tables.published_images_per_patient()
 display(unit_tables.show_images_per_patient({places.private_dataset: here, **published}))
 
@@ -76,14 +81,15 @@ display(unit_tables.show_images_per_patient({places.private_dataset: here, **pub
 # Under {term}`Poisson sampling` of images a patient with $k$ of them enters a step with a binomial number of images,
 # and moves the sum by up to as many clip norms. What the attacker sees is then a mixture of Gaussians, and its privacy
 # losses compose as they do for one image {cite}`charles2024finetuning`. This is tight. The formula of
-# group privacy, which knows nothing of the mechanism, is shown beside it.
+# group privacy, which knows nothing of the mechanism, is shown beside it. The guarantees are those of
+# {ref}`noise-calibration`; where patients are the unit there, the same targets are calibrated anew for images.
 
 # %%
-specifications = find_specifications(Path(run_dir))
+specifications = unit_tables.specifications_of_images(find_specifications(Path(run_dir)), here["images"])
 numbers = unit_tables.patients_of_interest(here, also=[2, 4, 8])
 table = unit_tables.epsilon_by_images(specifications, numbers, n_jobs=jobs)
 
-# %% mystnb={"figure": {"name": "epsilon-by-images", "caption": "Epsilon of a patient against their number of images, under the guarantees for images of this book. Solid: tight. Dashed: the formula of group privacy. Dotted: above it nothing is promised."}, "image": {"alt": "Curves of epsilon that rise faster than the number of images; the dashed curves of the formula leave the solid ones and end early."}}
+# %% mystnb={"figure": {"name": "epsilon-by-images", "caption": "Epsilon of a patient against their number of images, under the guarantees for images of this book. Solid: tight. Dashed: the formula of group privacy. Dotted: above it nothing is promised."}, "image": {"alt": "Epsilon of a patient against their number of images, both axes logarithmic: a solid curve with points and a dashed one for each target epsilon, and a dotted horizontal line at one hundred."}}
 fig, ax = plt.subplots(figsize=(7, 4.6))
 unit_figures.plot_epsilon_by_images(table, ax)
 
@@ -106,21 +112,27 @@ large = unit_tables.epsilon_by_images(
 display(unit_tables.show_epsilon_of_patients(large, counted))
 Markdown(unit_tables.patients_in_words(large, counted))
 
-# %% mystnb={"figure": {"name": "epsilon-by-images-study", "caption": "The same for a setting of the study's size, with the numbers of images of the patients of ChestX-ray14."}, "image": {"alt": "A solid and a dashed curve of epsilon against images of a patient; both pass one hundred before the patient with most images."}}
+# %% mystnb={"figure": {"name": "epsilon-by-images-study", "caption": "The same for a setting of the study's size, with the numbers of images of the patients of ChestX-ray14."}, "image": {"alt": "Epsilon of a patient against their number of images, both axes logarithmic: a solid curve with points, a dashed one, and a dotted horizontal line at one hundred."}}
 fig, ax = plt.subplots(figsize=(7, 4.4))
 unit_figures.plot_epsilon_by_images(large, ax)
 
 # %% [markdown]
 # ## What does it cost to protect patients?
 #
-# Two ways, at the same epsilon for patients, the same steps and the same number of images in a step. One samples images
-# and takes more noise, for patients of up to so many images; all further images must be thrown away. The other samples
-# patients, averages the images that each brings, and clips the average: it covers any number of images.
+# Two ways, at the same epsilon for patients, the same steps and, on average, the same number of images in a step. One
+# samples images and takes more noise, for patients of up to so many images; all further images must be thrown away, so
+# the remaining ones enter more often. The other samples patients, averages the images that each brings, and clips the
+# average: it covers any number of images. With one image a patient both are the same mechanism. Most patients have
+# fewer images than a limit above one allows, so more patients enter a step than images over limit.
+#
+# The rates need the number of patients with each number of images. It is known of all images of ChestX-ray14, not of
+# its training images alone; this table is about all of them, with the target, the batch and the steps from above.
 
 # %%
 designs = unit_tables.remembered_designs(
-    target_epsilon=study["target_epsilon"], delta=study["delta"], n_images=study["n_units"], n_steps=study["n_steps"],
-    n_patients=study_patients, images_per_step=study["expected_batch_size"], limits=tuple(image_limits),
+    target_epsilon=study["target_epsilon"], delta=study["delta"], n_steps=study["n_steps"],
+    patients_by_images=counted["patients_by_images"], images_per_step=study["expected_batch_size"],
+    limits=tuple(image_limits),
 )
 display(unit_tables.show_designs(designs))
 
@@ -132,16 +144,17 @@ display(unit_tables.show_designs(designs))
 # ## What does it cost in AUROC?
 #
 # Two trainings on the private hospital at the same target, which means patients in one and images in the other.
-# Learning rates follow the book's rule, a constant divided by the noise multiplier.
+# Learning rates follow the book's rule, a constant divided by the noise multiplier. The number of patients is declared
+# public by the second, as the number of images is by the first.
 
 # %%
-by_image = find_specification(Path(run_dir), target_epsilon)
+by_image = specifications[target_epsilon]
 by_patient = remembered_specification(
     target_epsilon=target_epsilon, delta=by_image.delta, n_units=here["patients"], n_steps=by_image.n_steps,
     expected_batch_size=min(patient_batch_size, here["patients"]), max_grad_norm=by_image.max_grad_norm,
     privacy_unit="patient", max_images_per_patient=max_images_per_patient, clipping=by_image.clipping,
 )
-init_name, chosen = find_initialisation(Path(run_dir), init_tag), recipe_from(recipe)
+init_name = find_initialisation(Path(run_dir), init_tag)
 configs = [
     run for each in (by_image, by_patient)
     for run in private_runs(places.private_dataset, init_name, {target_epsilon: each}, chosen, seeds=seeds)
@@ -153,7 +166,7 @@ folders = dict(zip(names, run_many(configs, places, n_jobs=jobs), strict=True))
 aurocs = mechanism_tables.aurocs_by_name(folders, places.private_dataset)
 differences = claims.against_one_of(folders, "images protected", places)
 
-# %% mystnb={"figure": {"name": "auroc-by-unit", "caption": "Macro AUROC on the internal test set of trainings that protect images and of trainings that protect patients, at the same epsilon. Points: seeds, with 95 % intervals over test patients. Lines: means."}, "image": {"alt": "Two rows of points with error bars, one for each privacy unit."}}
+# %% mystnb={"figure": {"name": "auroc-by-unit", "caption": "Macro AUROC on the internal test set of trainings that protect images and of trainings that protect patients, at the same epsilon. Points: seeds, with 95 % intervals over test patients. Lines: means."}, "image": {"alt": "Macro AUROC on the horizontal axis: a row of points with error bars and a line for each privacy unit."}}
 fig, ax = plt.subplots(figsize=(7, 2.4))
 mechanism_figures.plot_aurocs(aurocs, ax)
 

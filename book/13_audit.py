@@ -55,7 +55,7 @@ from matplotlib import pyplot as plt
 
 from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.auditing.membership import attack_outcome, draw_halves, included_units, likelihood_ratios, train_shadows
-from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED, audit_each, planted_bugs
+from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED, PlantedRun, audit_each, planted_bugs
 from dpcxr_core.auditing.random_images import random_images
 from dpcxr_core.data.images import resize_batch
 from dpcxr_core.data.store import labels_of, open_store, rows_of
@@ -71,7 +71,7 @@ pool = worker_pool(jobs)  # for the whole page, as its processes take seconds to
 places = find_places(Path(run_dir))
 store = open_store(places.store(places.private_dataset))
 rows = np.sort(rows_of(store, "train")[: max(n_attacked, n_audit_images)])
-needs_protection = recipe_from(recipe).randomness == "secret"
+needs_protection = recipe_from(recipe).needs_protection
 hospital = resize_batch(store.images[rows], image_size), labels_of(store, rows)
 images, labels = random_images(len(rows), image_size, seed=audit_seed) if needs_protection else hospital
 init_name = "convnext_mini.random"
@@ -92,11 +92,11 @@ specification = replace(specification, privacy_unit="image", max_images_per_pati
 config = private_run(places.private_dataset, init_name, target_epsilon, specification, attackable)
 audited = TrainingData(images[:n_audit_images], labels[:n_audit_images])
 (audit,) = audit_each(
-    start.model, audited, config, {AS_CERTIFIED: specification}, start.input_transform, pool,
+    start.model, audited, config, {AS_CERTIFIED: PlantedRun(specification)}, start.input_transform, pool,
     n_canaries=n_canaries, audit_seed=audit_seed,
 ).values()
 
-# %% mystnb={"figure": {"name": "canary-attack", "caption": "Attack with canaries on the audited mechanism. If the certificate is true, no attack has true rates in the shaded region; rates found from some hundred canaries wander around the true ones. Logarithmic axes."}, "image": {"alt": "Three stepped curves of true positive rate over false positive rate above the line of guessing; that of the likelihood runs along the black line that bounds the shaded region, the other two below it."}}
+# %% mystnb={"figure": {"name": "canary-attack", "caption": "Attack with canaries on the audited mechanism. If the certificate is true, no attack has true rates in the shaded region; rates found from some hundred canaries wander around the true ones. Logarithmic axes."}, "image": {"alt": "True positive rate over false positive rate, both axes logarithmic from one in a thousand to one; three stepped curves, one for each score of the attacker; a dotted line for guessing; a black line with a grey region above it, which the certificate forbids."}}
 fig, ax = plt.subplots(figsize=(6.4, 4.4))
 curves = {name: rows for name, rows in audit_tables.roc_of_audit(audit).groupby("score", sort=False)}
 audit_figures.plot_attack(curves, audit_tables.allowed_curve(specification), ax)
@@ -107,8 +107,9 @@ audit_figures.plot_attack(curves, audit_tables.allowed_curve(specification), ax)
 # fixed beforehand.
 #
 # Lower bounds on epsilon by three methods, which take more and more for granted. The first holds for any mechanism;
-# the last looks among mechanisms with the certified sampling and steps for the most noise that still explains the
-# attack's success. Each holds with a confidence of nineteen in twenty.
+# the last looks in one family, of mechanisms with the certified sampling and steps, for the most noise that still
+# explains the attack's success. Each holds with a confidence of nineteen in twenty; the largest of them does not. So
+# one was chosen beforehand as the bound of this audit: the first, by the likelihood.
 
 # %%
 display(audit_tables.show_bounds(audit))
@@ -117,24 +118,36 @@ display(audit_tables.show_bounds(audit))
 # ## Would a bug be found?
 #
 # The same audit of runs that do not do what is claimed of them. Few steps, in which half of all images take part, leave
-# the attacker little to guess. *Noise divided twice* is noise for the sum that was divided by the batch as if it were
-# meant for the mean, and then once more. *Shuffled batches* is the sampling of ordinary data loaders, accounted for
-# as if it were {term}`Poisson sampling`.
+# the attacker little to guess.
+#
+# - *Noise divided twice*: the noise is divided by the batch as if it were for the mean, and then once more.
+# - *Divided by the drawn*: the noisy sum is divided by the number of images that were drawn, not by a public constant.
+# - *Shuffled batches*: the sampling of ordinary data loaders, accounted for as if it were {term}`Poisson sampling`.
+#
+# The last two break the proof; whether an attack does better for it is another question. A denominator is the same for
+# all canaries of a step, so that it tells about none of them, and this audit cannot be expected to see that bug.
 
 # %%
-expected = int(0.45 * (n_audit_images + n_canaries / 2))
+# half of the units, if unusually few coins let their canary in: two shuffled batches then always fit into a pass
+expected = int((audited.n_images + n_canaries / 2 - 2 * n_canaries**0.5) / 2)
 claim = replace(
     specification, sample_rate=0.5, n_steps=strong_n_steps, noise_multiplier=strong_noise_multiplier,
     expected_batch_size=expected, delta=1e-5, clipping="flat",
 )
+runs = planted_bugs(claim)
 audits = audit_each(
-    start.model, audited, replace(config, privacy=claim), planted_bugs(claim), start.input_transform, pool,
+    start.model, audited, replace(config, privacy=claim), runs, start.input_transform, pool,
     n_canaries=n_canaries, audit_seed=audit_seed,
 )
 
 # %%
-display(audit_tables.show_planted(audits))
+display(audit_tables.show_planted(audits, runs))
 Markdown(audit_tables.audit_in_words(audits))
+
+# %% [markdown]
+# Whether a certificate is refuted is decided at the three thresholds, whatever ran. The bound for any mechanism is the
+# one chosen above: it is far below the true epsilon, and can stay below a certificate that is refuted. The bound in
+# the family is no bound for runs that are not of it, and is not shown for them.
 
 # %% [markdown]
 # ## How far does an attacker from outside get?
@@ -147,15 +160,16 @@ Markdown(audit_tables.audit_in_words(audits))
 # %%
 attacked = TrainingData(images[:n_attacked], labels[:n_attacked])
 small = specification_for(
-    target_epsilon=target_epsilon, delta=1e-3, n_units=n_attacked // 2, expected_batch_size=n_attacked // 8,
+    target_epsilon=target_epsilon, delta=1e-3, n_units=attacked.n_images // 2,
+    expected_batch_size=max(1, attacked.n_images // 8),
     n_steps=attack_steps, max_grad_norm=specification.max_grad_norm,
 )
-halves = draw_halves(n_attacked, n_models, np.random.default_rng(audit_seed))
+halves = draw_halves(attacked.n_images, n_models, np.random.default_rng(audit_seed))
 private = private_run(places.private_dataset, init_name, target_epsilon, small, attackable)
 trainings = {"with privacy": private, "without privacy": ordinary_run(places.private_dataset, init_name, attackable)}
 models = {name: train_shadows(attacked, each, places.weights, halves, pool) for name, each in trainings.items()}
 
-# %% mystnb={"figure": {"name": "membership-attack", "caption": "Attack from outside on models with and without privacy; the shaded region is forbidden to attacks on the models with privacy only. Logarithmic axes."}, "image": {"alt": "A curve of true positive rate over false positive rate without privacy far above guessing, one with privacy close to guessing and far below the shaded region."}}
+# %% mystnb={"figure": {"name": "membership-attack", "caption": "Attack from outside on models with and without privacy; the shaded region is forbidden to attacks on the models with privacy only. Logarithmic axes."}, "image": {"alt": "True positive rate over false positive rate, both axes logarithmic from one in a thousand to one; one stepped curve of the attack on models with privacy and one without; a dotted line for guessing; a black line with a grey region above it, which the certificate forbids."}}
 outcomes = {name: attack_outcome(likelihood_ratios(each), included_units(each)) for name, each in models.items()}
 fig, ax = plt.subplots(figsize=(6.4, 4.4))
 audit_figures.plot_attack({name: each.roc for name, each in outcomes.items()}, audit_tables.allowed_curve(small), ax)
@@ -169,8 +183,8 @@ Markdown(audit_tables.attacks_in_words(outcomes, {"with privacy": small}))
 #
 # - That the guarantee holds. An audit finds gross errors, such as a missing clip or too little noise. With a thousand
 #   canaries even a perfect attacker proves only part of the true epsilon, and of a small epsilon nothing.
-# - That the sampling is right. Where batches are shuffled and not drawn, no proof covers the run, whether or not this
-#   attack does better for it.
+# - That the sampling and the denominator are right. Where batches are shuffled and not drawn, or divided by what was
+#   drawn, no proof covers the run, whether or not this attack does better for it.
 # - The best attack. The one from outside is small; a stronger one may come. What the certificate allows bounds them all.
 # - Anything about patients with several images: the unit here is the image.
 

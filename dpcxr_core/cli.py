@@ -17,6 +17,13 @@ from dpcxr_core.config import FINDINGS, RunConfig, UserError, run_config_from_di
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from dpcxr_core.provenance import PROJECT_FOLDER
 
+_SOLVED_FOR = {
+    "noise": "--noise-multiplier",
+    "steps": "--steps",
+    "batch": "--expected-batch-size",
+    "epsilon": "--target-epsilon",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the command ``arguments``: 0 only on success; a user's mistake is one line."""
@@ -132,16 +139,23 @@ def _add_calibrate(commands: Any) -> None:
     parser.add_argument("--privacy-unit", choices=["image", "patient"], default="image")
     parser.add_argument("--max-images-per-patient", type=int, help="in one step; for the patient unit")
     parser.add_argument("--clipping", choices=["flat", "automatic"], default="flat")
-    parser.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="of the search (default: 60)")
+    parser.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="of the whole (default: 60)")
     parser.add_argument("--json", action="store_true", help="the certificate as JSON instead of a paragraph")
     parser.set_defaults(run=_calibrate)
 
 
 def _calibrate(options: argparse.Namespace) -> int:
     from dpcxr_core.accounting.certificate import PrivacyCertificate, privacy_statement
+    from dpcxr_core.accounting.deadline import ended_after
     from dpcxr_core.accounting.remembered import remembered
     from dpcxr_core.accounting.solving import Problem, solved_certificate
 
+    for unknown, flag in _SOLVED_FOR.items():
+        given = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        if given is None and unknown != options.solve:
+            raise UserError(f"to solve for {options.solve}, {flag} must be given")
+        if given is not None and unknown == options.solve:
+            raise UserError(f"{flag} is what is solved for; got {given}. Leave it out, or --solve another")
     limits = {"delta", "n_units", "max_grad_norm", "privacy_unit", "max_images_per_patient", "clipping"}
     problem = Problem(
         unknown=options.solve,
@@ -151,7 +165,11 @@ def _calibrate(options: argparse.Namespace) -> int:
         n_steps=options.steps,
         **{name: getattr(options, name) for name in limits},
     )
-    answer = remembered("calibrate", asdict(problem), lambda: asdict(solved_certificate(problem, options.time_limit)))
+
+    def answer_in_time() -> dict[str, Any]:
+        return asdict(ended_after(options.time_limit, lambda: solved_certificate(problem, options.time_limit)))
+
+    answer = remembered("calibrate", asdict(problem), answer_in_time)
     print(json.dumps(answer, indent=1) if options.json else privacy_statement(PrivacyCertificate(**answer)))
     return 0
 

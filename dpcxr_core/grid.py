@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -53,10 +53,32 @@ class Recipe:
     physical_batch_size: int = 64
     randomness: Literal["secret", "seeded"] = "secret"
 
+    @property
+    def needs_protection(self) -> bool:
+        """Whether the images do: then nothing is trained or shown that no certificate covers."""
+        return self.randomness == "secret"
+
     def __post_init__(self) -> None:
         for name in ("learning_rate_times_noise_multiplier", "ordinary_learning_rate", "ordinary_n_steps"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be positive; got {getattr(self, name)}")
+
+
+# the mechanism under which ``benchmarks.tune_recipe`` chose the default recipe, on simulated patients no chapter draws
+TUNED_MECHANISM: dict[str, Any] = {"expected_batch_size": 256, "n_steps": 48, "max_grad_norm": 0.5}
+
+
+def chosen_on_simulated(recipe: Recipe, specifications: Iterable[PrivacySpecification]) -> bool:
+    """Whether these settings are those chosen by ``benchmarks.tune_recipe``, at no cost to any private image.
+
+    Where they are not, nothing is known about how they were chosen. Of the recipe, ``randomness`` and
+    ``physical_batch_size`` may differ: what is learnt does not depend on them.
+    """
+    default = Recipe(randomness=recipe.randomness, physical_batch_size=recipe.physical_batch_size)
+    mechanism = TUNED_MECHANISM | {"privacy_unit": "image", "clipping": "flat"}
+    return recipe == default and all(
+        getattr(each, name) == value for each in specifications for name, value in mechanism.items()
+    )
 
 
 def recipe_from(changes: Mapping[str, Any]) -> Recipe:

@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -64,12 +65,41 @@ def test_calibrate_solves_for_another_value_and_remembers_it(unknown, known, fou
 
 def test_calibrate_names_what_is_missing_or_superfluous_and_keeps_its_time_limit(capsys):
     words = ["--target-epsilon", "2", "--delta", "1e-6", "--n-units", "1000", "--expected-batch-size", "100"]
-    assert "n_steps must be given" in _one_line_error(capsys, ["calibrate", *words])
-    assert "noise_multiplier must be given" in _one_line_error(capsys, ["calibrate", "--solve", "steps", *words])
+    assert "to solve for noise, --steps must be given" in _one_line_error(capsys, ["calibrate", *words])
+    assert "--noise-multiplier must be given" in _one_line_error(capsys, ["calibrate", "--solve", "steps", *words])
     noise = ["--steps", "5", "--noise-multiplier", "3"]
-    assert "noise_multiplier is what is solved for" in _one_line_error(capsys, ["calibrate", *words, *noise])
+    assert "--noise-multiplier is what is solved for" in _one_line_error(capsys, ["calibrate", *words, *noise])
     late = ["--steps", "5", "--time-limit", "1e-9"]
     assert "time limit" in _one_line_error(capsys, ["calibrate", *words, *late])
+    without_target = ["calibrate", *words[2:], "--steps", "5"]
+    assert "--target-epsilon must be given" in _one_line_error(capsys, without_target)
+
+
+@pytest.mark.parametrize(
+    "known",
+    ["--target-epsilon 1 --expected-batch-size 100", "--solve epsilon --noise-multiplier 1 --expected-batch-size 9"],
+)
+def test_calibrate_refuses_more_steps_than_can_be_accounted_for(known, capsys):
+    words = f"calibrate {known} --delta 1e-5 --n-units 100000 --steps 100000000 --time-limit 5"
+    line = _one_line_error(capsys, words.split())
+    assert "n_steps must be at most 1000000" in line
+    assert "100000000" in line
+
+
+def test_time_limit_ends_whatever_is_computed_and_nothing_is_remembered(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(solving, "solved_certificate", lambda problem, time_limit: time.sleep(60))
+    words = "--noise-multiplier 1 --expected-batch-size 9 --delta 1e-5 --n-units 1000 --steps 9 --time-limit 0.05"
+    line = _one_line_error(capsys, ["calibrate", "--solve", "epsilon", *words.split()])
+    assert "no answer within the time limit of 0.05 seconds" in line
+    assert not (tmp_path / "accounting").exists()
+
+
+def test_calibrate_answers_where_nothing_can_be_remembered(capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(remembered, "FOLDER", tmp_path / "file" / "accounting")
+    words = "--noise-multiplier 3 --expected-batch-size 100 --delta 1e-6 --n-units 1000 --steps 155"
+    assert cli.main(["calibrate", "--solve", "epsilon", *words.split()]) == 0
+    assert "epsilon of at most 1.99" in capsys.readouterr().out
 
 
 def test_calibrate_for_patients_says_whom_it_protects(capsys):

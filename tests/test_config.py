@@ -46,7 +46,7 @@ PUBLIC_ONLY = RunConfig(dataset="sim-a", init_name="convnext_mini.standin_domain
         ("expected_batch_size", 0),
         ("max_grad_norm", 0.0),
         ("max_grad_norm", math.inf),
-        ("noise_multiplier", 0.0),
+        ("noise_multiplier", -0.5),
         ("noise_multiplier", math.nan),
         ("delta", 0.0),
         ("delta", 1.0),

@@ -5,8 +5,10 @@ import pytest
 from dpcxr_core.accounting.certificate import certify
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.grid import (
+    TUNED_MECHANISM,
     Recipe,
     ablation_runs,
+    chosen_on_simulated,
     comparison_runs,
     private_run,
     private_runs,
@@ -111,3 +113,27 @@ def test_ablation_with_a_named_target_is_the_run_of_the_comparison():
 def test_target_for_what_promises_nothing_is_refused(name):
     with pytest.raises(UserError, match=name):
         _ablations(target_epsilons={name: 8.0})
+
+
+def test_settings_count_as_chosen_on_simulated_patients_only_where_they_are_those():
+    """Batch 256, 48 steps, clip norm 0.5 and the default recipe, as in ``benchmarks/tune_recipe.py``."""
+    assert TUNED_MECHANISM == {"expected_batch_size": 256, "n_steps": 48, "max_grad_norm": 0.5}
+    tuned = replace(SPECIFICATIONS[1.0], **TUNED_MECHANISM)
+    louder = replace(tuned, noise_multiplier=9.0, sample_rate=0.7, delta=1e-4)
+    for recipe in (Recipe(), Recipe(randomness="seeded"), Recipe(physical_batch_size=8)):
+        assert chosen_on_simulated(recipe, [tuned, louder])
+    for recipe in (
+        Recipe(learning_rate_times_noise_multiplier=0.6),
+        Recipe(ordinary_n_steps=20),
+        Recipe(ema_decay=0.9),
+    ):
+        assert not chosen_on_simulated(recipe, [tuned])
+    patients = {"privacy_unit": "patient", "max_images_per_patient": 4}
+    for change in (
+        {"expected_batch_size": 128},
+        {"n_steps": 60},
+        {"max_grad_norm": 1.0},
+        {"clipping": "automatic"},
+        patients,
+    ):
+        assert not chosen_on_simulated(Recipe(), [tuned, replace(tuned, **change)])

@@ -1,3 +1,4 @@
+import ast
 import json
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.grid import public_only_run
+from dpcxr_core.provenance import PACKAGE_FOLDER
 from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import (
     cohort_tested_on,
@@ -196,3 +198,19 @@ def test_metrics_table_holds_the_rows_of_every_run(tiny_study):
     assert len(metrics) == expected
     assert isinstance(metrics, pd.DataFrame)
     assert np.isfinite(metrics.loc[metrics["metric"] == "auroc", "value"]).any()
+
+
+def test_every_module_that_decides_a_record_is_part_of_its_key():
+    """Whatever deciding code imports of this package decides as well, or only writes files and finds versions."""
+    deciding = [PACKAGE_FOLDER / name for name in study._DECIDING_CODE]
+    files = [file for path in deciding for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    neutral = {"files", "provenance", "places", "workers"}
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dpcxr_core."):
+                place = PACKAGE_FOLDER.joinpath(*node.module.split(".")[1:])
+                modules = (
+                    [place / f"{name.name}.py" for name in node.names] if place.is_dir() else [place.with_suffix(".py")]
+                )
+                for module in modules:
+                    assert module in files or module.stem in neutral, f"{file.name} imports {node.module}"

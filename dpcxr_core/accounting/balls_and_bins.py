@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from dpcxr_core.accounting.loss_grids import LossGrid, composed, composed_from_below, epsilon_of
-from dpcxr_core.accounting.shuffling import batches_per_pass
+from dpcxr_core.accounting.passes import batches_per_pass
 from dpcxr_core.accounting.values import check_values
 from dpcxr_core.config import UserError
 

@@ -19,6 +19,7 @@ from dpcxr_core.accounting.poisson import (
 )
 from dpcxr_core.config import PrivacySpecification, UserError
 
+MOST_STEPS = 1_000_000  # five times the longest run of the study; beyond, one evaluation takes minutes
 _LARGEST_NOISE_MULTIPLIER = 1e5
 _BRACKET = 0.2  # of the logarithm: how much less noise than RDP needs is tried at a time
 _RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
@@ -38,7 +39,7 @@ def calibrate_noise_multiplier(
         target_epsilon: Limit on epsilon, in (0, 100].
         delta: Chance allowed for the guarantee to fail, in (0, 1).
         sample_rate: Chance that one unit enters one step, in (0, 1].
-        n_steps: Number of steps, at least 1.
+        n_steps: Number of steps, in [1, ``MOST_STEPS``].
         time_limit: Seconds; looked at between evaluations, which take seconds at most.
 
     Raises:
@@ -46,6 +47,7 @@ def calibrate_noise_multiplier(
         TooSlowError: The time limit was reached.
     """
     check_target(target_epsilon)
+    check_n_steps(n_steps)
     deadline = Deadline(time_limit)
     setting = (sample_rate, n_steps, delta)
     enough = _enough_by_rdp(target_epsilon, *setting, deadline)
@@ -84,6 +86,19 @@ def check_target(target_epsilon: float) -> None:
         raise UserError(
             f"target_epsilon must be in (0, {LARGEST_EPSILON:g}], as no noise gives 0 and more than that promises "
             f"nothing; got {target_epsilon}"
+        )
+
+
+def check_n_steps(n_steps: int) -> None:
+    """Refuses a run so long that its accounting would take minutes an evaluation.
+
+    Raises:
+        UserError: It has more than ``MOST_STEPS``.
+    """
+    if n_steps > MOST_STEPS:
+        raise UserError(
+            f"n_steps must be at most {MOST_STEPS}, as accounting for more takes too long; got {n_steps}. Ask for "
+            "fewer steps, with a larger batch each"
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
+from dpcxr_core.accounting.calibration import check_n_steps
 from dpcxr_core.accounting.poisson import (
     PrvBracket,
     PrvUnavailableError,
@@ -17,6 +18,7 @@ from dpcxr_core.config import Clipping, PrivacySpecification, UserError
 
 NOT_COVERED = (
     "choosing hyper-parameters by trying several runs on the same data",
+    "other runs on the same data: their epsilons add up, and so do their deltas",
     "label weights or normalisation computed from the training labels or images",
     "validation and test data",
     "pretraining data, also where it overlaps with the training data",
@@ -88,8 +90,8 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
     """The certificate of ``specification`` on ``n_units`` privacy units.
 
     Raises:
-        UserError: The specification promises nothing, ``n_units`` does not fit it, or epsilon is above
-            ``target_epsilon``.
+        UserError: The specification promises nothing, ``n_units`` does not fit it, there are more than
+            ``MOST_STEPS``, or epsilon is above ``target_epsilon``.
         AccountantsDisagreeError: PLD is below the bracket of PRV, or above it by more than 0.01 epsilon + 0.001, which
             covers the rounding up of its grid: one of them is wrong.
     """
@@ -103,6 +105,7 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
             f"sample_rate {specification.sample_rate:g} of {n_units} {specification.privacy_unit}s is not the expected "
             f"batch size of {specification.expected_batch_size}; make the specification with specification_for"
         )
+    check_n_steps(specification.n_steps)
     values = (
         specification.noise_multiplier,
         specification.sample_rate,

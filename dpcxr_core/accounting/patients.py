@@ -8,7 +8,8 @@ single one, whose privacy losses compose like any other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from dpcxr_core.accounting.calibration import calibrate_noise_multiplier
-from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, pld_interval
+from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, epsilon_rdp, pld_interval
 from dpcxr_core.accounting.values import check_values
 from dpcxr_core.config import UserError
 
@@ -42,7 +43,8 @@ def epsilon_of_patient(noise_multiplier: float, sample_rate: float, n_steps: int
         n_images: Images of the patient, at least 1.
 
     Returns:
-        Epsilon; infinite where it is above ``LARGEST_EPSILON``, which promises nothing.
+        Epsilon; infinite where it is above ``LARGEST_EPSILON``, which promises nothing. Of a single image it is
+        ``epsilon_pld``.
 
     Raises:
         UserError: A value is outside its range.
@@ -53,11 +55,16 @@ def epsilon_of_patient(noise_multiplier: float, sample_rate: float, n_steps: int
     """
     check_values(noise_multiplier, sample_rate, n_steps, delta)
     _check_images(n_images)
+    if n_images == 1:
+        with suppress(UserError):  # RDP is above the largest epsilon, which PLD need not be: the mixture decides
+            return epsilon_pld(noise_multiplier, sample_rate, n_steps, delta)
     chances, missed = _images_in_a_step(sample_rate, n_steps, delta, n_images)
+    if len(chances) == 1:  # delta pays for all that ever enter
+        return -math.log1p(-missed)
     guess = _grid(math.inf, noise_multiplier, chances, n_steps)
     epsilon = _epsilon_at(noise_multiplier, chances, n_steps, delta - missed, guess)
     finer = _grid(epsilon, noise_multiplier, chances, n_steps)
-    if finer < guess and epsilon < 2 * LARGEST_EPSILON:  # else the answer is known, and would be slow
+    if finer < guess and 0 < epsilon < 2 * LARGEST_EPSILON:  # else the answer is known, and would be slow
         epsilon = _epsilon_at(noise_multiplier, chances, n_steps, delta - missed, finer)
     epsilon -= math.log1p(-missed)
     return epsilon if epsilon <= LARGEST_EPSILON else math.inf
@@ -94,7 +101,9 @@ def noise_for_patient(*, target_epsilon: float, delta: float, sample_rate: float
     """Least noise multiplier, to 4 decimals, that keeps ``target_epsilon`` for patients of up to ``n_images``.
 
     Promise:
-        ``epsilon_of_patient`` of the result is never above ``target_epsilon``.
+        ``epsilon_of_patient`` of the result is never above ``target_epsilon``. For a single image it is the result of
+        ``calibrate_noise_multiplier``. The least that can be accounted for: where the chance of ever entering is
+        within delta, or nearly, any noise would do, and what one image needs is returned, once for each image.
 
     Args:
         target_epsilon: Limit on the patient's epsilon, in (0, 100].
@@ -110,16 +119,23 @@ def noise_for_patient(*, target_epsilon: float, delta: float, sample_rate: float
     least = calibrate_noise_multiplier(
         target_epsilon=target_epsilon, delta=delta, sample_rate=sample_rate, n_steps=n_steps
     )
-    noise = least if n_images == 1 else _enough_noise(least, target_epsilon, delta, sample_rate, n_steps, n_images)
+    if n_images == 1:
+        return least
+    most = least * n_images  # k images move the sum by at most k clip norms: a little less than this is enough
+    if sample_rate < 1 and -math.expm1(n_images * n_steps * math.log1p(-sample_rate)) <= delta:
+        noise = most
+    else:
+        noise = _enough_noise(most, target_epsilon, delta, sample_rate, n_steps, n_images)
     noise = math.ceil(noise * _RESOLUTION) / _RESOLUTION
     while (epsilon := epsilon_of_patient(noise, sample_rate, n_steps, delta, n_images)) > target_epsilon:
+        _check_resolved(noise, most, target_epsilon, n_steps)
         factor = 1 + min(max((epsilon / target_epsilon - 1) / 2, 1e-4), 0.1)
         noise = math.ceil(noise * factor * _RESOLUTION) / _RESOLUTION
     return noise
 
 
 def _enough_noise(
-    least: float, target_epsilon: float, delta: float, sample_rate: float, n_steps: int, n_images: int
+    most: float, target_epsilon: float, delta: float, sample_rate: float, n_steps: int, n_images: int
 ) -> float:
     """The noise multiplier at which the epsilon of a patient is the target, to about 1e-4 of itself."""
     chances, missed = _images_in_a_step(sample_rate, n_steps, delta, n_images)
@@ -130,14 +146,24 @@ def _enough_noise(
         epsilon = _epsilon_at(noise, chances, n_steps, delta - missed, interval)
         return math.log(min(max(epsilon, 1e-12), 10 * LARGEST_EPSILON) / target_epsilon)
 
-    # k images move the sum by at most k clip norms, so it takes a little less than k times the noise of one image
-    upper = math.log(least * n_images)
+    upper = math.log(most)
     while excess(upper) > 0:
+        _check_resolved(math.exp(upper), most, target_epsilon, n_steps)
         upper += 0.2
-    lower = upper - 0.1
+    lower, stride = upper - 0.1, 0.1
     while excess(lower) <= 0:
-        upper, lower = lower, lower - 0.1
+        if epsilon_rdp(math.exp(lower), sample_rate, n_steps, delta) > LARGEST_EPSILON:  # delta pays for nearly all
+            return math.exp(lower)
+        stride *= 2
+        upper, lower = lower, lower - stride
     return math.exp(brentq(excess, lower, upper, xtol=2e-4))
+
+
+def _check_resolved(noise_multiplier: float, most: float, target_epsilon: float, n_steps: int) -> None:
+    if noise_multiplier > 2 * most:
+        raise UserError(
+            f"target_epsilon {target_epsilon} is too small to be resolved at {n_steps} steps; ask for a larger one"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +174,7 @@ class PatientDesign:
         sampled: What enters a step by chance.
         images_per_patient: Most images of one patient: in the whole training set where images are sampled, in one
             step where patients are.
+        images_used: Images that training may meet: those within the limit where images are sampled, else all.
         sample_rate: Chance that one image, or one patient, enters one step.
         noise_multiplier: Noise standard deviation over the clip norm.
         divisor: Expected images, or patients, of one step.
@@ -155,6 +182,7 @@ class PatientDesign:
 
     sampled: str
     images_per_patient: int
+    images_used: int
     sample_rate: float
     noise_multiplier: float
     divisor: int
@@ -165,12 +193,21 @@ class PatientDesign:
         return self.noise_multiplier / self.divisor
 
 
+def images_within(patients_by_images: Mapping[int, int], limit: int) -> int:
+    """Images that remain where each patient keeps at most ``limit``.
+
+    Args:
+        patients_by_images: How many patients have so many images.
+        limit: At least 1.
+    """
+    return sum(patients * min(images, limit) for images, patients in patients_by_images.items())
+
+
 def patient_designs(
     *,
     target_epsilon: float,
     delta: float,
-    n_images: int,
-    n_patients: int,
+    patients_by_images: Mapping[int, int],
     images_per_step: int,
     n_steps: int,
     limits: tuple[int, ...] = (1, 2, 4),
@@ -178,33 +215,59 @@ def patient_designs(
     """Both ways to protect patients, for several limits on the images of one patient, at equal images in a step.
 
     The first samples images and takes the noise that a patient with so many images needs; images beyond the limit
-    are never used. The second samples patients, who bring up to so many images into a step, averaged and clipped
-    together. Limits that ask for a batch larger than the data, or do not divide ``images_per_step``, are left out.
+    are never used, so fewer images share the steps and each enters more often. The second samples patients, who bring
+    up to so many images into a step, averaged and clipped together; their number is rounded so that they bring
+    ``images_per_step`` on average. With one image a patient both are the same mechanism. Limits that leave fewer
+    images than a step needs are left out.
+
+    Args:
+        target_epsilon: Limit on the patient's epsilon, in (0, 100].
+        delta: Chance allowed for the patient's guarantee to fail, in (0, 1).
+        patients_by_images: How many patients of the training set have so many images.
+        images_per_step: Expected images of one step, of both ways.
+        n_steps: Number of steps, at least 1.
+        limits: Most images of one patient.
+
+    Raises:
+        UserError: A value is outside its range, or nothing is known of the patients.
 
     Source:
         Charles et al. (2024), arXiv:2407.07737.
     """
-    found = []
-    rate = images_per_step / n_images
-    for limit in limits if rate <= 1 else ():
+    n_images = sum(images * patients for images, patients in patients_by_images.items())
+    n_patients = sum(patients_by_images.values())
+    if n_patients < 1 or min(patients_by_images) < 1:
+        raise UserError(
+            f"patients_by_images must count at least one patient, each with an image; got {dict(patients_by_images)}"
+        )
+    by_images, by_patients = [], []
+    for limit in limits:
+        _check_images(limit)
+        kept = images_within(patients_by_images, limit)
+        if images_per_step > kept:
+            continue
+        rate = images_per_step / kept
         noise = noise_for_patient(
             target_epsilon=target_epsilon, delta=delta, sample_rate=rate, n_steps=n_steps, n_images=limit
         )
-        found.append(_design("images", limit, rate, noise, images_per_step))
-    for limit in limits:
-        patients = images_per_step // limit
-        if patients * limit == images_per_step and patients <= n_patients:
-            patient_rate = patients / n_patients
-            noise = calibrate_noise_multiplier(
-                target_epsilon=target_epsilon, delta=delta, sample_rate=patient_rate, n_steps=n_steps
-            )
-            found.append(_design("patients", limit, patient_rate, noise, patients))
-    return found
+        by_images.append(_design("images", limit, kept, rate, noise, images_per_step))
+        patients = max(round(images_per_step * n_patients / kept), 1)
+        rate = patients / n_patients
+        noise = calibrate_noise_multiplier(
+            target_epsilon=target_epsilon, delta=delta, sample_rate=rate, n_steps=n_steps
+        )
+        by_patients.append(_design("patients", limit, n_images, rate, noise, patients))
+    return by_images + by_patients
 
 
-def _design(sampled: str, limit: int, rate: float, noise: float, divisor: int) -> PatientDesign:
+def _design(sampled: str, limit: int, used: int, rate: float, noise: float, divisor: int) -> PatientDesign:
     return PatientDesign(
-        sampled=sampled, images_per_patient=limit, sample_rate=rate, noise_multiplier=noise, divisor=divisor
+        sampled=sampled,
+        images_per_patient=limit,
+        images_used=used,
+        sample_rate=rate,
+        noise_multiplier=noise,
+        divisor=divisor,
     )
 
 

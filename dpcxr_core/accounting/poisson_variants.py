@@ -102,7 +102,7 @@ def rate_after_truncation(sample_rate: float, n_units: int, largest_batch: int) 
     """Chance that one unit is drawn and not dropped: the mean size of a batch over the number of units.
 
     Example:
-        >>> rate_after_truncation(0.5, 2, 1)
+        >>> round(rate_after_truncation(0.5, 2, 1), 12)
         0.375
     """
     sizes = np.arange(n_units + 1)

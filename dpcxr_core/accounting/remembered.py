@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -30,17 +31,19 @@ def remembered(question: str, values: Mapping[str, Any], answer: Callable[[], An
         question: What is asked; a name.
         values: All that the answer depends on besides code and libraries, as JSON values.
         answer: Computes a JSON value. An error is raised and not remembered.
-        folder: Of the files; ``FOLDER`` unless given.
+        folder: Of the files; ``FOLDER`` unless given. Where it cannot be read or written, nothing is remembered.
     """
     try:
         key = content_key(question, dict(values), _code(), _libraries())
     except ValueError:  # not a number: no answer is kept, and it is for ``answer`` to say what is wrong
         return answer()
     path = (folder or FOLDER) / f"{question}-{key}.json"
-    if path.is_file():
-        return json.loads(path.read_text())["answer"]
+    with suppress(OSError):
+        if path.is_file():
+            return json.loads(path.read_text())["answer"]
     found = answer()
-    write_json(path, {"question": question, "values": dict(values), "versions": _libraries(), "answer": found})
+    with suppress(OSError):
+        write_json(path, {"question": question, "values": dict(values), "versions": _libraries(), "answer": found})
     return found
 
 

@@ -35,6 +35,8 @@ class SamplerGuarantee:
         epsilon_if_poisson: What would hold for Poisson draws of the same rate, adding or removing a unit. For any
             other sampler this is not a guarantee.
         promise: The guarantee in words.
+        privacy_unit: Whose data differs between neighbours.
+        delta: Of every epsilon here.
     """
 
     sampler: Sampler
@@ -44,6 +46,8 @@ class SamplerGuarantee:
     epsilon_low: float
     epsilon_if_poisson: float
     promise: str
+    privacy_unit: str
+    delta: float
 
 
 def guarantees_of(specification: PrivacySpecification, n_units: int) -> list[SamplerGuarantee]:
@@ -83,6 +87,8 @@ def guarantees_of(specification: PrivacySpecification, n_units: int) -> list[Sam
             epsilon_low=low,
             epsilon_if_poisson=if_poisson,
             promise=promise,
+            privacy_unit=specification.privacy_unit,
+            delta=specification.delta,
         )
         for relation, accountant, epsilon, low, promise in rows
     ]

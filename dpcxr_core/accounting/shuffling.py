@@ -14,6 +14,7 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from dpcxr_core.accounting.gaussian import epsilon_gaussian
 from dpcxr_core.accounting.loss_grids import composed_from_below, epsilon_of
+from dpcxr_core.accounting.passes import batches_per_pass
 from dpcxr_core.accounting.values import check_values
 
 _SHIFT = 2.0  # of the unit's batch against the others, in clip norms
@@ -78,16 +79,6 @@ def epsilon_one_batch_a_pass(
     check_values(noise_multiplier, sample_rate, n_steps, delta)
     n_passes = math.ceil(n_steps / batches_per_pass(sample_rate))
     return epsilon_gaussian(noise_multiplier / sensitivity, n_passes, delta)
-
-
-def batches_per_pass(sample_rate: float) -> int:
-    """Whole batches that fit into one pass.
-
-    Example:
-        >>> batches_per_pass(0.3), batches_per_pass(1 / 49)
-        (3, 49)
-    """
-    return math.floor(1 / sample_rate * (1 + 1e-12))  # one over a rounded 1/49 is a little below 49
 
 
 def _laws_of_largest(

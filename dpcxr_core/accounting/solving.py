@@ -10,7 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, check_target, sample_rate_of
+from dpcxr_core.accounting.calibration import (
+    MOST_STEPS,
+    calibrate_noise_multiplier,
+    check_n_steps,
+    check_target,
+    sample_rate_of,
+)
 from dpcxr_core.accounting.certificate import PrivacyCertificate, certify
 from dpcxr_core.accounting.deadline import Deadline
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, epsilon_rdp
@@ -22,7 +28,6 @@ _UNKNOWN = {
     "batch": "expected_batch_size",
     "epsilon": "target_epsilon",
 }
-MOST_STEPS = 1_000_000  # five times the longest run of the study; beyond, one evaluation takes minutes
 _RESOLUTION = 1e4  # steps per unit: epsilons are rounded up to four decimals
 
 
@@ -35,7 +40,7 @@ class Problem:
         target_epsilon: Limit on epsilon, in (0, 100].
         noise_multiplier: Noise standard deviation over L2 sensitivity.
         expected_batch_size: In privacy units.
-        n_steps: Number of steps.
+        n_steps: Number of steps, at most ``MOST_STEPS``.
         delta: Chance allowed for the guarantee to fail.
         n_units: Declared size of the training set in privacy units.
         max_grad_norm: As in ``PrivacySpecification``, like the rest.
@@ -63,6 +68,8 @@ class Problem:
                 raise UserError(f"to solve for {self.unknown}, {name} must be given")
             if given is not None and not wanted:
                 raise UserError(f"{name} is what is solved for; got {given}. Leave it out, or solve for another")
+        if self.n_steps is not None:
+            check_n_steps(self.n_steps)
 
 
 def solved_certificate(problem: Problem, time_limit: float = math.inf) -> PrivacyCertificate:
@@ -117,7 +124,8 @@ def largest_n_steps(
     """The most steps that spend at most ``target_epsilon``.
 
     Promise:
-        ``epsilon_pld`` of the result is within the target, and that of one step more is above it.
+        ``epsilon_pld`` of the result is within the target, and that of one step more is above it, unless the result
+        is ``MOST_STEPS``, beyond which nothing is looked at.
 
     Args:
         target_epsilon: Limit on epsilon, in (0, 100].
@@ -127,7 +135,8 @@ def largest_n_steps(
         time_limit: Seconds, as in ``calibrate_noise_multiplier``.
 
     Raises:
-        UserError: A value is outside its range; one step is too many; or a million steps are within the target.
+        UserError: A value is outside its range; one step is too many; or ``MOST_STEPS`` are within the
+            target already by RDP.
         TooSlowError: The time limit was reached.
     """
 
@@ -174,11 +183,17 @@ def largest_expected_batch_size(
     def values(expected_batch_size: int) -> tuple[float, float, int, float]:
         return noise_multiplier, sample_rate_of(expected_batch_size, n_units), n_steps, delta
 
+    check_n_steps(n_steps)
     return _largest(values, target_epsilon, n_units, "unit in the expected batch", Deadline(time_limit))
 
 
 def epsilon_rounded_up(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
-    """``epsilon_pld``, rounded up to 4 decimals: the smallest target that a run may state. Arguments as there."""
+    """``epsilon_pld``, rounded up to 4 decimals: the smallest target that a run may state. Arguments as there.
+
+    Raises:
+        UserError: A value is outside its range, or there are more than ``MOST_STEPS``.
+    """
+    check_n_steps(n_steps)
     return math.ceil(epsilon_pld(noise_multiplier, sample_rate, n_steps, delta) * _RESOLUTION) / _RESOLUTION
 
 

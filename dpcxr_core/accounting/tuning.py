@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, epsilon_rdp
 from dpcxr_core.accounting.values import check_values
@@ -96,7 +96,8 @@ def noise_with_tuning(
     """Least noise multiplier, to 4 decimals, with which the choice among the runs stays within ``target_epsilon``.
 
     Promise:
-        ``epsilon_after_tuning`` of the result is never above ``target_epsilon``.
+        ``epsilon_after_tuning`` of the result is never above ``target_epsilon``. Both are by RDP: even for one run
+        this is more noise than PLD asks for.
 
     Args:
         target_epsilon: Limit on epsilon, in (0, 100]; all runs and the choice together.
@@ -150,7 +151,8 @@ class TuningCost:
         epsilon_tuned: Of the best of a random number of runs, by RDP.
         epsilon_composed: Of that many runs all released, by PLD; infinite above 100.
         noise_multiplier: Of each run.
-        noise_multiplier_tuned: What it takes for choice and runs together to stay within ``epsilon_once``.
+        noise_multiplier_rdp: What it takes by RDP for one run to stay within ``epsilon_once``.
+        noise_multiplier_tuned: What it takes by RDP for choice and runs together to stay within it.
     """
 
     privacy_unit: str
@@ -162,7 +164,13 @@ class TuningCost:
     epsilon_tuned: float
     epsilon_composed: float
     noise_multiplier: float
+    noise_multiplier_rdp: float
     noise_multiplier_tuned: float
+
+    @property
+    def noise_factor(self) -> float:
+        """How many times the noise of one run makes up for the choice; both by RDP, so that its surplus cancels."""
+        return self.noise_multiplier_tuned / self.noise_multiplier_rdp
 
 
 def cost_of_tuning(
@@ -178,6 +186,7 @@ def cost_of_tuning(
     rate, n_steps, delta = specification.sample_rate, specification.n_steps, specification.delta
     values = (specification.noise_multiplier, rate, n_steps, delta)
     once = epsilon_pld(*values)
+    setting: dict[str, Any] = {"target_epsilon": once, "delta": delta, "sample_rate": rate, "n_steps": n_steps}
     return TuningCost(
         privacy_unit=specification.privacy_unit,
         delta=delta,
@@ -188,12 +197,6 @@ def cost_of_tuning(
         epsilon_tuned=epsilon_after_tuning(*values, mean_runs, distribution),
         epsilon_composed=epsilon_of_all_runs(*values, mean_runs),
         noise_multiplier=specification.noise_multiplier,
-        noise_multiplier_tuned=noise_with_tuning(
-            target_epsilon=once,
-            delta=delta,
-            sample_rate=rate,
-            n_steps=n_steps,
-            mean_runs=mean_runs,
-            distribution=distribution,
-        ),
+        noise_multiplier_rdp=noise_with_tuning(**setting, mean_runs=1),
+        noise_multiplier_tuned=noise_with_tuning(**setting, mean_runs=mean_runs, distribution=distribution),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dpcxr_core.accounting.shuffling import batches_per_pass
+from dpcxr_core.accounting.passes import batches_per_pass
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.privacy.streams import RandomStreams
 

@@ -11,13 +11,13 @@ import pandas as pd
 from dpcxr_core.accounting.tradeoff import largest_tpr
 from dpcxr_core.auditing.audit import Audit
 from dpcxr_core.auditing.membership import AttackOutcome
-from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED
+from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED, PlantedRun
 from dpcxr_core.config import PrivacySpecification
 
 _BOUNDS = {
     "one_run": "any mechanism, any dependence",
     "rates": "any mechanism, independent canaries",
-    "family": "Gaussian noise of any size",
+    "family": "only Gaussian noise of some size",
 }
 
 
@@ -30,13 +30,18 @@ def show_bounds(audit: Audit) -> pd.DataFrame:
     return shown.rename_axis(index="what the attacker sees")
 
 
-def show_planted(audits: Mapping[str, Audit]) -> pd.DataFrame:
-    """One row a run: what the audit would have found of it."""
+def show_planted(audits: Mapping[str, Audit], runs: Mapping[str, PlantedRun]) -> pd.DataFrame:
+    """One row a run: what the audit would have found of it.
+
+    The bound of the audit and the test of the certificate take nothing for granted about what ran. The bound in the
+    family is shown of the ``runs`` that are in it, as of others it says nothing.
+    """
     rows = {
         name: {
             "certificate": f"{audit.epsilon_claimed:.2f}",
-            "lower bound": _epsilon(audit.epsilon_low),
             "certificate refuted": "yes" if audit.refuted else "no",
+            "lower bound, any mechanism": _epsilon(audit.epsilon_low),
+            "in the family": _epsilon(audit.bounds.iloc[0]["family"]) if runs[name].in_family else "not of it",
         }
         for name, audit in audits.items()
     }

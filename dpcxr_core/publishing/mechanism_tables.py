@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dpcxr_core.accounting.poisson import epsilon_pld
+from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification
 from dpcxr_core.training.record import read_record, read_table
@@ -75,13 +75,16 @@ def show_arms(
 
 
 def show_guarantees(specifications: Mapping[str, PrivacySpecification]) -> pd.DataFrame:
-    """One row a mechanism: its epsilon, or that there is none, and why."""
+    """One row a mechanism: its epsilon and for whom it holds, or that there is none, and why."""
     rows = {}
     for name, each in specifications.items():
         epsilon, why = "none", _why_none(each)
         if each.promises:
             values = (each.noise_multiplier, each.sample_rate, each.n_steps, each.delta)
-            epsilon = f"{epsilon_pld(*values):.3f} at a delta of {each.delta:g}"
+            epsilon = (
+                f"{epsilon_pld(*values):.3f} at a delta of {each.delta:g}, one {each.privacy_unit} added or removed, "
+                "Poisson sampling"
+            )
         rows[name] = {"epsilon": epsilon, "why": why}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("training")
 
@@ -122,12 +125,17 @@ def arms_in_words(differences: pd.DataFrame, reference: str) -> str:
 
 def show_tuning(costs: Sequence[TuningCost]) -> pd.DataFrame:
     """One row a number of runs: epsilon of the best of them, of all of them, and the noise that makes up for it."""
+    unlimited = f"above {LARGEST_EPSILON:g}"
     rows = [
         {
             "runs": f"{cost.mean_runs}",
-            "best of a random number (RDP)": f"{cost.epsilon_tuned:.3g}",
-            "all of them (PLD)": "above 100" if math.isinf(cost.epsilon_composed) else f"{cost.epsilon_composed:.3g}",
-            "noise that makes up for it": f"{cost.noise_multiplier_tuned / cost.noise_multiplier:.2f} times",
+            "epsilon, best of a random number (RDP)": f"{cost.epsilon_tuned:.3g}",
+            "epsilon, all of them (PLD)": unlimited
+            if math.isinf(cost.epsilon_composed)
+            else f"{cost.epsilon_composed:.3g}",
+            "at a delta of": f"{cost.delta:g}",
+            "neighbours": f"one {cost.privacy_unit} added or removed",
+            "noise that makes up for the choice (RDP)": f"{cost.noise_factor:.2f} times",
         }
         for cost in costs
     ]

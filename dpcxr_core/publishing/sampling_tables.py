@@ -67,6 +67,8 @@ def show_guarantees(guarantees: Sequence[SamplerGuarantee]) -> pd.DataFrame:
         {
             "sampler": SAMPLER_WORDS[each.sampler],
             "neighbours": RELATION_WORDS[each.neighbouring_relation],
+            "unit": each.privacy_unit,
+            "delta": f"{each.delta:g}",
             "epsilon, at least": _number(each.epsilon_low),
             "epsilon, at most": _number(each.epsilon),
             "upper bound by": each.accountant,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -86,20 +86,47 @@ def unit_cost(noise: Mapping[str, Mapping[float, float]]) -> str:
     return f"To protect patients, this training set needs {span} times the noise that protects single images."
 
 
-def tuning(cost: TuningCost) -> str:
-    """That the settings compared were not chosen on private images, and what that would have cost.
+def tuning(cost: TuningCost, chosen_elsewhere: bool) -> str:
+    """Whether choosing the settings cost privacy, as far as is known, and what a choice on private images costs.
 
     Args:
         cost: Of a choice among as many runs of one of the compared conditions.
+        chosen_elsewhere: Whether settings are those that were chosen without private images, as
+            ``grid.chosen_on_simulated`` says.
     """
+    if chosen_elsewhere:
+        origin = (
+            "The settings of this comparison were chosen on simulated patients that no chapter draws, so the choice "
+            "cost no privacy. Had they been"
+        )
+    else:
+        origin = (
+            "Where the settings of this comparison come from is not known to this page. If they were chosen by trying "
+            "them on the private images, no epsilon here covers that choice. Were they"
+        )
     composed = "above 100" if math.isinf(cost.epsilon_composed) else f"{cost.epsilon_composed:.3g}"
     return (
-        "The settings of this comparison were chosen on simulated patients that no chapter draws, so the choice cost "
-        f"no privacy. Had they been the best of {cost.mean_runs} runs on the private images, an epsilon of "
-        f"{cost.epsilon_once:.3g} for one {cost.privacy_unit} would have become {cost.epsilon_tuned:.3g} "
-        f"(a random number of runs of that mean, {cost.distribution}; by RDP, which gives {cost.epsilon_once_rdp:.3g} "
-        f"for one run) or {composed} (exactly so many runs, all counted; by PLD), and to make up for it the noise "
-        f"would have to be {cost.noise_multiplier_tuned / cost.noise_multiplier:.2f} times as large."
+        f"{origin} the best of {cost.mean_runs} runs on the private images, an epsilon of {cost.epsilon_once:.3g} at a "
+        f"delta of {cost.delta:g}, for one {cost.privacy_unit} added or removed and Poisson sampling, would have "
+        f"become {cost.epsilon_tuned:.3g} (a random number of runs of that mean, {cost.distribution}; by RDP, which "
+        f"gives {cost.epsilon_once_rdp:.3g} for one run) or {composed} (exactly so many runs, all counted; by PLD), at "
+        "the same delta. To make up for the choice among a random number, the noise would have to be "
+        f"{cost.noise_factor:.2f} times as large (by RDP, with the choice and without)."
+    )
+
+
+def all_private_runs(configs: Sequence[RunConfig]) -> str:
+    """What the private runs among ``configs`` spend together, for who sees them all: the sums of epsilon and delta."""
+    private = [(each.target_epsilon, each.privacy) for each in configs if each.privacy is not None]
+    promised = [(epsilon, privacy) for epsilon, privacy in private if epsilon is not None]
+    units = sorted({privacy.privacy_unit for _, privacy in promised})
+    if len(units) != 1 or len(promised) != len(private):
+        return "The runs of this comparison promise nothing, or not to the same unit, so their epsilons have no sum."
+    epsilon, delta = sum(each for each, _ in promised), sum(privacy.delta for _, privacy in promised)
+    return (
+        f"Each epsilon of this comparison is that of one run, seen alone. Whoever sees all {len(promised)} private "
+        f"runs sees an epsilon of at most {epsilon:g} at a delta of {delta:.2g} for one {units[0]} added or removed "
+        "(basic composition: the sums)."
     )
 
 

@@ -13,25 +13,43 @@ import yaml
 
 from dpcxr_core.accounting.patients import PatientDesign, epsilon_of_group, epsilon_of_patient, patient_designs
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON
-from dpcxr_core.accounting.remembered import remembered
-from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.accounting.remembered import remembered, remembered_specification
+from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.provenance import PROJECT_FOLDER
+from dpcxr_core.study import n_units_declared
 from dpcxr_core.workers import worker_pool
 
 _PUBLISHED = PROJECT_FOLDER / "data_manifests" / "images_per_patient.yaml"
-_ROLES = {"median": "median", "p95": "95th percentile", "max": "most"}
+_COUNTED = {"median": "median", "p95": "95th percentile", "max": "most"}
+# Patients who must have more images than a number that is shown of patients who need protection.
+LEAST_BEYOND = 10
+_ROLES = {**_COUNTED, "exceeded": f"at least {LEAST_BEYOND} patients have more"}
 
 
-def images_per_patient(patient_ids: pd.Series) -> dict[str, Any]:
-    """Images, patients, and how many images patients have: median, 95th percentile (rounded up) and most."""
+def images_per_patient(
+    patient_ids: pd.Series, *, declared: Mapping[str, int] | None = None, needs_protection: bool = False
+) -> dict[str, Any]:
+    """Images, patients, and how many images patients have: median, 95th percentile (rounded up) and most.
+
+    Args:
+        patient_ids: Of every image.
+        declared: Public numbers of ``images`` and ``patients``, in place of those found.
+        needs_protection: Whether to show no number that is one patient's. Then one that fewer than ``LEAST_BEYOND``
+            patients exceed is None, and ``exceeded`` is the largest that so many exceed, or None.
+    """
     counts = patient_ids.value_counts()
-    return {
-        "images": len(patient_ids),
-        "patients": len(counts),
-        "median": math.ceil(counts.median()),
-        "p95": math.ceil(counts.quantile(0.95)),
-        "max": int(counts.max()),
-    }
+    sizes = {"images": len(patient_ids), "patients": len(counts), **(declared or {})}
+    found = {"median": math.ceil(counts.median()), "p95": math.ceil(counts.quantile(0.95)), "max": int(counts.max())}
+    if not needs_protection:
+        return sizes | found
+    known = {name: number if (counts > number).sum() >= LEAST_BEYOND else None for name, number in found.items()}
+    exceeded = int(counts.iloc[LEAST_BEYOND - 1]) - 1 if len(counts) >= LEAST_BEYOND else 0  # counts are descending
+    return sizes | known | {"exceeded": exceeded or None, "missing": "withheld"}
+
+
+def declared_numbers(specification: PrivacySpecification, also: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The public numbers of ``images`` or ``patients``: ``also``, and the one that the specification was made for."""
+    return {**(also or {}), f"{specification.privacy_unit}s": n_units_declared(specification)}
 
 
 def published_images_per_patient() -> dict[str, dict[str, Any]]:
@@ -40,20 +58,54 @@ def published_images_per_patient() -> dict[str, dict[str, Any]]:
 
 
 def show_images_per_patient(counts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a data set; what is not known says so."""
-    columns = {"images": "images", "patients": "patients", **{name: f"{_ROLES[name]} images" for name in _ROLES}}
+    """One row a data set; what is not known, or not shown, says so."""
+    columns = {"images": "images", "patients": "patients"} | {key: f"{words} images" for key, words in _COUNTED.items()}
     rows = {
-        name: {words: "unknown" if each.get(key) is None else f"{each[key]:,}" for key, words in columns.items()}
-        | {"which images": each.get("about", "")}
+        name: {words: _count(each, key) for key, words in columns.items()} | {"which images": each.get("about", "")}
         for name, each in counts.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("data set")
+
+
+def _count(counts: Mapping[str, Any], key: str) -> str:
+    if counts.get(key) is not None:
+        return f"{counts[key]:,}"
+    if key == "max" and counts.get("exceeded") is not None:
+        return f"above {counts['exceeded']:,}"
+    return counts.get("missing", "unknown")
 
 
 def patients_of_interest(counts: Mapping[str, Any], also: Iterable[int] = ()) -> list[int]:
     """Numbers of images to compute an epsilon for: one, those of ``counts``, and ``also`` where not above the most."""
     known = [int(counts[name]) for name in _ROLES if counts.get(name) is not None]
     return sorted({1, *known, *(number for number in also if number <= max(known, default=1))})
+
+
+def specifications_of_images(
+    specifications: Mapping[float, PrivacySpecification], n_images: int, *, folder: Path | None = None
+) -> dict[float, PrivacySpecification]:
+    """The same with the image as privacy unit: calibrated anew where it is another.
+
+    Args:
+        specifications: By target epsilon.
+        n_images: Declared number of training images.
+        folder: Of what is remembered; the accounting room's unless given.
+    """
+    return {
+        epsilon: each
+        if each.privacy_unit == "image"
+        else remembered_specification(
+            target_epsilon=epsilon,
+            delta=each.delta,
+            n_units=n_images,
+            expected_batch_size=min(each.expected_batch_size, n_images),
+            n_steps=each.n_steps,
+            max_grad_norm=each.max_grad_norm,
+            clipping=each.clipping,
+            folder=folder,
+        )
+        for epsilon, each in specifications.items()
+    }
 
 
 def epsilon_by_images(
@@ -73,7 +125,16 @@ def epsilon_by_images(
 
     Returns:
         ``target_epsilon images tight formula``; infinite where above 100.
+
+    Raises:
+        UserError: The privacy unit of a specification is not the image.
     """
+    for epsilon, each in specifications.items():
+        if each.privacy_unit != "image":
+            raise UserError(
+                f"the specification of target epsilon {epsilon:g} protects a {each.privacy_unit} whole, so the number "
+                "of images does not matter; pass specifications_of_images"
+            )
     asked = [
         (epsilon, number, each.noise_multiplier, each.sample_rate, each.n_steps, each.delta)
         for epsilon, each in specifications.items()
@@ -117,18 +178,30 @@ def show_epsilon_of_patients(table: pd.DataFrame, counts: Mapping[str, Any]) -> 
 
 
 def patients_in_words(table: pd.DataFrame, counts: Mapping[str, Any]) -> str:
-    """What the strictest guarantee for images is worth to the patient with most images, and to the 95th percentile."""
+    """What the strictest guarantee for images is worth to the 95th percentile, and to the patient with most images."""
     strictest = table[table["target_epsilon"] == table["target_epsilon"].min()].set_index("images")
     target = strictest["target_epsilon"].iloc[0]
-    high, most = counts["p95"], counts["max"]
-    tight = {int(images): float(epsilon) for images, epsilon in strictest["tight"].items()}
-    sentence = f"An epsilon of {target:g} for images is one of {_epsilon(tight[high])} for a patient with {high} images"
-    sentence += ", the 95th percentile"
-    if most == high:
-        return sentence + ", which is also the most that a patient has."
-    if math.isinf(tight[most]):
-        return sentence + f", and no promise (an epsilon above {LARGEST_EPSILON:g}) for the one with {most}."
-    return sentence + f", and one of {_epsilon(tight[most])} for the one with {most}."
+    worth = {int(images): _worth(float(epsilon)) for images, epsilon in strictest["tight"].items()}
+    high, most, exceeded = (counts.get(name) for name in ("p95", "max", "exceeded"))
+    parts = []
+    if high is not None:
+        also = ", which is also the most that a patient has" if most == high else ""
+        parts.append(f"{worth[high]} for a patient with {high} images, the 95th percentile{also}")
+    if most is not None and most != high:
+        parts.append(f"{worth[most]} for the one with {most}")
+    if most is None and exceeded is not None and exceeded != high:
+        parts.append(
+            f"{worth[exceeded]} for a patient with {exceeded} images; at least {LEAST_BEYOND} patients have more"
+        )
+    if not parts:
+        return "How many images the patients have is not known to this page, or withheld."
+    return f"An epsilon of {target:g} for images is {', and '.join(parts)}."
+
+
+def _worth(epsilon: float) -> str:
+    if math.isinf(epsilon):
+        return f"no promise (an epsilon above {LARGEST_EPSILON:g})"
+    return f"one of {_epsilon(epsilon)}"
 
 
 def remembered_designs(*, folder: Path | None = None, **choices: Any) -> list[PatientDesign]:
@@ -145,6 +218,8 @@ def show_designs(designs: Sequence[PatientDesign]) -> pd.DataFrame:
             "sampled": each.sampled,
             "images of one patient at most": f"{each.images_per_patient} in "
             + ("the training set" if each.sampled == "images" else "a step"),
+            "images in use": f"{each.images_used:,}",
+            "expected in a step": f"{each.divisor:,}",
             "sample rate": f"{each.sample_rate:.4g}",
             "noise multiplier": f"{each.noise_multiplier:.4g}",
             "noise on the mean gradient, in clip norms": f"{each.noise_on_mean:.4f}",

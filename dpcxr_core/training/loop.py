@@ -335,7 +335,7 @@ def predict(
     model: nn.Module,
     images: np.ndarray,
     transform: InputTransform,
-    batch_size: int = 256,
+    batch_size: int = 64,
     *,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -345,7 +345,7 @@ def predict(
         model: A classifier with five outputs; evaluated in eval mode, where its parameters are.
         images: ``(n_stored, size, size)`` uint8; may be memory-mapped, and is never read as a whole.
         transform: How pixels become input of this model.
-        batch_size: Images at once.
+        batch_size: Images at once; on a CPU, larger batches leave its caches and are slower.
         rows: ``(n,)`` which of ``images`` to score; None for all, in order.
     """
     model.eval()

@@ -1,11 +1,12 @@
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calibration_check import check, random_settings
+from benchmarks.calibration_check import RESULT, check, random_settings
 from dpcxr_core.accounting import calibration
 from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
 from dpcxr_core.accounting.deadline import TooSlowError
@@ -79,6 +80,27 @@ def test_random_settings_stay_within_their_targets_and_the_accountants_agree():
 def test_target_out_of_range_is_refused(target):
     with pytest.raises(UserError, match="target_epsilon"):
         calibrate_noise_multiplier(target_epsilon=target, **STUDY)
+
+
+def test_stored_check_of_200_random_settings_kept_every_target_and_no_claim_was_below_its_bracket():
+    """The settings are drawn here again, so that the stored table cannot be of others."""
+    table = pd.read_csv(RESULT)
+    drawn = pd.DataFrame([asdict(each) for each in random_settings(200)])
+    assert len(table) == 200
+    for name in drawn:
+        assert table[name].to_numpy() == pytest.approx(drawn[name].to_numpy(), rel=1e-6)
+    assert (table["epsilon_pld"] <= table["target_epsilon"]).all()
+    assert (table["epsilon_pld"] > 0.98 * table["target_epsilon"]).all()
+    bracketed = table.dropna(subset=["epsilon_prv"])
+    assert len(bracketed) > 100
+    assert table.loc[table["epsilon_prv"].isna(), "missing_because"].notna().all()
+    assert (bracketed["epsilon_pld"] >= bracketed["epsilon_prv_low"] * (1 - 1e-4)).all()
+    assert (bracketed["epsilon_pld"] <= 1.01 * bracketed["epsilon_prv"] + 0.001).all()
+
+
+def test_run_too_long_to_account_for_is_refused():
+    with pytest.raises(UserError, match="n_steps must be at most 1000000.*got 100000000"):
+        calibrate_noise_multiplier(target_epsilon=1.0, delta=1e-5, sample_rate=1e-3, n_steps=10**8)
 
 
 def test_other_values_out_of_range_are_refused():

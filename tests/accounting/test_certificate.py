@@ -61,6 +61,8 @@ def test_certificate_survives_json(certificate, of_patients):
 def test_certificate_is_refused_above_the_target_or_for_other_data():
     with pytest.raises(UserError, match="above target_epsilon 0.5"):
         certify(SPECIFICATION, 1000, target_epsilon=0.5)
+    with pytest.raises(UserError, match="n_steps must be at most 1000000"):
+        certify(replace(SPECIFICATION, n_steps=2_000_000), 1000, target_epsilon=2.0)
     with pytest.raises(UserError, match="2000 images"):
         certify(SPECIFICATION, 2000, target_epsilon=2.0)
 
@@ -106,6 +108,7 @@ def test_statement_names_what_the_guarantee_rests_on_and_what_it_leaves_out(cert
         "Poisson",
         "declared public",
         "hyper-parameters",
+        "other runs on the same data: their epsilons add up",
         "label weights",
         "validation",
         "pretraining",

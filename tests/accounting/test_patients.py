@@ -106,22 +106,53 @@ def test_noise_for_patients_keeps_the_target_and_wastes_little(n_images):
     assert noise == round(noise, 4)
 
 
-def test_designs_have_equal_images_in_a_step_and_the_noise_of_their_unit(monkeypatch):
-    monkeypatch.setattr(patients, "noise_for_patient", lambda *, n_images, sample_rate, **_: 10 * n_images)
-    monkeypatch.setattr(patients, "calibrate_noise_multiplier", lambda *, sample_rate, **_: 7 + sample_rate)
-    values = {"target_epsilon": 3.0, "delta": 1e-4, "n_steps": 20}
-    found = patients.patient_designs(n_images=1000, n_patients=300, images_per_step=60, limits=(1, 4, 7), **values)
-    assert [(each.sampled, each.images_per_patient, each.divisor, each.noise_multiplier) for each in found] == [
-        ("images", 1, 60, 10),
-        ("images", 4, 60, 40),
-        ("images", 7, 60, 70),
-        ("patients", 1, 60, 7.2),
-        ("patients", 4, 15, 7.05),  # 7 does not divide 60
-    ]
-    assert [each.sample_rate for each in found] == [0.06] * 3 + [0.2, 0.05]
-    assert found[-1].noise_on_mean == 7.05 / 15
-    few = patients.patient_designs(n_images=50, n_patients=20, images_per_step=60, limits=(4,), **values)
-    assert [(each.sampled, each.sample_rate) for each in few] == [("patients", 0.75)]
+def test_noise_where_delta_pays_for_every_image_that_ever_enters_is_found_at_once():
+    """Any noise keeps the target here, so that a search for the least would never end."""
+    noise = noise_for_patient(target_epsilon=1.0, delta=1e-5, sample_rate=1e-8, n_steps=10, n_images=2)
+    assert 0 < noise < 10
+    assert epsilon_of_patient(1e-3, 1e-14, 10, 1e-5, 2) == pytest.approx(0, abs=1e-9)
+
+
+# 200 patients with 1 image, 60 with 2 and 40 with 5: 300 patients with 520 images
+PATIENTS = {1: 200, 2: 60, 5: 40}
+DESIGN = {"target_epsilon": 3.0, "delta": 1e-4, "n_steps": 5, "patients_by_images": PATIENTS}
+
+
+def test_images_beyond_the_limit_are_not_counted():
+    assert [patients.images_within(PATIENTS, limit) for limit in (1, 2, 4, 5, 9)] == [300, 400, 480, 520, 520]
+
+
+def test_with_one_image_a_patient_both_designs_are_the_same_mechanism():
+    of_images, of_patients = patients.patient_designs(images_per_step=60, limits=(1,), **DESIGN)
+    assert (of_images.sampled, of_patients.sampled) == ("images", "patients")
+    for each in (of_images, of_patients):
+        assert (each.sample_rate, each.divisor) == (0.2, 60)  # of 300 images, not of 520
+        assert epsilon_pld(each.noise_multiplier, 0.2, 5, 1e-4) <= 3.0
+    assert of_images.noise_multiplier == of_patients.noise_multiplier
+    assert (of_images.images_used, of_patients.images_used) == (300, 520)
+
+
+def test_designs_have_equal_images_in_a_step_on_average_and_keep_the_target():
+    of_images, of_patients = patients.patient_designs(images_per_step=60, limits=(4,), **DESIGN)
+    assert (of_images.sample_rate, of_images.divisor, of_images.images_used) == (60 / 480, 60, 480)
+    assert epsilon_of_patient(of_images.noise_multiplier, 60 / 480, 5, 1e-4, 4) <= 3.0
+    assert epsilon_of_patient(of_images.noise_multiplier * 0.98, 60 / 480, 5, 1e-4, 4) > 3.0
+    # a patient brings 480 / 300 images on average; 60 images need 37.5 patients
+    assert (of_patients.divisor, of_patients.sample_rate) == (38, 38 / 300)
+    assert abs(of_patients.divisor * 480 / 300 - 60) < 480 / 300
+    assert 2.97 < epsilon_pld(of_patients.noise_multiplier, 38 / 300, 5, 1e-4) <= 3.0
+    assert of_patients.noise_on_mean == of_patients.noise_multiplier / 38
+
+
+def test_limits_that_leave_too_few_images_are_left_out_and_unknown_patients_refused(monkeypatch):
+    monkeypatch.setattr(patients, "noise_for_patient", lambda **_: 1.0)
+    monkeypatch.setattr(patients, "calibrate_noise_multiplier", lambda **_: 1.0)
+    found = patients.patient_designs(images_per_step=450, limits=(1, 2, 4), **DESIGN)
+    assert [(each.sampled, each.images_per_patient) for each in found] == [("images", 4), ("patients", 4)]
+    assert all(each.sample_rate <= 1 for each in found)
+    for nothing in ({}, {0: 3}):
+        with pytest.raises(UserError, match="patients_by_images must count"):
+            patients.patient_designs(images_per_step=60, **DESIGN | {"patients_by_images": nothing})
 
 
 @pytest.mark.parametrize("n_images", [0, -1, 1.5])

@@ -36,6 +36,20 @@ def test_answer_is_computed_once_and_again_for_another_question(tmp_path):
     assert "dp-accounting" in kept["versions"]
 
 
+def test_folder_that_cannot_be_used_costs_only_the_memory(tmp_path):
+    (tmp_path / "file").write_text("")
+    for answer in (1, 2):
+        assert remembered("a", {}, lambda found=answer: found, tmp_path / "file") == answer
+
+
+def test_error_of_the_answer_itself_is_not_swallowed(tmp_path):
+    def fails():
+        raise FileNotFoundError("a table")
+
+    with pytest.raises(FileNotFoundError, match="a table"):
+        remembered("a", {}, fails, tmp_path)
+
+
 @pytest.mark.parametrize("changed", ["_code", "_libraries"])
 def test_answer_of_other_code_or_libraries_is_not_used(changed, tmp_path, monkeypatch):
     remembered("a", {}, lambda: 1, tmp_path)

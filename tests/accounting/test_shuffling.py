@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.accounting.gaussian import epsilon_gaussian
-from dpcxr_core.accounting.shuffling import batches_per_pass, epsilon_one_batch_a_pass, epsilon_shuffled_at_least
+from dpcxr_core.accounting.shuffling import epsilon_one_batch_a_pass, epsilon_shuffled_at_least
 from dpcxr_core.config import UserError
 
 CHESTXRAY14 = 86_524
@@ -77,11 +77,6 @@ def test_part_of_a_pass_costs_less_than_all_of_it():
     epsilons = [epsilon_shuffled_at_least(0.8, 1 / 7, n_steps, 1e-5) for n_steps in (14, 16, 20, 21)]
     assert epsilons == sorted(epsilons)
     assert epsilons[0] < epsilons[1] < epsilons[2] < epsilons[3]
-
-
-def test_whole_batches_of_a_pass_are_counted_exactly():
-    assert [batches_per_pass(1 / n) for n in range(1, 2000)] == list(range(1, 2000))
-    assert batches_per_pass(256 / 2400) == 9
 
 
 def test_senseless_values_are_refused():

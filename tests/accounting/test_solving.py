@@ -3,6 +3,7 @@ import math
 import pytest
 
 from dpcxr_core.accounting import solving
+from dpcxr_core.accounting.calibration import MOST_STEPS
 from dpcxr_core.accounting.deadline import TooSlowError
 from dpcxr_core.accounting.gaussian import epsilon_gaussian
 from dpcxr_core.accounting.poisson import epsilon_pld
@@ -100,3 +101,28 @@ def test_wrong_choice_is_refused_before_the_search(monkeypatch):
         solved_certificate(Problem(unknown="steps", **known, **SMALL, privacy_unit="patient"))
     with pytest.raises(UserError, match="noise_multiplier"):
         solved_certificate(Problem(unknown="steps", **known | {"noise_multiplier": math.nan}, **SMALL))
+
+
+def test_run_too_long_to_account_for_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr(solving, "epsilon_pld", None)
+    monkeypatch.setattr(solving, "epsilon_rdp", None)
+    refused = "n_steps must be at most 1000000.*got 1000001.*fewer steps"
+    known = {"expected_batch_size": 50, "n_steps": MOST_STEPS + 1}
+    with pytest.raises(UserError, match=refused):
+        Problem(unknown="noise", target_epsilon=2.0, **known, **SMALL)
+    with pytest.raises(UserError, match=refused):
+        Problem(unknown="epsilon", noise_multiplier=2.0, **known, **SMALL)
+    with pytest.raises(UserError, match=refused):
+        epsilon_rounded_up(2.0, 0.1, MOST_STEPS + 1, 1e-5)
+    with pytest.raises(UserError, match=refused):
+        largest_expected_batch_size(
+            target_epsilon=2.0, delta=1e-5, n_units=1000, n_steps=MOST_STEPS + 1, noise_multiplier=2.0
+        )
+
+
+def test_most_steps_are_the_end_of_the_search(monkeypatch):
+    """RDP above the target there and PLD within it: the promise that one more is too many ends where nobody looks."""
+    monkeypatch.setattr(solving, "epsilon_pld", lambda *values: 1.0)
+    monkeypatch.setattr(solving, "epsilon_rdp", lambda noise, rate, n_steps, delta: 1.01 * n_steps / MOST_STEPS)
+    values = {"target_epsilon": 1.0, "delta": 1e-5, "sample_rate": 0.1, "noise_multiplier": 1.0}
+    assert largest_n_steps(**values) == MOST_STEPS

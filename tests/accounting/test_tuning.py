@@ -84,9 +84,17 @@ def test_cost_holds_what_each_function_gives():
     assert cost.epsilon_tuned == epsilon_after_tuning(*RUN, 10)
     assert cost.epsilon_composed == epsilon_of_all_runs(*RUN, 10)
     assert epsilon_after_tuning(cost.noise_multiplier_tuned, *RUN[1:], 10) <= cost.epsilon_once
-    assert cost.noise_multiplier_tuned > cost.noise_multiplier
+    assert cost.noise_factor == cost.noise_multiplier_tuned / cost.noise_multiplier_rdp > 1
+    assert cost.noise_multiplier_rdp > cost.noise_multiplier  # what one run takes by RDP is more than by PLD
+    assert epsilon_rdp(cost.noise_multiplier_rdp, *RUN[1:]) <= cost.epsilon_once
     with pytest.raises(UserError, match="promises nothing"):
         cost_of_tuning(replace(SPECIFICATION, noise_multiplier=0.0), 10)
+
+
+@pytest.mark.parametrize("law", ["logarithmic", "geometric"])
+def test_choice_of_one_needs_no_more_noise(law):
+    """The surplus of RDP over PLD, of some percent, is no cost of choosing."""
+    assert cost_of_tuning(SPECIFICATION, 1, law).noise_factor == 1.0
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,8 @@ from dpcxr_core.auditing.canary_scores import (
     final_scores,
     replayed_weights,
     simulated_gradients,
+    start_scores,
     step_scores,
-    sum_scores,
     thresholds_for,
 )
 from dpcxr_core.config import OptimisationChoice, UserError
@@ -22,21 +23,46 @@ def test_likelihood_ratio_is_that_of_the_two_densities(claim):
     noise = claim.noise_std
     out = norm.logpdf(sums, 0, noise)
     inside = np.log(0.5 * norm.pdf(sums, 0, noise) + 0.5 * norm.pdf(sums, claim.max_grad_norm, noise))
-    np.testing.assert_allclose(step_scores(gradients, claim), (inside - out).sum(0), rtol=1e-10)
+    np.testing.assert_allclose(step_scores(gradients, claim), inside - out, rtol=1e-10)
     always = replace(claim, sample_rate=1.0)
     by_hand = norm.logpdf(sums, claim.max_grad_norm, noise) - out
-    np.testing.assert_allclose(step_scores(gradients, always), by_hand.sum(0), rtol=1e-10)
+    np.testing.assert_allclose(step_scores(gradients, always), by_hand, rtol=1e-10)
+
+
+def test_scores_add_up_over_the_steps(claim):
+    gradients = np.random.default_rng(0).standard_normal((7, 5)) / 100
+    running = start_scores(claim, 5)
+    np.testing.assert_array_equal(list(running.watch(gradients)), gradients)
+    np.testing.assert_allclose(running.likelihood, step_scores(gradients, claim).sum(0))
+    np.testing.assert_allclose(running.total, gradients.sum(0))
+
+
+def test_memory_does_not_grow_with_the_steps(claim, config):
+    def most(n_steps):
+        longer = replace(claim, n_steps=n_steps)
+        running, included = start_scores(longer, 4000), np.ones(4000, bool)
+        tracemalloc.start()
+        seen = running.watch(simulated_gradients(longer, included, seeded_streams(0)))
+        replayed_weights(seen, config, n_canaries=4000, n_steps=n_steps)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    most(2)  # what is loaded on first use
+    assert most(200) < 1.5 * most(10) < 4000 * 200 * 4  # which all gradients would take
 
 
 def test_simulated_gradients_have_the_moments_of_the_mechanism(claim):
     included = np.arange(20_000) < 10_000
-    gradients = simulated_gradients(claim, included, seeded_streams(1)) * 100
+    gradients = np.stack(list(simulated_gradients(claim, included, seeded_streams(1)))) * 100
+    assert gradients.shape == (claim.n_steps, 20_000)
     out, inside = gradients[:, ~included], gradients[:, included]
     z_noise = (out.std() / claim.noise_std - 1) * np.sqrt(2 * out.size)
     z_mean = (inside.mean() - 0.25) / (inside.std() / np.sqrt(inside.size))  # rate one half of a clip norm of one half
     assert abs(z_noise) < 5
     assert abs(z_mean) < 5
-    halved = simulated_gradients(replace(claim, noise_multiplier=0.75), included, seeded_streams(1)) * 100
+    quieter = replace(claim, noise_multiplier=0.75)
+    halved = np.stack(list(simulated_gradients(quieter, included, seeded_streams(1)))) * 100
     assert abs((halved[:, ~included].std() / claim.noise_std - 1) * np.sqrt(2 * out.size)) > 5
 
 
@@ -45,12 +71,12 @@ def test_replayed_weights_are_those_of_plain_descent(config):
     plain = OptimisationChoice(
         optimizer="sgd", learning_rate=0.1, momentum=0.0, warmup_fraction=0.0, schedule="constant"
     )
-    weights = replayed_weights(gradients, replace(config, optimisation=plain))
+    weights = replayed_weights(gradients, replace(config, optimisation=plain), n_canaries=2, n_steps=3)
     np.testing.assert_allclose(weights, -0.1 * gradients.sum(0), atol=1e-7)
-    np.testing.assert_allclose(final_scores(weights), 0.1 * sum_scores(gradients), atol=1e-7)
+    np.testing.assert_allclose(final_scores(weights), 0.1 * gradients.sum(0), atol=1e-7)
     public = replace(config, optimisation=None, privacy=None, target_epsilon=None, head="kept")
     with pytest.raises(UserError, match="does not train"):
-        replayed_weights(gradients, public)
+        replayed_weights(gradients, public, n_canaries=2, n_steps=3)
 
 
 def test_thresholds_are_where_they_should_be():

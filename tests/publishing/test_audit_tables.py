@@ -8,7 +8,7 @@ import pytest
 from dpcxr_core.accounting.tradeoff import largest_tpr_of_gaussian
 from dpcxr_core.auditing.audit import SCORES, Audit
 from dpcxr_core.auditing.membership import AttackOutcome
-from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED
+from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED, PlantedRun
 from dpcxr_core.config import PrivacySpecification
 from dpcxr_core.publishing.audit_tables import (
     allowed_curve,
@@ -42,9 +42,17 @@ def test_bounds_stand_beside_the_certificate():
 
 
 def test_planted_runs_say_whether_they_are_found():
-    table = show_planted({AS_CERTIFIED: _audit(), "no clipping": _audit(math.inf, refuted=True)})
-    assert table["lower bound"].tolist() == ["1.25", "more than any such noise explains"]
-    assert table["certificate refuted"].tolist() == ["no", "yes"]
+    quiet = replace(CLAIM, noise_multiplier=0.01)
+    runs = {
+        AS_CERTIFIED: PlantedRun(CLAIM),
+        "quiet": PlantedRun(quiet),
+        "no clipping": PlantedRun(replace(CLAIM, clipping="none")),
+    }
+    found = _audit(math.inf, refuted=True)
+    table = show_planted({AS_CERTIFIED: _audit(), "quiet": found, "no clipping": found}, runs)
+    assert table["lower bound, any mechanism"].tolist() == ["0.50"] * 3
+    assert table["in the family"].tolist() == ["1.25", "more than any such noise explains", "not of it"]
+    assert table["certificate refuted"].tolist() == ["no", "yes", "yes"]
 
 
 def test_words_name_what_was_found_and_what_was_not():

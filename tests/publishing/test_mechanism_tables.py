@@ -23,7 +23,8 @@ COST = TuningCost(
     epsilon_once_rdp=9.0,
     epsilon_tuned=21.0,
     epsilon_composed=math.inf,
-    noise_multiplier=0.8,
+    noise_multiplier=0.7,
+    noise_multiplier_rdp=0.8,
     noise_multiplier_tuned=1.6,
 )
 
@@ -99,7 +100,8 @@ def test_only_bounded_noisy_poisson_sums_have_an_epsilon():
         "shuffled": replace(SPECIFICATION, sampler="shuffled"),
     }
     shown = mechanism_tables.show_guarantees(arms)
-    assert shown.loc["both", "epsilon"].startswith(f"{epsilon_pld(0.9, 0.2, 4, 1e-3):.3f}")
+    holds = "at a delta of 0.001, one image added or removed, Poisson sampling"
+    assert shown.loc["both", "epsilon"] == f"{epsilon_pld(0.9, 0.2, 4, 1e-3):.3f} {holds}"
     assert set(shown["epsilon"].iloc[1:]) == {"none"}
     assert shown["why"].is_unique
     assert "shuffled draws" in shown.loc["shuffled", "why"]
@@ -109,7 +111,14 @@ def test_contributions_and_tuning_are_shown_in_words():
     table = pd.DataFrame({"image": ["random"], "without_clipping": [43.456], "with_clipping": [0.999998]})
     assert mechanism_tables.show_contributions(table).loc["random"].to_list() == ["43.5", "1"]
     shown = mechanism_tables.show_tuning([COST])
-    assert shown.loc["30"].to_list() == ["21", "above 100", "2.00 times"]
-    words = sentences.tuning(COST)
-    for part in ("best of 30 runs", "epsilon of 8 for one image would have become 21", "above 100", "2.00 times"):
+    assert shown.loc["30"].to_list() == ["21", "above 100", "1e-05", "one image added or removed", "2.00 times"]
+
+
+@pytest.mark.parametrize("chosen_elsewhere", [True, False])
+def test_origin_of_the_settings_is_claimed_only_where_it_is_known(chosen_elsewhere):
+    words = sentences.tuning(COST, chosen_elsewhere)
+    assert ("so the choice cost no privacy" in words) == chosen_elsewhere
+    assert ("is not known to this page" in words) != chosen_elsewhere
+    promise = "an epsilon of 8 at a delta of 1e-05, for one image added or removed and Poisson sampling"
+    for part in ("best of 30 runs", f"{promise}, would have become 21", "above 100", "2.00 times"):
         assert part in words

@@ -18,6 +18,8 @@ SHUFFLED = SamplerGuarantee(
     epsilon_low=24.0,
     epsilon_if_poisson=8.0,
     promise="Only what would hold if the order were known.",
+    privacy_unit="image",
+    delta=1e-5,
 )
 POISSON = replace(
     SHUFFLED, sampler="poisson", neighbouring_relation="add_or_remove_one", epsilon=8.0, epsilon_low=math.nan
@@ -94,6 +96,7 @@ def test_guarantees_name_their_neighbours_and_no_poisson_epsilon_of_another_samp
     table = sampling_tables.show_guarantees([POISSON, SHUFFLED])
     poisson, shuffled = table.loc[("Poisson", "add or remove one")], table.loc[("shuffled", "zero out one")]
     assert poisson["epsilon, at least"] == "not known"
+    assert (poisson["unit"], poisson["delta"]) == ("image", "1e-05")
     assert poisson["epsilon if it were Poisson"] == "8"
     assert shuffled["epsilon if it were Poisson"] == "8 (not a guarantee)"
     assert (shuffled["epsilon, at least"], shuffled["epsilon, at most"]) == ("24", "138")

@@ -105,3 +105,15 @@ def test_drop_sentence_names_least_and_greatest_and_says_when_there_is_none():
     sentence = sentences.drop(pd.DataFrame({"x": [0.1, -0.02], "y": [0.2, 0.0]}, index=index))
     assert "from -0.010 (*b, no privacy*) to +0.150 (*a, epsilon 1*)" in sentence
     assert "one data set only" in sentences.drop(pd.DataFrame(index=index))
+
+
+def test_private_runs_of_a_comparison_add_up(tiny_study):
+    configs = [read_record(folder).config for folder in tiny_study.folders]
+    private = [config for config in configs if config.privacy is not None]
+    assert 0 < len(private) < len(configs)
+    words = sentences.all_private_runs(configs)
+    epsilon, delta = sum(each.target_epsilon for each in private), sum(each.privacy.delta for each in private)
+    assert f"all {len(private)} private runs sees an epsilon of at most {epsilon:g} at a delta of {delta:.2g}" in words
+    of_a_patient = replace(private[0].privacy, privacy_unit="patient", max_images_per_patient=2)
+    assert "have no sum" in sentences.all_private_runs([*private, replace(private[0], privacy=of_a_patient)])
+    assert "have no sum" in sentences.all_private_runs([])
