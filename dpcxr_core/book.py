@@ -35,6 +35,9 @@ def make_book(profile_name: str, runs: Path, out: Path) -> Path:
     for source in sources:
         check_parameters(parameters[source.stem], declared[source.stem], source.name)
     notebooks = run_dir / "notebooks"
+    for executed in notebooks.glob("*.ipynb"):
+        if executed.stem.removesuffix(".partial") not in declared:  # of a chapter that was renamed or removed
+            executed.unlink()
     for place, source in enumerate(sources):
         if not is_up_to_date(source, notebooks, parameters[source.stem]):
             for later in sources[place:]:

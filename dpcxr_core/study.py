@@ -49,7 +49,10 @@ from dpcxr_core.workers import worker_pool
 # whatever can change a number of a record
 _DECIDING_CODE = (
     "data",
-    *(f"accounting/{name}.py" for name in ("values", "gaussian", "poisson", "passes", "certificate")),
+    *(
+        f"accounting/{name}.py"
+        for name in ("values", "gaussian", "poisson", "passes", "deadline", "calibration", "certificate")
+    ),
     "privacy",
     "training",
     "evaluation",

@@ -62,6 +62,11 @@ def test_changed_chapter_runs_again_and_so_do_those_after_it_only(toy_book):
     source.write_text(source.read_text() + "\nprint(1)\n")
     _, first_changed = _made(toy_book)
     assert first_changed["02_second.ipynb"] != second_changed["02_second.ipynb"]
+    source.rename(toy_book / "01_renamed.py")
+    toc = toy_book / "_toc.yml"
+    toc.write_text(toc.read_text().replace("01_first", "01_renamed"))
+    _, renamed = _made(toy_book)
+    assert set(renamed) == {"01_renamed.ipynb", "02_second.ipynb"}
 
 
 def test_failing_cell_fails_the_book_before_the_build(toy_book):
