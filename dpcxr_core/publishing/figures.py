@@ -24,7 +24,8 @@ _PUBLIC_ONLY = "public data only"
 
 
 def use_house_style() -> None:
-    """Set the look of all figures: readable at the width of the book's text column."""
+    """Set the look of all figures, readable at the width of the book's text column; tables show whole sentences."""
+    pd.set_option("display.max_colwidth", None)
     sns.set_theme(
         context="notebook",
         style="ticks",
