@@ -62,14 +62,15 @@ domain = init_names[-1]
 
 # %%
 specifications = find_specifications(Path(run_dir))
-shared = (places.private_dataset, specifications, recipe_from(recipe))
+chosen = recipe_from(recipe)
+shared = (places.private_dataset, specifications, chosen)
 configs = [
     *comparison_runs(shared[0], init_names, *shared[1:], seeds=seeds),
     *private_runs(shared[0], domain, *shared[1:], seeds=seeds, head="kept"),
     public_only_run(places.private_dataset, domain),
 ]
 glue("n-runs", len(configs), display=False)
-tables.show_choices(shared[-1])
+tables.show_choices(chosen)
 
 # %% [markdown]
 # The grid has {glue:text}`n-runs` runs. A run that is already on disk, from the same choices, images, weights and
@@ -151,7 +152,7 @@ Markdown(sentences.order(order))
 
 # %%
 of_tuning = cost_of_tuning(specifications[min(specifications)], tuned_over)
-Markdown(sentences.tuning(of_tuning, chosen_on_simulated(shared[-1], specifications.values())))
+Markdown(sentences.tuning(of_tuning, chosen_on_simulated(chosen, specifications.values())))
 
 # %% [markdown]
 # Nor is a comparison free: every run of it looks at the same private images.

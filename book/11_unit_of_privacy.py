@@ -47,7 +47,7 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
 from dpcxr_core import claims
-from dpcxr_core.accounting.remembered import remembered_specification
+from dpcxr_core.accounting.remembered import remembered_designs, remembered_specification
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.grid import private_runs, recipe_from
 from dpcxr_core.handover import find_initialisation, find_places, find_specification, find_specifications
@@ -129,7 +129,7 @@ unit_figures.plot_epsilon_by_images(large, ax)
 # its training images alone; this table is about all of them, with the target, the batch and the steps from above.
 
 # %%
-designs = unit_tables.remembered_designs(
+designs = remembered_designs(
     target_epsilon=study["target_epsilon"], delta=study["delta"], n_steps=study["n_steps"],
     patients_by_images=counted["patients_by_images"], images_per_step=study["expected_batch_size"],
     limits=tuple(image_limits),

@@ -178,7 +178,7 @@ Markdown(sentences.tuning(costs[-1], chosen_on_simulated(chosen, [private])))
 #
 # - The learning rate was chosen for training with noise and clipping, and not for the other arms. This is what the
 #   parts of the mechanism do to *this* recipe, not how well each arm could do.
-# - Few seeds, one initialisation, one small network. A larger network spreads the same noise over more weights.
+# - One seed unless more are set, one initialisation, one small network. A larger network spreads the same noise over more weights.
 # - An arm without a guarantee is not thereby known to leak: the chapters on auditing look for that.
 # - A score that chooses among runs costs nothing only if it rests on images outside the guarantee; validation patients
 #   have no guarantee.

@@ -181,8 +181,8 @@ Markdown(audit_tables.attacks_in_words(outcomes, {"with privacy": small}))
 # %% [markdown]
 # ## What this does not show
 #
-# - That the guarantee holds. An audit finds gross errors, such as a missing clip or too little noise. With a thousand
-#   canaries even a perfect attacker proves only part of the true epsilon, and of a small epsilon nothing.
+# - That the guarantee holds. An audit finds gross errors, such as a missing clip or too little noise. From a single
+#   training even a perfect attacker proves only part of the true epsilon, and of a small epsilon next to nothing.
 # - That the sampling and the denominator are right. Where batches are shuffled and not drawn, or divided by what was
 #   drawn, no proof covers the run, whether or not this attack does better for it.
 # - The best attack. The one from outside is small; a stronger one may come. What the certificate allows bounds them all.

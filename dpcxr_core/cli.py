@@ -6,23 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dpcxr_core.accounting.certificate import AccountantsDisagreeError
+from dpcxr_core.accounting.solving import SOLVED_FOR
 from dpcxr_core.config import FINDINGS, RunConfig, UserError, run_config_from_dict
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from dpcxr_core.provenance import PROJECT_FOLDER
-
-_SOLVED_FOR = {
-    "noise": "--noise-multiplier",
-    "steps": "--steps",
-    "batch": "--expected-batch-size",
-    "epsilon": "--target-epsilon",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,11 +122,11 @@ def _add_calibrate(commands: Any) -> None:
         "dpcxr calibrate --solve steps --noise-multiplier 1.1 --target-epsilon 3 --delta 6e-6 --n-units 86524 "
         "--expected-batch-size 1024",
     )
-    parser.add_argument("--solve", choices=["noise", "steps", "batch", "epsilon"], default="noise", help="what to find")
+    parser.add_argument("--solve", choices=list(SOLVED_FOR), default="noise", help="what to find")
     parser.add_argument("--target-epsilon", type=float, help="unless solved for, as the three below")
     parser.add_argument("--noise-multiplier", type=float)
     parser.add_argument("--expected-batch-size", type=int, help="privacy units")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--steps", type=int, dest="n_steps")
     parser.add_argument("--delta", type=float, required=True)
     parser.add_argument("--n-units", type=int, required=True, help="declared size of the training set, privacy units")
     parser.add_argument("--max-grad-norm", type=float, default=1.0)
@@ -150,21 +144,15 @@ def _calibrate(options: argparse.Namespace) -> int:
     from dpcxr_core.accounting.remembered import remembered
     from dpcxr_core.accounting.solving import Problem, solved_certificate
 
-    for unknown, flag in _SOLVED_FOR.items():
-        given = getattr(options, flag.removeprefix("--").replace("-", "_"))
-        if given is None and unknown != options.solve:
-            raise UserError(f"to solve for {options.solve}, {flag} must be given")
-        if given is not None and unknown == options.solve:
-            raise UserError(f"{flag} is what is solved for; got {given}. Leave it out, or --solve another")
-    limits = {"delta", "n_units", "max_grad_norm", "privacy_unit", "max_images_per_patient", "clipping"}
-    problem = Problem(
-        unknown=options.solve,
-        target_epsilon=options.target_epsilon,
-        noise_multiplier=options.noise_multiplier,
-        expected_batch_size=options.expected_batch_size,
-        n_steps=options.steps,
-        **{name: getattr(options, name) for name in limits},
-    )
+    for unknown, name in SOLVED_FOR.items():
+        given, flag = getattr(options, name), "--" + name.removeprefix("n_").replace("_", "-")
+        if (given is None) != (unknown == options.solve):
+            raise UserError(
+                f"to solve for {options.solve}, {flag} must be given"
+                if given is None
+                else f"{flag} is what is solved for; got {given}. Leave it out, or --solve another"
+            )
+    problem = Problem(**{field.name: getattr(options, field.name) for field in fields(Problem)})
 
     def answer_in_time() -> dict[str, Any]:
         return asdict(ended_after(options.time_limit, lambda: solved_certificate(problem, options.time_limit)))

@@ -129,6 +129,11 @@ class PrivacySpecification:
         return self.noise_multiplier * self.max_grad_norm
 
     @property
+    def accounted(self) -> tuple[float, float, int, float]:
+        """Noise multiplier, sample rate, steps and delta: what every accountant takes, in its order."""
+        return self.noise_multiplier, self.sample_rate, self.n_steps, self.delta
+
+    @property
     def promises(self) -> bool:
         """Whether a certificate can be made: Poisson draws, a bound on every unit, and noise."""
         return self.sampler == "poisson" and self.clipping != "none" and self.noise_multiplier > 0

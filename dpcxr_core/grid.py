@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from dpcxr_core.accounting.poisson import epsilon_pld
+from dpcxr_core.accounting.solving import epsilon_rounded_up
 from dpcxr_core.config import (
     OptimisationChoice,
     OrdinaryBatches,
@@ -217,7 +216,7 @@ def ablation_runs(
         learning_rate: Of every run, in place of the recipe's rule, which would divide by the noise multiplier.
         seeds: Each run is repeated once a seed.
         target_epsilons: Of mechanisms that promise, by name, so that a run of another chapter is found again; one
-            that promises and is not named here gets its epsilon by PLD, rounded up to three decimals.
+            that promises and is not named here gets its epsilon by PLD, rounded up to four decimals.
         head: "reset" or "kept".
 
     Returns:
@@ -226,26 +225,15 @@ def ablation_runs(
     Raises:
         UserError: A target is named for a mechanism that is not there or promises nothing.
     """
-    named = dict(target_epsilons or {})
-    senseless = sorted(name for name in named if name not in specifications or not specifications[name].promises)
+    targets = dict(target_epsilons or {})
+    senseless = sorted(name for name in targets if name not in specifications or not specifications[name].promises)
     if senseless:
         raise UserError(f"target_epsilons names {senseless}, which are not among the mechanisms that promise something")
-    targets: dict[str, float | None] = {
-        name: named[name] if name in named else _epsilon_spent(specification)
-        for name, specification in specifications.items()
-    }
+    for name, each in specifications.items():
+        if each.promises and name not in targets:
+            targets[name] = epsilon_rounded_up(*each.accounted)
     return {
-        (name, seed): _run_under(dataset, init_name, targets[name], each, recipe, learning_rate, head, seed)
+        (name, seed): _run_under(dataset, init_name, targets.get(name), each, recipe, learning_rate, head, seed)
         for name, each in specifications.items()
         for seed in seeds
     }
-
-
-def _epsilon_spent(specification: PrivacySpecification) -> float | None:
-    """Epsilon by PLD, rounded up; None where nothing is promised."""
-    if not specification.promises:
-        return None
-    epsilon = epsilon_pld(
-        specification.noise_multiplier, specification.sample_rate, specification.n_steps, specification.delta
-    )
-    return math.ceil(epsilon * 1000) / 1000

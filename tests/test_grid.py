@@ -101,7 +101,7 @@ def test_ablations_differ_only_in_their_mechanism_and_what_it_promises():
 
 def test_target_of_an_ablation_that_promises_is_the_least_that_can_be_certified():
     target = _ablations()["plain", 0].target_epsilon
-    assert certify(SPECIFICATIONS[8.0], 100, target).epsilon_pld > target - 0.001
+    assert certify(SPECIFICATIONS[8.0], 100, target).epsilon_pld > target - 1e-4
 
 
 def test_ablation_with_a_named_target_is_the_run_of_the_comparison():

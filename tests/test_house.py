@@ -18,7 +18,7 @@ ALLOWED = {
     "data": {"data", "config", "files", "tables", "provenance"},
     "accounting": {"accounting", "config", "files", "provenance"},
     "privacy": {"privacy", "accounting", "config", "files", "provenance"},
-    "auditing": {"auditing", "accounting", "privacy", "training", "data", "config", "provenance"},
+    "auditing": {"auditing", "accounting", "privacy", "training", "evaluation", "data", "config", "provenance"},
     "training": {"training", "data", "privacy", "config", "files", "tables", "provenance"},
     "evaluation": {"evaluation", "config", "tables"},
     # reads every other room; none of them reads it, so that a comparison never changes what a run depends on

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 
-from dpcxr_core.accounting.calibration import check_target
+from dpcxr_core.accounting.calibration import check_target, least_noise
 from dpcxr_core.accounting.poisson import epsilon_rdp_of_opacus, quiet
 from dpcxr_core.accounting.values import check_values
 from dpcxr_core.config import UserError
 
-_RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
 _LARGEST_NOISE_MULTIPLIER = 1e4
 
 
 def noise_multiplier_by_rdp(*, target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:
-    """The smallest noise multiplier, rounded up to 4 decimals, whose RDP epsilon with Opacus' orders is in the target.
+    """The least noise multiplier of 4 decimals whose RDP epsilon with Opacus' orders is within the target.
 
     Args:
         target_epsilon: Limit on epsilon, in (0, 100].
@@ -31,22 +30,14 @@ def noise_multiplier_by_rdp(*, target_epsilon: float, delta: float, sample_rate:
     def within(noise_multiplier: float) -> bool:
         return epsilon_rdp_of_opacus(noise_multiplier, sample_rate, n_steps, delta) <= target_epsilon
 
-    if not within(_LARGEST_NOISE_MULTIPLIER):
+    noise = least_noise(within, _LARGEST_NOISE_MULTIPLIER)
+    if math.isinf(noise):
         floor = epsilon_rdp_of_opacus(_LARGEST_NOISE_MULTIPLIER, sample_rate, n_steps, delta)
         raise UserError(
             f"RDP with the orders of Opacus cannot show a target_epsilon of {target_epsilon} at delta {delta:g}: with "
             f"noise multiplier {_LARGEST_NOISE_MULTIPLIER:g} it still gives {floor:.4f}"
         )
-    high = 1.0
-    while not within(high):
-        high *= 2
-    low = high / 2
-    while within(low):
-        high, low = low, low / 2
-    while high - low > 1 / _RESOLUTION:
-        middle = (low + high) / 2
-        low, high = (low, middle) if within(middle) else (middle, high)
-    return math.ceil(high * _RESOLUTION) / _RESOLUTION
+    return noise
 
 
 def noise_multiplier_of_opacus(*, target_epsilon: float, delta: float, sample_rate: float, n_steps: int) -> float:

@@ -1,9 +1,10 @@
-"""Noise calibration: the least noise whose PLD epsilon stays within a target."""
+"""Noise calibration: the least noise whose PLD epsilon stays within a target, and what every such search needs."""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -17,12 +18,12 @@ from dpcxr_core.accounting.poisson import (
     pld_at_interval,
     pld_interval,
 )
+from dpcxr_core.accounting.values import RESOLUTION, rounded_up
 from dpcxr_core.config import PrivacySpecification, UserError
 
 MOST_STEPS = 1_000_000  # five times the longest run of the study; beyond, one evaluation takes minutes
 _LARGEST_NOISE_MULTIPLIER = 1e5
 _BRACKET = 0.2  # of the logarithm: how much less noise than RDP needs is tried at a time
-_RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
 
 
 def calibrate_noise_multiplier(
@@ -52,7 +53,7 @@ def calibrate_noise_multiplier(
     setting = (sample_rate, n_steps, delta)
     enough = _enough_by_rdp(target_epsilon, *setting, deadline)
     if sample_rate < 1 and -math.expm1(n_steps * math.log1p(-sample_rate)) <= delta:
-        return _verified(_rounded_up(enough), target_epsilon, setting, deadline)
+        return _verified(rounded_up(enough), target_epsilon, setting, deadline)
 
     @functools.cache
     def excess(log_noise: float) -> float:
@@ -67,13 +68,13 @@ def calibrate_noise_multiplier(
     while excess(lower) <= 0:
         upper, lower = lower, lower - _BRACKET
         if epsilon_rdp(math.exp(lower), *setting) > LARGEST_EPSILON:
-            return _verified(_rounded_up(math.exp(upper)), target_epsilon, setting, deadline)
+            return _verified(rounded_up(math.exp(upper)), target_epsilon, setting, deadline)
     if excess(upper) > 0:
         raise UserError(
             f"target_epsilon {target_epsilon} is too small to be resolved at {n_steps} steps; ask for a larger one"
         )
     root = math.exp(brentq(excess, lower, upper, xtol=1e-5))
-    return _verified(_rounded_up(root), target_epsilon, setting, deadline)
+    return _verified(rounded_up(root), target_epsilon, setting, deadline)
 
 
 def check_target(target_epsilon: float) -> None:
@@ -102,6 +103,30 @@ def check_n_steps(n_steps: int) -> None:
         )
 
 
+def least_noise(within: Callable[[float], bool], most: float) -> float:
+    """The least noise multiplier of four decimals that is ``within`` a limit; infinite if none up to ``most`` is.
+
+    Promise:
+        Only numbers of four decimals are tried, so that the result itself is within, and the one before it is not.
+
+    Args:
+        within: Whether a noise multiplier is enough; true of every one above one of which it is true.
+        most: Noise multiplier beyond which nothing is tried, at least 1.
+    """
+    limit, high = round(most * RESOLUTION), RESOLUTION
+    while not within(high / RESOLUTION):
+        if high == limit:
+            return math.inf
+        high = min(2 * high, limit)
+    low = high // 2
+    while low and within(low / RESOLUTION):
+        high, low = low, low // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if within(middle / RESOLUTION) else (middle, high)
+    return high / RESOLUTION
+
+
 def _verified(
     noise_multiplier: float, target_epsilon: float, setting: tuple[float, int, float], deadline: Deadline
 ) -> float:
@@ -109,7 +134,7 @@ def _verified(
     while (epsilon := epsilon_pld(noise_multiplier, *setting)) > target_epsilon:
         # Another grid, or the root's tolerance.
         deadline.check(f"noise multipliers from {noise_multiplier:.4f}")
-        noise_multiplier = _rounded_up(noise_multiplier * (1 + (epsilon / target_epsilon - 1) / 2) + 1e-6)
+        noise_multiplier = rounded_up(noise_multiplier * (1 + (epsilon / target_epsilon - 1) / 2) + 1e-6)
     return noise_multiplier
 
 
@@ -205,7 +230,3 @@ def _enough_by_rdp(target_epsilon: float, sample_rate: float, n_steps: int, delt
         else:
             high = middle
     return high
-
-
-def _rounded_up(noise_multiplier: float) -> float:
-    return math.ceil(noise_multiplier * _RESOLUTION) / _RESOLUTION

@@ -14,6 +14,7 @@ from dpcxr_core.accounting.poisson import (
     epsilon_rdp_of_opacus,
     prv_bracket,
 )
+from dpcxr_core.accounting.values import check_n_units
 from dpcxr_core.config import Clipping, PrivacySpecification, UserError
 
 NOT_COVERED = (
@@ -26,7 +27,7 @@ NOT_COVERED = (
     "the arithmetic: noise is drawn and added in float32, not from a discrete Gaussian by a cryptographic generator, "
     "so what rounding gives away is not accounted for",
 )
-_LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
+LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
 
 
 class AccountantsDisagreeError(RuntimeError):
@@ -100,18 +101,9 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
             f"a certificate needs Poisson sampling, clipping and noise; got sampler {specification.sampler!r}, "
             f"clipping {specification.clipping!r} and noise_multiplier {specification.noise_multiplier:g}"
         )
-    if not abs(specification.sample_rate * n_units - specification.expected_batch_size) < 0.5:
-        raise UserError(
-            f"sample_rate {specification.sample_rate:g} of {n_units} {specification.privacy_unit}s is not the expected "
-            f"batch size of {specification.expected_batch_size}; make the specification with specification_for"
-        )
+    check_n_units(specification, n_units)
     check_n_steps(specification.n_steps)
-    values = (
-        specification.noise_multiplier,
-        specification.sample_rate,
-        specification.n_steps,
-        specification.delta,
-    )
+    values = specification.accounted
     claimed = epsilon_pld(*values)
     if not claimed <= target_epsilon:
         raise UserError(
@@ -142,7 +134,7 @@ def certify(specification: PrivacySpecification, n_units: int, target_epsilon: f
         epsilon_prv=bracket.high if bracket else None,
         epsilon_prv_missing_because=reason,
         not_covered=list(NOT_COVERED),
-        library_versions={name: version(name) for name in _LIBRARIES},
+        library_versions={name: version(name) for name in LIBRARIES},
     )
 
 

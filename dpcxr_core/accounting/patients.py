@@ -18,8 +18,15 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from dpcxr_core.accounting.calibration import calibrate_noise_multiplier
-from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, epsilon_rdp, pld_interval
-from dpcxr_core.accounting.values import check_values
+from dpcxr_core.accounting.poisson import (
+    LARGEST_EPSILON,
+    WHOLE_ORDERS,
+    epsilon_pld,
+    epsilon_rdp,
+    event_of,
+    pld_interval,
+)
+from dpcxr_core.accounting.values import check_values, rounded_up
 from dpcxr_core.config import UserError
 
 # Share of delta that pays for patients who enter a step with more images than are accounted for.
@@ -27,9 +34,6 @@ _SHARE_FOR_MANY = 1e-6
 # Points of the grid of one step's privacy loss: enough to know how large epsilon is, and the most that is payable.
 _COARSE_GRID, _FINEST_GRID = 500, 50_000
 _COARSEST_INTERVAL = 1 / 64
-# Whole orders: sums of finitely many terms, where fractional orders may fail to converge.
-_ORDERS = (*range(2, 64), *range(64, 256, 8), *range(256, 1025, 64))
-_RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
 
 
 def epsilon_of_patient(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, n_images: int) -> float:
@@ -126,11 +130,11 @@ def noise_for_patient(*, target_epsilon: float, delta: float, sample_rate: float
         noise = most
     else:
         noise = _enough_noise(most, target_epsilon, delta, sample_rate, n_steps, n_images)
-    noise = math.ceil(noise * _RESOLUTION) / _RESOLUTION
+    noise = rounded_up(noise)
     while (epsilon := epsilon_of_patient(noise, sample_rate, n_steps, delta, n_images)) > target_epsilon:
         _check_resolved(noise, most, target_epsilon, n_steps)
         factor = 1 + min(max((epsilon / target_epsilon - 1) / 2, 1e-4), 0.1)
-        noise = math.ceil(noise * factor * _RESOLUTION) / _RESOLUTION
+        noise = rounded_up(noise * factor)
     return noise
 
 
@@ -326,15 +330,12 @@ def _grid(epsilon: float, noise_multiplier: float, chances: NDArray[np.float64],
 def _delta_of_image(
     noise_multiplier: float, sample_rate: float, n_steps: int, delta: float
 ) -> Callable[[float], float]:
-    from dp_accounting import dp_event
     from dp_accounting.pld import PLDAccountant
     from dp_accounting.rdp import RdpAccountant
 
-    gaussian = dp_event.GaussianDpEvent(noise_multiplier)
-    event = gaussian if sample_rate == 1 else dp_event.PoissonSampledDpEvent(sample_rate, gaussian)
     scale = epsilon_pld(noise_multiplier, sample_rate, n_steps, delta)
     interval = pld_interval(scale, noise_multiplier, sample_rate, n_steps)
-    by_pld, by_rdp = PLDAccountant(value_discretization_interval=interval), RdpAccountant(_ORDERS)
+    by_pld, by_rdp = PLDAccountant(value_discretization_interval=interval), RdpAccountant(WHOLE_ORDERS)
     for accountant in (by_pld, by_rdp):
-        accountant.compose(event, n_steps)
+        accountant.compose(event_of(noise_multiplier, sample_rate), n_steps)
     return lambda epsilon: min(float(by_pld.get_delta(epsilon)), float(by_rdp.get_delta(epsilon)))

@@ -1,7 +1,8 @@
 """Epsilon spent by Poisson-sampled Gaussian noise: the PLD claim, RDP beside it, PRV as a cross-check.
 
 All are for adding or removing one privacy unit. PLD is tight and rounds up; RDP is what most papers report
-and overstates epsilon; PRV is other code for the same quantity. A closed form exists without sampling.
+and overstates epsilon; PRV is other code for the same quantity. A closed form exists without sampling
+(accounting.gaussian).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _LARGEST_PLD_GRID = 200_000
 _LARGEST_PRV_GRID = 20_000_000
 # Renyi orders of Opacus (accountants/rdp.py, 1.6.0).
 _OPACUS_ORDERS = (*(1 + tenth / 10 for tenth in range(1, 100)), *range(12, 64))
+# Whole orders: sums of finitely many terms, where fractional orders may fail to converge.
+WHOLE_ORDERS = (*range(2, 64), *range(64, 256, 8), *range(256, 1025, 64))
 
 
 class PrvUnavailableError(RuntimeError):
@@ -94,17 +97,10 @@ class PrvBracket:
     high: float
 
 
-def prv_bracket(
-    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, *, epsilon_error: float | None = None
-) -> PrvBracket:
+def prv_bracket(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> PrvBracket:
     """Lower and upper bound on epsilon from privacy random variables (Opacus).
 
-    Args:
-        noise_multiplier: As for ``epsilon_pld``.
-        sample_rate: As for ``epsilon_pld``.
-        n_steps: As for ``epsilon_pld``.
-        delta: As for ``epsilon_pld``.
-        epsilon_error: Half the width asked for; a hundredth of epsilon, and at most 0.01, unless given.
+    Half the width asked for is a hundredth of epsilon, and at most 0.01. Arguments as for ``epsilon_pld``.
 
     Raises:
         UserError: As for ``epsilon_pld``.
@@ -114,8 +110,7 @@ def prv_bracket(
         Gopi, Lee & Wutschitz (2021), arXiv:2106.02848.
     """
     scale = _checked_rdp(noise_multiplier, sample_rate, n_steps, delta)
-    error = epsilon_error if epsilon_error is not None else min(0.01, max(0.01 * scale, 1e-4))
-    return _prv(noise_multiplier, sample_rate, n_steps, delta, epsilon_error=error)
+    return prv_at_error(noise_multiplier, sample_rate, n_steps, delta, min(0.01, max(0.01 * scale, 1e-4)))
 
 
 def epsilon_prv(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
@@ -157,11 +152,12 @@ def pld_at_interval(noise_multiplier: float, sample_rate: float, n_steps: int, d
     from dp_accounting.pld import PLDAccountant
 
     accountant = PLDAccountant(value_discretization_interval=interval)
-    accountant.compose(_event(noise_multiplier, sample_rate), n_steps)
+    accountant.compose(event_of(noise_multiplier, sample_rate), n_steps)
     return float(accountant.get_epsilon(delta))
 
 
-def _event(noise_multiplier: float, sample_rate: float) -> dp_event.DpEvent:
+def event_of(noise_multiplier: float, sample_rate: float) -> dp_event.DpEvent:
+    """One step, as dp_accounting describes it."""
     from dp_accounting import dp_event
 
     gaussian = dp_event.GaussianDpEvent(noise_multiplier)
@@ -175,13 +171,18 @@ def _rdp(
 
     with quiet():
         accountant = RdpAccountant(orders)
-        accountant.compose(_event(noise_multiplier, sample_rate), n_steps)
+        accountant.compose(event_of(noise_multiplier, sample_rate), n_steps)
         return float(accountant.get_epsilon(delta))
 
 
-def _prv(
-    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, *, epsilon_error: float
+def prv_at_error(
+    noise_multiplier: float, sample_rate: float, n_steps: int, delta: float, epsilon_error: float
 ) -> PrvBracket:
+    """``prv_bracket`` with half the given width, with no checks of its arguments.
+
+    Raises:
+        PrvUnavailableError: The computation is too large, or Opacus gives up on it.
+    """
     from opacus.accountants import PRVAccountant
     from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV
 

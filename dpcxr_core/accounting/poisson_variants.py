@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
+from contextlib import suppress
 
 import numpy as np
 from dp_accounting import NeighboringRelation, dp_event
 from dp_accounting.pld import PLDAccountant
 from scipy.stats import binom
 
-from dpcxr_core.accounting.poisson import epsilon_pld, pld_interval
+from dpcxr_core.accounting.poisson import PrvUnavailableError, epsilon_pld, pld_interval, prv_at_error
 
-_LARGEST_PRV_GRID = 20_000_000
+# Half the width of the bracket: epsilon from below falls with it, so it is taken small where epsilon is.
 _PRV_ERRORS = (0.05, 0.005)
-_PRV_FAILURES = (RuntimeError, ValueError, OverflowError, FloatingPointError, MemoryError)
 
 
 def epsilon_poisson_at_least(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
@@ -32,24 +30,11 @@ def epsilon_poisson_at_least(noise_multiplier: float, sample_rate: float, n_step
     Source:
         Gopi, Lee & Wutschitz (2021), Theorem 5.5, arXiv:2106.02848.
     """
-    from opacus.accountants import PRVAccountant
-    from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV
-
-    accountant = PRVAccountant()
-    accountant.history = [(noise_multiplier, sample_rate, n_steps)]
-    # epsilon falls with its own error, so the error is taken small where epsilon is
     for error in _PRV_ERRORS:
-        delta_error = delta / 1000
-        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.suppress(*_PRV_FAILURES):
-            warnings.simplefilter("ignore")
-            law = PoissonSubsampledGaussianPRV(sample_rate, noise_multiplier)
-            grid = accountant._get_domain([law], [n_steps], eps_error=error, delta_error=delta_error)
-            if grid.size > _LARGEST_PRV_GRID:
-                return math.nan
-            composed = accountant._get_dprv(eps_error=error, delta_error=delta_error)
-            epsilon = float(composed.compute_epsilon(delta, delta_error, error)[0])
+        with suppress(PrvUnavailableError):
+            epsilon = prv_at_error(noise_multiplier, sample_rate, n_steps, delta, error).low
             if epsilon > 50 * error or error == _PRV_ERRORS[-1]:
-                return max(epsilon, 0.0)
+                return epsilon
     return math.nan
 
 

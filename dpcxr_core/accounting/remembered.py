@@ -7,6 +7,7 @@ that compute stay pure: whoever wants an answer kept asks here.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
-from dpcxr_core.accounting.certificate import PrivacyCertificate, certify
+from dpcxr_core.accounting.certificate import LIBRARIES, PrivacyCertificate, certify
+from dpcxr_core.accounting.patients import PatientDesign, epsilon_of_group, epsilon_of_patient, patient_designs
 from dpcxr_core.config import PrivacySpecification, content_key
 from dpcxr_core.files import write_json
 from dpcxr_core.provenance import PACKAGE_FOLDER, PROJECT_FOLDER, source_key
 
 FOLDER = PROJECT_FOLDER / ".cache" / "accounting"
-_LIBRARIES = ("dp-accounting", "opacus", "torch", "numpy", "scipy")
 
 
 def remembered(question: str, values: Mapping[str, Any], answer: Callable[[], Any], folder: Path | None = None) -> Any:
@@ -75,9 +76,41 @@ def remembered_certificate(
     return PrivacyCertificate(**answer)
 
 
+def remembered_epsilons_of_patient(
+    noise_multiplier: float,
+    sample_rate: float,
+    n_steps: int,
+    delta: float,
+    n_images: int,
+    *,
+    folder: Path | None = None,
+) -> tuple[float, float]:
+    """``epsilon_of_patient`` and ``epsilon_of_group`` with these arguments, remembered."""
+    values: dict[str, Any] = {
+        "noise_multiplier": noise_multiplier,
+        "sample_rate": sample_rate,
+        "n_steps": n_steps,
+        "delta": delta,
+        "n_images": n_images,
+    }
+
+    def answer() -> list[float | None]:
+        found = [of(**values) for of in (epsilon_of_patient, epsilon_of_group)]
+        return [each if math.isfinite(each) else None for each in found]  # JSON knows no infinity
+
+    tight, formula = (math.inf if each is None else each for each in remembered("patient", values, answer, folder))
+    return tight, formula
+
+
+def remembered_designs(*, folder: Path | None = None, **choices: Any) -> list[PatientDesign]:
+    """``patient_designs`` with these arguments, remembered."""
+    found = remembered("designs", choices, lambda: [asdict(each) for each in patient_designs(**choices)], folder)
+    return [PatientDesign(**values) for values in found]
+
+
 def _code() -> str:
     return source_key(PACKAGE_FOLDER / "accounting", PACKAGE_FOLDER / "config.py")
 
 
 def _libraries() -> dict[str, str]:
-    return {name: version(name) for name in _LIBRARIES}
+    return {name: version(name) for name in LIBRARIES}

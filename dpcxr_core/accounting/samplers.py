@@ -16,6 +16,7 @@ from dpcxr_core.accounting.poisson_variants import (
     epsilon_truncated_poisson_at_least,
 )
 from dpcxr_core.accounting.shuffling import epsilon_one_batch_a_pass, epsilon_shuffled_at_least
+from dpcxr_core.accounting.values import check_n_units
 from dpcxr_core.config import SAMPLERS, PrivacySpecification, Sampler, UserError
 
 Relation = Literal["add_or_remove_one", "zero_out_one", "replace_one"]
@@ -65,12 +66,8 @@ def guarantees_of(specification: PrivacySpecification, n_units: int) -> list[Sam
             "no sampler guarantees anything without clipping and noise; got clipping "
             f"{specification.clipping!r} and noise_multiplier {specification.noise_multiplier:g}"
         )
-    if not abs(specification.sample_rate * n_units - specification.expected_batch_size) < 0.5:
-        raise UserError(
-            f"sample_rate {specification.sample_rate:g} of {n_units} units is not the expected batch size of "
-            f"{specification.expected_batch_size}"
-        )
-    if_poisson = epsilon_pld(*_values(specification))
+    check_n_units(specification, n_units)
+    if_poisson = epsilon_pld(*specification.accounted)
     rows = {
         "poisson": _of_poisson,
         "truncated_poisson": _of_truncated_poisson,
@@ -115,29 +112,20 @@ def with_every_sampler(
 _Row = tuple[Relation, str, float, float, str]
 
 
-def _values(specification: PrivacySpecification) -> tuple[float, float, int, float]:
-    return (
-        specification.noise_multiplier,
-        specification.sample_rate,
-        specification.n_steps,
-        specification.delta,
-    )
-
-
 def _of_poisson(specification: PrivacySpecification, n_units: int) -> list[_Row]:
-    values = _values(specification)
+    values = specification.accounted
     low = epsilon_poisson_at_least(*values)
     promise = "Each unit enters each step by a coin of its own; the number of units need not be public."
     replaced = "The same run, compared with one in which a unit is another one; for comparison with fixed sizes."
     return [
         ("add_or_remove_one", "PLD", epsilon_pld(*values), low, promise),
-        # another unit may have no gradient at all, which is as good as removed
+        # ``low`` holds here too: another unit may have no gradient at all, which is as good as removed
         ("replace_one", "PLD", epsilon_poisson_replace_one(*values), low, replaced),
     ]
 
 
 def _of_truncated_poisson(specification: PrivacySpecification, n_units: int) -> list[_Row]:
-    values, largest = _values(specification), specification.largest_batch
+    values, largest = specification.accounted, specification.largest_batch
     assert largest is not None
     epsilon = epsilon_truncated_poisson(*values, n_units=n_units, largest_batch=largest)
     low = epsilon_truncated_poisson_at_least(*values, n_units=n_units, largest_batch=largest)
@@ -173,7 +161,7 @@ def _of_shuffled(specification: PrivacySpecification, n_units: int) -> list[_Row
 
 
 def _of_balls_and_bins(specification: PrivacySpecification, n_units: int) -> list[_Row]:
-    values = _values(specification)
+    values = specification.accounted
     promise = "Each unit is in at most one step of each pass, a random one; others do not push it out."
     epsilon, low = epsilon_balls_and_bins(*values), epsilon_balls_and_bins_at_least(*values)
     return [("add_or_remove_one", "numerical integration", epsilon, low, promise)]
@@ -181,5 +169,5 @@ def _of_balls_and_bins(specification: PrivacySpecification, n_units: int) -> lis
 
 def _cut_evenly(specification: PrivacySpecification, n_units: int) -> tuple[float, float, int, float]:
     """The values where batches are cut from the units that there are."""
-    noise_multiplier, _, n_steps, delta = _values(specification)
+    noise_multiplier, _, n_steps, delta = specification.accounted
     return noise_multiplier, specification.expected_batch_size / n_units, n_steps, delta

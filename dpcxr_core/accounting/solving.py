@@ -20,23 +20,23 @@ from dpcxr_core.accounting.calibration import (
 from dpcxr_core.accounting.certificate import PrivacyCertificate, certify
 from dpcxr_core.accounting.deadline import Deadline
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, epsilon_rdp
+from dpcxr_core.accounting.values import rounded_up
 from dpcxr_core.config import PrivacySpecification, UserError
 
-_UNKNOWN = {
+# What can be solved for, in the words of ``dpcxr calibrate --solve``: the field of a problem that is then left out.
+SOLVED_FOR = {
     "noise": "noise_multiplier",
     "steps": "n_steps",
     "batch": "expected_batch_size",
     "epsilon": "target_epsilon",
 }
-_RESOLUTION = 1e4  # steps per unit: epsilons are rounded up to four decimals
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Three of target epsilon, noise multiplier, expected batch size and steps; and which of the four is asked for.
+    """Three of target epsilon, noise multiplier, expected batch size and steps; the fourth, left out, is asked for.
 
     Attributes:
-        unknown: What to find; its own field is None and the other three are given.
         target_epsilon: Limit on epsilon, in (0, 100].
         noise_multiplier: Noise standard deviation over L2 sensitivity.
         expected_batch_size: In privacy units.
@@ -49,7 +49,6 @@ class Problem:
         clipping: "flat" or "automatic".
     """
 
-    unknown: Literal["noise", "steps", "batch", "epsilon"]
     target_epsilon: float | None = None
     noise_multiplier: float | None = None
     expected_batch_size: int | None = None
@@ -62,14 +61,20 @@ class Problem:
     clipping: Literal["flat", "automatic"] = "flat"
 
     def __post_init__(self) -> None:
-        for name in _UNKNOWN.values():
-            given, wanted = getattr(self, name), name != _UNKNOWN[self.unknown]
-            if wanted and given is None:
-                raise UserError(f"to solve for {self.unknown}, {name} must be given")
-            if given is not None and not wanted:
-                raise UserError(f"{name} is what is solved for; got {given}. Leave it out, or solve for another")
+        left_out = [name for name in SOLVED_FOR.values() if getattr(self, name) is None]
+        if len(left_out) != 1:
+            raise UserError(
+                f"exactly one of {', '.join(SOLVED_FOR.values())} must be left out, to be solved for; left out: "
+                f"{', '.join(left_out) or 'none'}"
+            )
         if self.n_steps is not None:
             check_n_steps(self.n_steps)
+
+    @property
+    def unknown(self) -> str:
+        """The field that is asked for."""
+        (name,) = (name for name in SOLVED_FOR.values() if getattr(self, name) is None)
+        return name
 
 
 def solved_certificate(problem: Problem, time_limit: float = math.inf) -> PrivacyCertificate:
@@ -84,9 +89,9 @@ def solved_certificate(problem: Problem, time_limit: float = math.inf) -> Privac
         TooSlowError: The time limit was reached.
         AccountantsDisagreeError: As from ``certify``.
     """
-    values = {name: getattr(problem, name) for name in _UNKNOWN.values()}
-    draft = _specification(problem, values | {_UNKNOWN[problem.unknown]: 1})  # refuses a wrong choice before the search
-    values[_UNKNOWN[problem.unknown]] = _solved(problem, draft, time_limit)
+    values = {name: getattr(problem, name) for name in SOLVED_FOR.values()}
+    draft = _specification(problem, values | {problem.unknown: 1})  # refuses a wrong choice before the search
+    values[problem.unknown] = _solved(problem, draft, time_limit)
     return certify(_specification(problem, values), problem.n_units, values["target_epsilon"])
 
 
@@ -107,13 +112,13 @@ def _specification(problem: Problem, values: dict[str, Any]) -> PrivacySpecifica
 
 def _solved(problem: Problem, draft: PrivacySpecification, time_limit: float) -> float:
     """The unknown of ``problem``; ``draft`` holds what is known."""
-    noise, rate, n_steps, delta = draft.noise_multiplier, draft.sample_rate, draft.n_steps, draft.delta
+    noise, rate, n_steps, delta = draft.accounted
     if problem.target_epsilon is None:
         return epsilon_rounded_up(noise, rate, n_steps, delta)
     limits = {"target_epsilon": problem.target_epsilon, "delta": delta, "time_limit": time_limit}
-    if problem.unknown == "noise":
+    if problem.unknown == "noise_multiplier":
         return calibrate_noise_multiplier(**limits, sample_rate=rate, n_steps=n_steps)
-    if problem.unknown == "steps":
+    if problem.unknown == "n_steps":
         return largest_n_steps(**limits, sample_rate=rate, noise_multiplier=noise)
     return largest_expected_batch_size(**limits, n_units=problem.n_units, n_steps=n_steps, noise_multiplier=noise)
 
@@ -194,7 +199,7 @@ def epsilon_rounded_up(noise_multiplier: float, sample_rate: float, n_steps: int
         UserError: A value is outside its range, or there are more than ``MOST_STEPS``.
     """
     check_n_steps(n_steps)
-    return math.ceil(epsilon_pld(noise_multiplier, sample_rate, n_steps, delta) * _RESOLUTION) / _RESOLUTION
+    return rounded_up(epsilon_pld(noise_multiplier, sample_rate, n_steps, delta))
 
 
 def _largest(

@@ -109,17 +109,6 @@ def _deltas(losses_of: Any, epsilons: np.ndarray) -> np.ndarray:
     return np.clip(too_large + with_unit - np.exp(epsilons) * without, _SMALLEST_DELTA, 1.0)
 
 
-def largest_tpr_of_epsilon(fpr: np.ndarray | float, epsilon: float, delta: float) -> np.ndarray:
-    """The largest TPR at each ``fpr`` that one (``epsilon``, ``delta``) alone allows; looser than a whole curve.
-
-    Source:
-        Kairouz, Oh & Viswanath (2015), Theorem 2.1, arXiv:1311.0776.
-    """
-    if not (epsilon >= 0 and 0 <= delta < 1):
-        raise UserError(f"epsilon must be at least 0 and delta in [0, 1); got {epsilon} and {delta}")
-    return TradeOff(np.array([epsilon]), np.array([delta]), np.array([delta])).largest_tpr(fpr)
-
-
 def largest_tpr_of_gaussian(fpr: np.ndarray | float, mu: float) -> np.ndarray:
     """The exact largest TPR at each ``fpr`` of one Gaussian with L2 sensitivity ``mu`` times its noise.
 

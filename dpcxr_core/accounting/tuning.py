@@ -6,17 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld, epsilon_rdp
+from dpcxr_core.accounting.calibration import check_target, least_noise
+from dpcxr_core.accounting.poisson import LARGEST_EPSILON, WHOLE_ORDERS, epsilon_pld, epsilon_rdp, event_of
 from dpcxr_core.accounting.values import check_values
 from dpcxr_core.config import PrivacySpecification, UserError
 
 NumberOfRuns = Literal["logarithmic", "geometric", "poisson"]
 # "shape" of the truncated negative binomial laws in Papernot & Steinke: heavier tails cost less
 _SHAPES: dict[NumberOfRuns, float] = {"logarithmic": 0.0, "geometric": 1.0, "poisson": math.inf}
-# Whole orders: sums of finitely many terms, where fractional orders may fail to converge.
-_ORDERS = (*range(2, 64), *range(64, 256, 8), *range(256, 1025, 64))
 _LARGEST_NOISE_MULTIPLIER = 1e5
-_RESOLUTION = 1e4  # steps per unit: noise multipliers are rounded up to four decimals
 
 
 def epsilon_after_tuning(
@@ -59,10 +57,8 @@ def epsilon_after_tuning(
     from dp_accounting import dp_event
     from dp_accounting.rdp import RdpAccountant
 
-    gaussian = dp_event.GaussianDpEvent(noise_multiplier)
-    step = gaussian if sample_rate == 1 else dp_event.PoissonSampledDpEvent(sample_rate, gaussian)
-    run = dp_event.SelfComposedDpEvent(step, n_steps)
-    accountant = RdpAccountant(_ORDERS)
+    run = dp_event.SelfComposedDpEvent(event_of(noise_multiplier, sample_rate), n_steps)
+    accountant = RdpAccountant(WHOLE_ORDERS)
     accountant.compose(dp_event.RepeatAndSelectDpEvent(run, float(mean_runs), _SHAPES[distribution]))
     return max(plain, float(accountant.get_epsilon(delta)))
 
@@ -110,31 +106,18 @@ def noise_with_tuning(
     Raises:
         UserError: A value is outside its range, or no noise multiplier up to 1e5 reaches the target.
     """
-    if not 0 < target_epsilon <= LARGEST_EPSILON:
-        raise UserError(f"target_epsilon must be in (0, {LARGEST_EPSILON:g}]; got {target_epsilon}")
+    check_target(target_epsilon)
 
     def within(noise: float) -> bool:
         return epsilon_after_tuning(noise, sample_rate, n_steps, delta, mean_runs, distribution) <= target_epsilon
 
-    high = 1.0
-    while not within(high):
-        high *= 2
-        if high > _LARGEST_NOISE_MULTIPLIER:
-            raise UserError(
-                f"no noise multiplier up to {_LARGEST_NOISE_MULTIPLIER:g} keeps {mean_runs:g} runs within "
-                f"target_epsilon {target_epsilon}; ask for a larger epsilon or delta, or for fewer runs or steps"
-            )
-    low = high / 2
-    while within(low):
-        high, low = low, low / 2
-    steps_low, steps_high = math.floor(low * _RESOLUTION), math.ceil(high * _RESOLUTION)
-    while steps_high - steps_low > 1:  # on the grid of four decimals, so that the result itself was tried
-        middle = (steps_low + steps_high) // 2
-        if within(middle / _RESOLUTION):
-            steps_high = middle
-        else:
-            steps_low = middle
-    return steps_high / _RESOLUTION
+    noise = least_noise(within, _LARGEST_NOISE_MULTIPLIER)
+    if math.isinf(noise):
+        raise UserError(
+            f"no noise multiplier up to {_LARGEST_NOISE_MULTIPLIER:g} keeps {mean_runs:g} runs within "
+            f"target_epsilon {target_epsilon}; ask for a larger epsilon or delta, or for fewer runs or steps"
+        )
+    return noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +166,8 @@ def cost_of_tuning(
     """
     if not specification.promises:
         raise UserError("what promises nothing has no cost of tuning; the specification needs clipping and noise")
-    rate, n_steps, delta = specification.sample_rate, specification.n_steps, specification.delta
-    values = (specification.noise_multiplier, rate, n_steps, delta)
+    values = specification.accounted
+    noise_multiplier, rate, n_steps, delta = values
     once = epsilon_pld(*values)
     setting: dict[str, Any] = {"target_epsilon": once, "delta": delta, "sample_rate": rate, "n_steps": n_steps}
     return TuningCost(
@@ -196,7 +179,7 @@ def cost_of_tuning(
         epsilon_once_rdp=epsilon_rdp(*values),
         epsilon_tuned=epsilon_after_tuning(*values, mean_runs, distribution),
         epsilon_composed=epsilon_of_all_runs(*values, mean_runs),
-        noise_multiplier=specification.noise_multiplier,
+        noise_multiplier=noise_multiplier,
         noise_multiplier_rdp=noise_with_tuning(**setting, mean_runs=1),
         noise_multiplier_tuned=noise_with_tuning(**setting, mean_runs=mean_runs, distribution=distribution),
     )

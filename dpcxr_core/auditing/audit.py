@@ -129,20 +129,6 @@ def audit_run(
     return audit_of_scores(scores, planted.included, config, claim, audit_seed=audit_seed, confidence=confidence)
 
 
-def audit_of_gradients(
-    gradients: np.ndarray,
-    included: np.ndarray,
-    config: RunConfig,
-    claim: PrivacySpecification,
-    *,
-    audit_seed: int,
-    confidence: float = 0.95,
-) -> Audit:
-    """As ``audit_run``, of noisy gradients ``(n_steps, n_canaries)`` that were made elsewhere."""
-    scores = _scores(gradients, config, claim, n_canaries=gradients.shape[1], n_steps=len(gradients))
-    return audit_of_scores(scores, included, config, claim, audit_seed=audit_seed, confidence=confidence)
-
-
 def audit_of_scores(
     scores: pd.DataFrame,
     included: np.ndarray,
@@ -156,7 +142,7 @@ def audit_of_scores(
     streams = RandomStreams(2**64 + audit_seed)  # apart from the streams of any seeded run
     kinds = np.repeat([True, False], _N_SIMULATED)
     believed = simulated_gradients(claim, kinds, streams)
-    simulated = _scores(believed, config, claim, n_canaries=len(kinds), n_steps=claim.n_steps)
+    simulated = scores_of(believed, config, claim, n_canaries=len(kinds), n_steps=claim.n_steps)
     rows: list[dict[str, Any]] = []
     for name in SCORES:
         found = scores[name].to_numpy()
@@ -176,13 +162,13 @@ def audit_of_scores(
 
 @lru_cache
 def _epsilon(claim: PrivacySpecification) -> float:
-    return epsilon_pld(claim.noise_multiplier, claim.sample_rate, claim.n_steps, claim.delta)
+    return epsilon_pld(*claim.accounted)
 
 
-def _scores(
+def scores_of(
     gradients: Iterable[np.ndarray], config: RunConfig, claim: PrivacySpecification, *, n_canaries: int, n_steps: int
 ) -> pd.DataFrame:
-    """The table of scores of ``gradients``, taken one step at a time."""
+    """The table with the columns ``SCORES`` of noisy gradients ``(n_canaries,)``, taken one step at a time."""
     running = start_scores(claim, n_canaries)
     weights = replayed_weights(running.watch(gradients), config, n_canaries=n_canaries, n_steps=n_steps)
     return _table(running, weights)

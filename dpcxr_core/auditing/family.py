@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from dpcxr_core.accounting.tradeoff import largest_tpr, trade_off
-from dpcxr_core.auditing.error_rates import ErrorRates
+from dpcxr_core.accounting.tradeoff import trade_off
+from dpcxr_core.auditing.error_rates import ErrorRates, refutes
 from dpcxr_core.config import PrivacySpecification
 
 # Noise multipliers are tried at claim * 2**(k / 32), 2 % apart: audits of one claim then share their curves.
@@ -28,20 +29,15 @@ def epsilon_in_family(rates: ErrorRates, claim: PrivacySpecification) -> float:
         At least 0; infinity where not even a thirty-second of the claimed noise would leak so much.
     """
     low, high = _LEAST, _MOST
-    if not _explains(low, rates, claim):
+    if refutes(rates, _member(low, claim)):
         return math.inf
-    if _explains(high, rates, claim):
+    if not refutes(rates, _member(high, claim)):
         return 0.0
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _explains(middle, rates, claim) else (low, middle)
-    return trade_off(_noise(high, claim), claim.sample_rate, claim.n_steps).epsilon(claim.delta)
+        low, high = (low, middle) if refutes(rates, _member(middle, claim)) else (middle, high)
+    return trade_off(_member(high, claim).noise_multiplier, claim.sample_rate, claim.n_steps).epsilon(claim.delta)
 
 
-def _noise(place: int, claim: PrivacySpecification) -> float:
-    return claim.noise_multiplier * 2 ** (place / _PER_DOUBLING)
-
-
-def _explains(place: int, rates: ErrorRates, claim: PrivacySpecification) -> bool:
-    bound = largest_tpr(rates.fpr_high, _noise(place, claim), claim.sample_rate, claim.n_steps)
-    return bool((rates.tpr_low <= bound).all())
+def _member(place: int, claim: PrivacySpecification) -> PrivacySpecification:
+    return replace(claim, noise_multiplier=claim.noise_multiplier * 2 ** (place / _PER_DOUBLING))

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 
 from dpcxr_core.config import RunConfig, UserError
+from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.loop import predict, train
 from dpcxr_core.training.training_set import TrainingData
@@ -179,32 +179,26 @@ def attack_outcome(
     rng = np.random.default_rng(seed)
     draws = [rng.integers(len(scores), size=len(scores)) for _ in range(n_resamples)]
     resampled = [(scores[draw].ravel(), included[draw].ravel()) for draw in draws]
-    low, high = np.quantile([(auroc_of(s, i), tpr_at(s, i, fpr)) for s, i in resampled], [0.025, 0.975], axis=0)
+    low, high = np.quantile([(auroc(i, s), tpr_at(s, i, fpr)) for s, i in resampled], [0.025, 0.975], axis=0)
     flat, truth = scores.ravel(), included.ravel()
     return AttackOutcome(
-        auroc=auroc_of(flat, truth),
+        auroc=auroc(truth, flat),
         auroc_interval=(float(low[0]), float(high[0])),
         tpr=tpr_at(flat, truth, fpr),
         tpr_interval=(float(low[1]), float(high[1])),
         fpr=fpr,
-        roc=_roc(flat, truth),
+        roc=roc_of(flat, truth),
     )
-
-
-def auroc_of(scores: np.ndarray, included: np.ndarray) -> float:
-    """Chance that a member scores above a non-member, ties half; ``(n,)`` each."""
-    n_in = int(included.sum())
-    n_out = len(included) - n_in
-    return float((rankdata(scores)[included].sum() - n_in * (n_in + 1) / 2) / (n_in * n_out))
 
 
 def tpr_at(scores: np.ndarray, included: np.ndarray, fpr: float) -> float:
     """The largest TPR whose false positive rate is at most ``fpr``."""
-    roc = _roc(scores, included)
+    roc = roc_of(scores, included)
     return float(roc.loc[roc["fpr"] <= fpr, "tpr"].max())
 
 
-def _roc(scores: np.ndarray, included: np.ndarray) -> pd.DataFrame:
+def roc_of(scores: np.ndarray, included: np.ndarray) -> pd.DataFrame:
+    """Table ``fpr tpr`` of all thresholds, ascending; equal scores, ``(n,)``, are said to be members together."""
     order = np.argsort(-scores, kind="stable")
     hits, alarms = np.cumsum(included[order]), np.cumsum(~included[order])
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # the last of equal scores

@@ -1,1 +1,1 @@
-"""Gradients of other engines beside ours: what they get wrong, and what follows from it. Nothing trains on them."""
+"""Gradients of other engines beside ours: where they go wrong and what follows. No run of the study uses them."""

@@ -17,7 +17,7 @@ from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.sampling import poisson_draw
 from dpcxr_core.privacy.streams import RandomStreams, seeded_streams
 
-Sampler = Callable[[PrivacySpecification, int, np.random.Generator], np.ndarray]
+Draw = Callable[[PrivacySpecification, int, np.random.Generator], np.ndarray]
 Mechanism = Callable[[list[nn.Parameter], PrivacySpecification, RandomStreams, int], None]
 
 LARGEST_Z = 5.0  # false alarm about 6e-7
@@ -69,7 +69,7 @@ def check_noise(
     ]
 
 
-def check_sampler(*, seed: int = 0, n_draws: int = 4000, sampler: Sampler = poisson_draw) -> list[CheckResult]:
+def check_sampler(*, seed: int = 0, n_draws: int = 4000, sampler: Draw = poisson_draw) -> list[CheckResult]:
     """Poisson draws, one a step: mean and variance of their sizes, and evenness over the units, as z."""
     n_units, specification = 1000, _example_specification()
     rate, streams = specification.sample_rate, seeded_streams(seed)

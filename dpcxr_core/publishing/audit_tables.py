@@ -10,9 +10,10 @@ import pandas as pd
 
 from dpcxr_core.accounting.tradeoff import largest_tpr
 from dpcxr_core.auditing.audit import Audit
-from dpcxr_core.auditing.membership import AttackOutcome
+from dpcxr_core.auditing.membership import AttackOutcome, roc_of
 from dpcxr_core.auditing.planted_bugs import AS_CERTIFIED, PlantedRun
 from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.publishing.tables import with_interval
 
 _BOUNDS = {
     "one_run": "any mechanism, any dependence",
@@ -59,8 +60,8 @@ def show_attacks(outcomes: Mapping[str, AttackOutcome], claims: Mapping[str, Pri
     for name, each in outcomes.items():
         bound = f"{_allowed(claims[name], each.fpr):.3f}" if name in claims else "no bound"
         rows[name] = {
-            "AUROC of the attack": _with_interval(each.auroc, each.auroc_interval),
-            f"TPR at FPR {each.fpr:g}": _with_interval(each.tpr, each.tpr_interval),
+            "AUROC of the attack": with_interval(each.auroc, *each.auroc_interval),
+            f"TPR at FPR {each.fpr:g}": with_interval(each.tpr, *each.tpr_interval),
             "most that the certificate allows": bound,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="training")
@@ -105,13 +106,8 @@ def allowed_curve(claim: PrivacySpecification) -> pd.DataFrame:
 
 def roc_of_audit(audit: Audit) -> pd.DataFrame:
     """Table ``score fpr tpr``: what the canary attacker reaches, by score."""
-    tables = []
-    for name in audit.scores:
-        order = np.argsort(-audit.scores[name].to_numpy(), kind="stable")
-        hits = np.append(0, np.cumsum(audit.included[order])) / max(1, int(audit.included.sum()))
-        alarms = np.append(0, np.cumsum(~audit.included[order])) / max(1, int((~audit.included).sum()))
-        tables.append(pd.DataFrame({"score": name, "fpr": alarms, "tpr": hits}))
-    return pd.concat(tables, ignore_index=True)
+    curves = {name: roc_of(audit.scores[name].to_numpy(), audit.included) for name in audit.scores}
+    return pd.concat(curves, names=["score"]).reset_index("score").reset_index(drop=True)
 
 
 def _allowed(claim: PrivacySpecification, fpr: float) -> float:
@@ -120,7 +116,3 @@ def _allowed(claim: PrivacySpecification, fpr: float) -> float:
 
 def _epsilon(value: float) -> str:
     return "more than any such noise explains" if math.isinf(value) else f"{value:.2f}"
-
-
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -6,10 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dpcxr_core.config import UserError
-from dpcxr_core.publishing.palette import init_colours
+from dpcxr_core.publishing.palette import SERIES, init_colours
 
 _RANGES = ((0.0, 1.0), (1.0, 3.0), (3.0, 10.0))  # of epsilon, in which the paper reports
-_TARGET_COLOURS = ("#0072b2", "#009e73", "#d55e00")
 
 
 def plot_needed(needed: pd.DataFrame, ax: Axes) -> None:
@@ -32,7 +31,7 @@ def plot_needed(needed: pd.DataFrame, ax: Axes) -> None:
     drawn = needed.assign(row=rows)
     targets = sorted(drawn["target_epsilon"].unique())
     for index, target in enumerate(targets):
-        colour = _TARGET_COLOURS[index % len(_TARGET_COLOURS)]
+        colour = SERIES[index % len(SERIES)]
         of_one = drawn[drawn["target_epsilon"] == target]
         both = of_one[["noise_multiplier", "noise_multiplier_rdp"]].to_numpy().T
         ax.plot(both, [of_one["row"]] * 2, color=colour, linewidth=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 import traitlets
 
 from dpcxr_core.publishing.explorer_payload import explorer_payload
+from dpcxr_core.publishing.live_html import bundle_with_html, live_html
 
 MODULE = Path(__file__).with_suffix(".js")
 
@@ -55,9 +55,7 @@ class Explorer:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget's bundle and, beside it, HTML for pages without a kernel."""
-        bundle = self.box._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        return {**data, "text/html": self._html}
+        return bundle_with_html(self.box, self._html, **options)
 
 
 def show_explorer(metrics: pd.DataFrame, runs: pd.DataFrame) -> Explorer:
@@ -74,18 +72,9 @@ def show_explorer(metrics: pd.DataFrame, runs: pd.DataFrame) -> Explorer:
 
 
 def static_explorer_html(payload: dict[str, Any]) -> str:
-    """An HTML fragment that shows ``payload`` with native controls: no kernel, no network, no other file.
-
-    It may be put into a page any number of times.
-    """
-    # A closing script tag or a comment inside the data would end the block early.
-    data = json.dumps(payload, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    module = MODULE.read_text(encoding="utf-8")
-    return (
-        f'<div class="dpcxr-explorer"><script type="application/json">{data}</script>'
-        "<noscript>The explorer needs JavaScript; the tables of this chapter do not.</noscript></div>\n"
-        f'<script type="module">\n{module}\nmountAll();\n</script>\n'
-    )
+    """An HTML fragment that shows ``payload`` with native controls; see ``live_html``."""
+    without_script = "The explorer needs JavaScript; the tables of this chapter do not."
+    return live_html("dpcxr-explorer", MODULE, payload, without_script)
 
 
 def _controls(payload: dict[str, Any], chart: ExplorerChart) -> list[ipywidgets.Widget]:

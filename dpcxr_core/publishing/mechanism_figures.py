@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dpcxr_core.config import UserError
-
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+from dpcxr_core.publishing.palette import SERIES
 
 
 def plot_aurocs(aurocs: pd.DataFrame, ax: Axes) -> None:
@@ -30,7 +29,7 @@ def plot_aurocs(aurocs: pd.DataFrame, ax: Axes) -> None:
         if rows.empty:
             ax.text(0.02, place, "diverged", va="center", transform=ax.get_yaxis_transform())
             continue
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = SERIES[place % len(SERIES)]
         heights = place + (np.arange(len(rows)) - (len(rows) - 1) / 2) * 0.22
         bars = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]])
         ax.errorbar(
@@ -62,7 +61,7 @@ def plot_norms(norms: pd.DataFrame, ax: Axes) -> None:
     _check(norms, {"name", "seed", "step", "norm"})
     for number, (name, rows) in enumerate(norms.groupby("name", sort=False)):
         for index, (_, seed) in enumerate(rows.groupby("seed")):
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = SERIES[number % len(SERIES)]
             ax.plot(seed["step"], seed["norm"], color=colour, linewidth=1.5, label=name if index == 0 else None)
     ax.axhline(1, color="black", linewidth=1, linestyle=":")
     if norms["norm"].max() > 30:

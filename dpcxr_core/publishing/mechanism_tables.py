@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.publishing.tables import one_metric, with_interval
 from dpcxr_core.training.record import read_record, read_table
 
 Folders = Mapping[tuple[str, int], Path | None]
@@ -28,9 +28,7 @@ def aurocs_by_name(folders: Folders, dataset: str) -> pd.DataFrame:
     for (name, seed), folder in folders.items():
         found = {"value": math.nan, "low": math.nan, "high": math.nan}
         if folder is not None:
-            metrics = read_table(folder, "metrics")
-            chosen = (metrics["dataset"] == dataset) & (metrics["metric"] == "auroc") & (metrics["finding"] == "macro")
-            row = metrics[chosen & (metrics["group_column"] == "all")].iloc[0]
+            row = one_metric(read_table(folder, "metrics"), dataset, "auroc").iloc[0]
             found = {column: float(row[column]) for column in found}
         rows.append({"name": name, "seed": seed, **found})
     return pd.DataFrame(rows, columns=["name", "seed", "value", "low", "high"])
@@ -60,14 +58,14 @@ def show_arms(
         reference: The training that the others are compared with.
         norms: As from ``norms_by_step``; None, or no row, where norms are not to be shown.
     """
-    against = {row["name"]: row for row in differences.to_dict("records")}
+    against = {
+        row["name"]: (with_interval(row["value"], row["low"], row["high"], "+.3f", if_nan="diverged"), row["verdict"])
+        for row in differences.to_dict("records")
+    }
     rows = {}
     for name, seeds in aurocs.groupby("name", sort=False):
-        rows[name] = {
-            "macro AUROC": _over_seeds(seeds["value"]),
-            f"minus {reference}": "-" if name == reference else _with_interval(against[name]),
-            "verdict": "-" if name == reference else against[name]["verdict"],
-        }
+        difference, verdict = ("-", "-") if name == reference else against[name]
+        rows[name] = {"macro AUROC": _over_seeds(seeds["value"]), f"minus {reference}": difference, "verdict": verdict}
         if norms is not None and len(norms):
             norm = norms.loc[norms["name"] == name, "norm"].median()
             rows[name]["median gradient norm, in clip norms"] = "not known" if math.isnan(norm) else f"{norm:.3g}"
@@ -80,10 +78,9 @@ def show_guarantees(specifications: Mapping[str, PrivacySpecification]) -> pd.Da
     for name, each in specifications.items():
         epsilon, why = "none", _why_none(each)
         if each.promises:
-            values = (each.noise_multiplier, each.sample_rate, each.n_steps, each.delta)
             epsilon = (
-                f"{epsilon_pld(*values):.3f} at a delta of {each.delta:g}, one {each.privacy_unit} added or removed, "
-                "Poisson sampling"
+                f"{epsilon_pld(*each.accounted):.3f} at a delta of {each.delta:g}, one {each.privacy_unit} added or "
+                "removed, Poisson sampling"
             )
         rows[name] = {"epsilon": epsilon, "why": why}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("training")
@@ -149,12 +146,6 @@ def _over_seeds(values: pd.Series) -> str:
     spread = "" if len(known) == 1 else f" ({known.min():.3f} to {known.max():.3f})"
     lost = len(values) - len(known)
     return f"{known.mean():.3f}{spread}" + (f"; {lost} of {len(values)} seeds diverged" if lost else "")
-
-
-def _with_interval(row: Mapping[Any, Any]) -> str:
-    if math.isnan(row["value"]):
-        return "diverged"
-    return f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 
 def _listed(words: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dpcxr_core.accounting.certificate import AccountantsDisagreeError, certify,
 from dpcxr_core.accounting.quick import quick_noise_multiplier
 from dpcxr_core.accounting.quick_rdp import quick_noise_multiplier_rdp
 from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.publishing.live_html import bundle_with_html, live_html
 from dpcxr_core.publishing.noise_payload import noise_payload
 from dpcxr_core.publishing.speed_tables import SpeedResults
 
@@ -74,9 +74,7 @@ class NoiseExplorer:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget's bundle and, beside it, HTML for pages without a kernel."""
-        bundle = self.chart._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        return {**(data or {}), "text/html": self._html}
+        return bundle_with_html(self.chart, self._html, **options)
 
 
 def show_noise_explorer(speed: SpeedResults, **start: Any) -> NoiseExplorer:
@@ -85,18 +83,9 @@ def show_noise_explorer(speed: SpeedResults, **start: Any) -> NoiseExplorer:
 
 
 def static_noise_html(payload: dict[str, Any]) -> str:
-    """An HTML fragment that answers from the payload's table: no kernel, no network, no other file.
-
-    It may be put into a page any number of times.
-    """
-    # A closing script tag or a comment inside the data would end the block early.
-    data = json.dumps(payload, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    module = MODULE.read_text(encoding="utf-8")
-    return (
-        f'<div class="dpcxr-noise"><script type="application/json">{data}</script>'
-        "<noscript>The noise explorer needs JavaScript; the tables of this chapter do not.</noscript></div>\n"
-        f'<script type="module">\n{module}\nmountAll();\n</script>\n'
-    )
+    """An HTML fragment that answers from the payload's table; see ``live_html``."""
+    without_script = "The noise explorer needs JavaScript; the tables of this chapter do not."
+    return live_html("dpcxr-noise", MODULE, payload, without_script)
 
 
 def estimate(choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from dpcxr_core.accounting.noise_table import noise_table, packed_table
+from dpcxr_core.accounting.noise_table import TABLE_FILE
 from dpcxr_core.config import UserError
 from dpcxr_core.publishing.speed_tables import OURS, SpeedResults, step_costs
 
@@ -48,7 +49,7 @@ def noise_payload(
         delta: Chance allowed for the guarantee to fail.
 
     Returns:
-        ``table`` (see ``packed_table``), ``networks``, ``batch_range``, ``speed_source`` and ``start``; choices that
+        ``table`` (as in ``TABLE_FILE``), ``networks``, ``batch_range``, ``speed_source`` and ``start``; choices that
         the table cannot answer start at its edge.
 
     Raises:
@@ -56,7 +57,7 @@ def noise_payload(
     """
     if not 1 <= n_patients <= n_images:
         raise UserError(f"n_patients must be from 1 to the number of images, {n_images}; got {n_patients}")
-    table = packed_table(noise_table())
+    table = json.loads(TABLE_FILE.read_text(encoding="utf-8"))
     ranges = {axis["name"]: (min(axis["nodes"]), max(axis["nodes"])) for axis in table["axes"]}
     n_units = n_images if privacy_unit == "image" else n_patients
     networks = _networks(speed)

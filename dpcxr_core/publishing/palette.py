@@ -1,4 +1,4 @@
-"""One colour for each initialisation, the same in every figure and in the explorer."""
+"""Colours: one for each initialisation, the same in every figure and in the explorer, and a series for all else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 # Okabe and Ito (2008), colours that readers with any common colour blindness tell apart; the yellow is
 # left out, for it cannot be seen on white.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _FIXED = {
     "random": "#7a7a7a",
     "non-domain supervised (stand-in)": "#0072b2",

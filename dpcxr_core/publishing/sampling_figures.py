@@ -12,9 +12,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dpcxr_core.accounting.samplers import SamplerGuarantee
 from dpcxr_core.config import UserError
+from dpcxr_core.publishing.palette import SERIES
 from dpcxr_core.publishing.sampling_tables import RELATION_WORDS, SAMPLER_WORDS
 
-_COLOURS = {"add_or_remove_one": "#0072b2", "zero_out_one": "#009e73", "replace_one": "#d55e00"}
+_COLOURS = dict(zip(RELATION_WORDS, SERIES, strict=False))
 
 
 def plot_brackets(guarantees: Mapping[str, Sequence[SamplerGuarantee]]) -> Figure:

@@ -1,15 +1,13 @@
-"""Tables and sentences on samplers: what they cost in accuracy, and what they guarantee."""
+"""Tables and sentences on samplers: what they guarantee, and whether accuracy tells them apart."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 
 from dpcxr_core.accounting.samplers import SamplerGuarantee
-from dpcxr_core.publishing.tables import one_metric
 
 SAMPLER_WORDS = {
     "poisson": "Poisson",
@@ -23,42 +21,6 @@ RELATION_WORDS = {
     "zero_out_one": "zero out one",
     "replace_one": "replace one",
 }
-
-
-def aurocs_by_sampler(folders: Mapping[tuple[str, int], Path], metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """``sampler seed auroc``: macro AUROC on ``dataset`` of every run.
-
-    Args:
-        folders: Record folders by (sampler, seed).
-        metrics: Metrics of all these runs.
-        dataset: Test set.
-    """
-    values = one_metric(metrics, dataset, "auroc").set_index("run_id")["value"]
-    rows = [
-        {"sampler": name, "seed": seed, "auroc": float(values[folder.name])} for (name, seed), folder in folders.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def show_accuracy(aurocs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """One row a sampler: AUROC over seeds, and the difference from Poisson sampling.
-
-    Args:
-        aurocs: As from ``aurocs_by_sampler``.
-        differences: As from ``claims.against_one_of`` with "poisson" as the reference.
-    """
-    rows = {}
-    for row in [None, *differences.to_dict("records")]:
-        name = "poisson" if row is None else str(row["name"])
-        seeds = aurocs.loc[aurocs["sampler"] == name, "auroc"]
-        rows[SAMPLER_WORDS[name]] = {
-            "macro AUROC, mean": f"{seeds.mean():.3f}",
-            "seeds": ", ".join(f"{value:.3f}" for value in seeds),
-            "difference from Poisson": "reference"
-            if row is None
-            else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("sampler")
 
 
 def show_guarantees(guarantees: Sequence[SamplerGuarantee]) -> pd.DataFrame:
@@ -94,17 +56,19 @@ def show_promises(guarantees: Sequence[SamplerGuarantee]) -> pd.DataFrame:
 
 
 def accuracy_sentence(aurocs: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many samplers can be told from Poisson sampling by their AUROC; arguments as for ``show_accuracy``.
+    """How many samplers can be told from Poisson sampling by their AUROC; each is named in ``SAMPLER_WORDS``.
 
     Another sampler is another draw of batches, and so is another seed: a difference counts only if all seeds agree on
     its sign, beyond test patients, and it is larger than that between the seeds of Poisson sampling.
+
+    Args:
+        aurocs: As from ``mechanism_tables.aurocs_by_name``.
+        differences: As from ``claims.against_one_of`` with Poisson sampling as the reference; at least one.
     """
-    seeds = aurocs.loc[aurocs["sampler"] == "poisson", "auroc"]
+    seeds = aurocs.loc[aurocs["name"] == SAMPLER_WORDS["poisson"], "value"]
     spread, n = float(seeds.max() - seeds.min()), len(differences)
     largest = differences.iloc[int(differences["value"].abs().argmax())]
-    found = (
-        f"The largest difference from Poisson sampling is {largest['value']:+.3f} ({SAMPLER_WORDS[largest['name']]})."
-    )
+    found = f"The largest difference from Poisson sampling is {largest['value']:+.3f} ({largest['name']})."
     if len(seeds) < 2:
         return f"{found} One seed cannot tell another sampler from another draw of batches."
     decided = (differences["verdict"] != "not distinguishable") & (differences["value"].abs() > spread)
@@ -115,7 +79,7 @@ def accuracy_sentence(aurocs: pd.DataFrame, differences: pd.DataFrame) -> str:
             f"{beside} So none of the {n} other samplers can be told from it by accuracy, which does not rule out "
             "small differences."
         )
-    named = ", ".join(f"{SAMPLER_WORDS[row['name']]} ({row['verdict']})" for row in apart.to_dict("records"))
+    named = ", ".join(f"{row['name']} ({row['verdict']})" for row in apart.to_dict("records"))
     return f"{beside} Of the {n} other samplers, {len(apart)} differ from it by more, for every seed: {named}."
 
 

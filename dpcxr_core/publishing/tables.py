@@ -122,7 +122,7 @@ def auroc_by_finding(metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            "AUROC": [_with_interval(row) for row in rows.itertuples()],
+            "AUROC": _with_intervals(rows),
             "images": rows["n"].map(suppress_small).to_list(),
             "positive": rows["n_positive"].map(suppress_small).to_list(),
             "note": rows["reason"].to_list(),
@@ -174,7 +174,7 @@ def show_differences(differences: pd.DataFrame) -> pd.DataFrame:
         {
             first.replace("init_label", "initialisation"): differences[first],
             "level": differences["target_epsilon"].map(_level),
-            "difference in macro AUROC": [_with_interval(row, "+.3f") for row in differences.itertuples()],
+            "difference in macro AUROC": _with_intervals(differences, "+.3f"),
             "verdict": differences["verdict"],
         }
     ).set_index([first.replace("init_label", "initialisation"), "level"])
@@ -207,7 +207,7 @@ def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
     named = table.assign(
         gap=table["metric"].map(metric_name) + ", " + table["group_value"],
         level=[_level(row["target_epsilon"], row["kind"]) for row in table.to_dict("records")],
-        cell=[_with_interval(row, "+.3f") for row in table.itertuples()],
+        cell=_with_intervals(table, "+.3f"),
     )
     named["gap"] = named["gap"] + " by " + named["group_column"].str.replace("_", " ")
     wide = named.pivot(index=["init_label", "level"], columns="gap", values="cell")
@@ -276,6 +276,11 @@ def two_columns(values: Mapping[str, Any], first: str, second: str) -> pd.DataFr
     return pd.DataFrame({second: pd.Series(dict(values))}).rename_axis(first)
 
 
+def with_interval(value: float, low: float, high: float, form: str = ".3f", *, if_nan: str = "undefined") -> str:
+    """``value [low, high]``, each as ``form`` says, or ``if_nan`` where there is no value."""
+    return if_nan if math.isnan(value) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
 def _level(target_epsilon: float, kind: str = "") -> str:
     if kind == "public_only":
         return "public data only"
@@ -287,10 +292,9 @@ def _nan_last(value: float) -> tuple[bool, float]:
     return (math.isnan(value), value)
 
 
-def _with_interval(row: Any, form: str = ".3f") -> str:
-    if math.isnan(row.value):
-        return "undefined"
-    return f"{row.value:{form}} [{row.low:{form}}, {row.high:{form}}]"
+def _with_intervals(rows: pd.DataFrame, form: str = ".3f") -> list[str]:
+    numbers = rows[["value", "low", "high"]].to_numpy(float)
+    return [with_interval(value, low, high, form) for value, low, high in numbers]
 
 
 def _with_seeds(row: Any) -> str:

@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dpcxr_core.config import UserError
-
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+from dpcxr_core.publishing.palette import SERIES
 
 
 def plot_epsilon_by_images(table: pd.DataFrame, ax: Axes) -> None:
@@ -27,7 +26,7 @@ def plot_epsilon_by_images(table: pd.DataFrame, ax: Axes) -> None:
     if missing or table.empty:
         raise UserError(f"the table lacks {sorted(missing) or 'rows'}; it has {list(table.columns)}")
     for number, (target, rows) in enumerate(table.groupby("target_epsilon")):
-        rows, colour = rows.sort_values("images"), _COLOURS[number % len(_COLOURS)]
+        rows, colour = rows.sort_values("images"), SERIES[number % len(SERIES)]
         for column, style, words in (("tight", "-", "tight"), ("formula", "--", "formula")):
             finite = rows[np.isfinite(rows[column])]
             ax.plot(

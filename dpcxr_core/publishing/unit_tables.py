@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from dpcxr_core.accounting.patients import PatientDesign, epsilon_of_group, epsilon_of_patient, patient_designs
+from dpcxr_core.accounting.patients import PatientDesign
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON
-from dpcxr_core.accounting.remembered import remembered, remembered_specification
+from dpcxr_core.accounting.remembered import remembered_epsilons_of_patient, remembered_specification
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.study import n_units_declared
@@ -135,30 +134,14 @@ def epsilon_by_images(
                 f"the specification of target epsilon {epsilon:g} protects a {each.privacy_unit} whole, so the number "
                 "of images does not matter; pass specifications_of_images"
             )
-    asked = [
-        (epsilon, number, each.noise_multiplier, each.sample_rate, each.n_steps, each.delta)
-        for epsilon, each in specifications.items()
-        for number in n_images
-    ]
     with worker_pool(n_jobs) as pool:
-        found = list(pool.map(_epsilons, asked, [folder] * len(asked)))
-    rows = [
-        {"target_epsilon": question[0], "images": question[1], "tight": tight, "formula": formula}
-        for question, (tight, formula) in zip(asked, found, strict=True)
-    ]
+        asked = [
+            (epsilon, number, pool.submit(remembered_epsilons_of_patient, *each.accounted, number, folder=folder))
+            for epsilon, each in specifications.items()
+            for number in n_images
+        ]
+        rows = [(epsilon, number, *found.result()) for epsilon, number, found in asked]
     return pd.DataFrame(rows, columns=["target_epsilon", "images", "tight", "formula"])
-
-
-def _epsilons(question: tuple[float, int, float, float, int, float], folder: Path | None) -> tuple[float, float]:
-    _, number, noise, rate, n_steps, delta = question
-    values = {"noise": noise, "rate": rate, "n_steps": n_steps, "delta": delta, "n_images": number}
-
-    def answer() -> list[float | None]:
-        found = [each(noise, rate, n_steps, delta, number) for each in (epsilon_of_patient, epsilon_of_group)]
-        return [each if math.isfinite(each) else None for each in found]
-
-    tight, formula = (math.inf if each is None else each for each in remembered("patient", values, answer, folder))
-    return tight, formula
 
 
 def show_epsilon_of_patients(table: pd.DataFrame, counts: Mapping[str, Any]) -> pd.DataFrame:
@@ -202,12 +185,6 @@ def _worth(epsilon: float) -> str:
     if math.isinf(epsilon):
         return f"no promise (an epsilon above {LARGEST_EPSILON:g})"
     return f"one of {_epsilon(epsilon)}"
-
-
-def remembered_designs(*, folder: Path | None = None, **choices: Any) -> list[PatientDesign]:
-    """``accounting.patients.patient_designs`` with these arguments, remembered."""
-    found = remembered("designs", choices, lambda: [asdict(each) for each in patient_designs(**choices)], folder)
-    return [PatientDesign(**values) for values in found]
 
 
 def show_designs(designs: Sequence[PatientDesign]) -> pd.DataFrame:

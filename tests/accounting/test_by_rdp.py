@@ -12,7 +12,7 @@ def test_opacus_needs_more_noise_than_its_own_accountant_and_that_more_than_pld(
     """2.578 is what Opacus 1.6.0 returns: it stops up to 0.01 of epsilon below the target."""
     by_opacus = noise_multiplier_of_opacus(target_epsilon=0.9, **STUDY)
     by_rdp = noise_multiplier_by_rdp(target_epsilon=0.9, **STUDY)
-    assert by_opacus == pytest.approx(2.578, abs=1e-3)
+    assert by_opacus == pytest.approx(2.578, abs=1e-3)  # as it is reported, to three decimals
     assert calibrate_noise_multiplier(target_epsilon=0.9, **STUDY) * 1.07 < by_rdp < by_opacus
 
 
@@ -20,7 +20,7 @@ def test_opacus_needs_more_noise_than_its_own_accountant_and_that_more_than_pld(
 def test_noise_by_rdp_is_the_least_that_rdp_accepts(target):
     noise = noise_multiplier_by_rdp(target_epsilon=target, **STUDY)
     values = (STUDY["sample_rate"], STUDY["n_steps"], STUDY["delta"])
-    assert epsilon_rdp_of_opacus(noise, *values) <= target < epsilon_rdp_of_opacus(noise - 2e-4, *values)
+    assert epsilon_rdp_of_opacus(noise, *values) <= target < epsilon_rdp_of_opacus(noise - 1e-4, *values)
 
 
 def test_target_below_the_floor_of_the_orders_says_so():

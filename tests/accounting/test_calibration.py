@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks.calibration_check import RESULT, check, random_settings
 from dpcxr_core.accounting import calibration
-from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
+from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, least_noise, specification_for
 from dpcxr_core.accounting.deadline import TooSlowError
 from dpcxr_core.accounting.gaussian import epsilon_gaussian
 from dpcxr_core.accounting.poisson import epsilon_pld
@@ -96,6 +96,21 @@ def test_stored_check_of_200_random_settings_kept_every_target_and_no_claim_was_
     assert table.loc[table["epsilon_prv"].isna(), "missing_because"].notna().all()
     assert (bracketed["epsilon_pld"] >= bracketed["epsilon_prv_low"] * (1 - 1e-4)).all()
     assert (bracketed["epsilon_pld"] <= 1.01 * bracketed["epsilon_prv"] + 0.001).all()
+
+
+@settings(derandomize=True, deadline=None)
+@given(least=st.integers(1, 20_000_000))
+def test_least_noise_is_the_first_of_four_decimals_that_is_within_and_was_tried(least):
+    tried = []
+
+    def within(noise):
+        tried.append(noise)
+        return noise >= least / 10_000
+
+    found = least_noise(within, 1e3)
+    assert found == (least / 10_000 if least <= 10_000_000 else math.inf)
+    assert math.isinf(found) or found in tried
+    assert max(tried) <= 1e3
 
 
 def test_run_too_long_to_account_for_is_refused():

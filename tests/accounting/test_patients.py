@@ -33,7 +33,7 @@ SHORT = {"sample_rate": 0.1, "n_steps": 20, "delta": 1e-4}
     ],
 )
 def test_epsilon_of_patients_matches_values_computed_on_a_finer_grid(noise, n_images, tight, formula):
-    """privacy.md section 4, with dp_accounting at an interval of 1e-3."""
+    """dp_accounting's event of Charles et al. (2024), arXiv:2407.07737, at an interval of 1e-3; Vadhan's formula."""
     assert epsilon_of_patient(noise, **CHESTXRAY14, n_images=n_images) == pytest.approx(tight, rel=6e-3)
     assert epsilon_of_group(noise, **CHESTXRAY14, n_images=n_images) == pytest.approx(formula, rel=2e-2)
 

@@ -12,6 +12,7 @@ from dpcxr_core.accounting.poisson import (
     epsilon_rdp_of_opacus,
     epsilon_spent,
     pld_at_interval,
+    prv_at_error,
     prv_bracket,
 )
 from dpcxr_core.config import UserError
@@ -77,7 +78,7 @@ def test_34_published_values_are_met_by_prv_and_bracket_the_claim():
     """PLD may be above the bracket by the rounding up of its grid: 0.2 % at noise 0.8 and 100000 steps."""
     assert len(PUBLISHED) == 34
     for setting, golden in PUBLISHED.items():
-        bracket = prv_bracket(*setting, 1e-6, epsilon_error=0.01)
+        bracket = prv_at_error(*setting, 1e-6, 0.01)
         assert bracket.high == pytest.approx(golden, abs=1e-5), setting
         assert bracket.low <= epsilon_pld(*setting, 1e-6) <= 1.002 * bracket.high, setting
 
@@ -111,7 +112,7 @@ def test_rdp_of_opacus_is_what_opacus_gives(setting):
         ("pld", OPACUS_TEST, 6.768787, 1e-3),  # recomputed at a grid of 1e-4; ours is coarser
         ("pld", JAX_DOCTEST, 3.769687, 1e-3),
         ("prv", JAX_DOCTEST, 3.779860, 1e-5),
-        ("pld", (0.6, 0.0001, 10000, 6e-6), 0.321, 1e-3),  # privacy.md 1b, where RDP is 5.4 times too high
+        ("pld", (0.6, 0.0001, 10000, 6e-6), 0.321, 1e-3),  # dp_accounting at 1e-4; RDP is 5.4 times too high
     ],
 )
 def test_epsilon_matches_published_values(accountant, setting, golden, tolerance):

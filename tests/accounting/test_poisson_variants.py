@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from dpcxr_core.accounting import poisson_variants
+from dpcxr_core.accounting import poisson
 from dpcxr_core.accounting.gaussian import epsilon_gaussian
 from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.accounting.poisson_variants import (
@@ -26,7 +26,7 @@ def test_lower_bound_is_close_below_the_claim(values):
 
 
 def test_lower_bound_out_of_reach_is_not_a_number(monkeypatch):
-    monkeypatch.setattr(poisson_variants, "_LARGEST_PRV_GRID", 10)
+    monkeypatch.setattr(poisson, "_LARGEST_PRV_GRID", 10)
     assert math.isnan(epsilon_poisson_at_least(*DEMO))
 
 

@@ -25,7 +25,7 @@ def test_epsilons_are_those_of_dp_accounting(noise, rate, n_steps):
 
 
 def test_noise_multiplier_is_what_the_paper_would_have_needed():
-    """Opacus, whose orders end sooner, needs 2.578 (privacy.md)."""
+    """``get_noise_multiplier`` of Opacus 1.6.0, whose orders end sooner, returns 2.578 for the same."""
     asked = {"target_epsilon": 0.9, "delta": 6e-6, "sample_rate": 1024 / 86524, "n_steps": 2000}
     noise = quick_noise_multiplier_rdp(**asked)
     assert noise == pytest.approx(2.57, abs=0.02)

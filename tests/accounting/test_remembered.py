@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 
@@ -7,9 +8,12 @@ import pytest
 from dpcxr_core.accounting import remembered as room
 from dpcxr_core.accounting.calibration import calibrate_noise_multiplier, specification_for
 from dpcxr_core.accounting.certificate import certify
+from dpcxr_core.accounting.patients import PatientDesign, epsilon_of_group, epsilon_of_patient
 from dpcxr_core.accounting.remembered import (
     remembered,
     remembered_certificate,
+    remembered_designs,
+    remembered_epsilons_of_patient,
     remembered_noise_multiplier,
     remembered_specification,
 )
@@ -79,6 +83,27 @@ def test_remembered_answers_are_those_of_the_pure_functions(tmp_path, monkeypatc
         assert found == expected, attempt
         for name in ("calibrate_noise_multiplier", "specification_for", "certify"):
             monkeypatch.setattr(room, name, None)  # the second time nothing is computed
+
+
+def test_epsilons_of_patients_are_those_of_the_pure_functions_and_infinity_is_kept(tmp_path, monkeypatch):
+    values = (0.5, 0.2, 3, 1e-3)
+    expected = [tuple(of(*values, n) for of in (epsilon_of_patient, epsilon_of_group)) for n in (1, 20)]
+    assert expected[1][0] == math.inf
+    for _ in range(2):
+        assert [remembered_epsilons_of_patient(*values, n, folder=tmp_path) for n in (1, 20)] == expected
+        monkeypatch.setattr(room, "epsilon_of_patient", None)  # the second time nothing is computed
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_designs_are_remembered(tmp_path, monkeypatch):
+    def made(**choices):
+        values = {"images_per_patient": choices["limits"][0], "images_used": 1200, "sample_rate": 0.1}
+        return [PatientDesign(sampled="images", noise_multiplier=4.0, divisor=100, **values)]
+
+    monkeypatch.setattr(room, "patient_designs", made)
+    assert remembered_designs(limits=(4,), folder=tmp_path) == made(limits=(4,))
+    monkeypatch.setattr(room, "patient_designs", None)
+    assert remembered_designs(limits=(4,), folder=tmp_path) == made(limits=(4,))
 
 
 def test_remembering_loads_no_accountant():

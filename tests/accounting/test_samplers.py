@@ -72,5 +72,5 @@ def test_no_sampler_guarantees_anything_without_clipping_and_noise(changes):
 
 
 def test_a_training_set_that_does_not_fit_is_refused():
-    with pytest.raises(UserError, match="2300 units"):
+    with pytest.raises(UserError, match="2300 images is not the expected batch size of 256"):
         guarantees_of(POISSON, 2300)

@@ -78,8 +78,10 @@ def test_search_finds_the_last_that_is_within_whatever_rdp_says(count, monkeypat
 @pytest.mark.parametrize("unknown", ["noise", "steps", "batch", "epsilon"])
 def test_each_unknown_is_found_from_the_other_three(unknown):
     values = {"target_epsilon": 2.0, "noise_multiplier": 1.9, "expected_batch_size": 50, "n_steps": 100}
-    known = {key: value for key, value in values.items() if key != solving._UNKNOWN[unknown]}
-    found = solved_certificate(Problem(unknown=unknown, **known, **SMALL))
+    known = {key: value for key, value in values.items() if key != solving.SOLVED_FOR[unknown]}
+    problem = Problem(**known, **SMALL)
+    assert problem.unknown == solving.SOLVED_FOR[unknown]
+    found = solved_certificate(problem)
     assert all(getattr(found, key) == value for key, value in known.items())
     assert 0.97 * found.target_epsilon < found.epsilon_pld <= found.target_epsilon
     assert found.sample_rate == found.expected_batch_size / 1000
@@ -88,19 +90,19 @@ def test_each_unknown_is_found_from_the_other_three(unknown):
 
 def test_problem_needs_all_but_what_it_asks_for():
     known = {"target_epsilon": 2.0, "expected_batch_size": 50}
-    with pytest.raises(UserError, match="to solve for noise, n_steps must be given"):
-        Problem(unknown="noise", **known, **SMALL)
-    with pytest.raises(UserError, match="n_steps is what is solved for; got 5"):
-        Problem(unknown="steps", **known, noise_multiplier=1.0, n_steps=5, **SMALL)
+    with pytest.raises(UserError, match="exactly one of .* left out: noise_multiplier, n_steps"):
+        Problem(**known, **SMALL)
+    with pytest.raises(UserError, match="left out: none"):
+        Problem(**known, noise_multiplier=1.0, n_steps=5, **SMALL)
 
 
 def test_wrong_choice_is_refused_before_the_search(monkeypatch):
     monkeypatch.setattr(solving, "largest_n_steps", None)
     known = {"target_epsilon": 2.0, "expected_batch_size": 50, "noise_multiplier": 1.0}
     with pytest.raises(UserError, match="max_images_per_patient"):
-        solved_certificate(Problem(unknown="steps", **known, **SMALL, privacy_unit="patient"))
+        solved_certificate(Problem(**known, **SMALL, privacy_unit="patient"))
     with pytest.raises(UserError, match="noise_multiplier"):
-        solved_certificate(Problem(unknown="steps", **known | {"noise_multiplier": math.nan}, **SMALL))
+        solved_certificate(Problem(**known | {"noise_multiplier": math.nan}, **SMALL))
 
 
 def test_run_too_long_to_account_for_is_refused_at_once(monkeypatch):
@@ -109,9 +111,9 @@ def test_run_too_long_to_account_for_is_refused_at_once(monkeypatch):
     refused = "n_steps must be at most 1000000.*got 1000001.*fewer steps"
     known = {"expected_batch_size": 50, "n_steps": MOST_STEPS + 1}
     with pytest.raises(UserError, match=refused):
-        Problem(unknown="noise", target_epsilon=2.0, **known, **SMALL)
+        Problem(target_epsilon=2.0, **known, **SMALL)
     with pytest.raises(UserError, match=refused):
-        Problem(unknown="epsilon", noise_multiplier=2.0, **known, **SMALL)
+        Problem(noise_multiplier=2.0, **known, **SMALL)
     with pytest.raises(UserError, match=refused):
         epsilon_rounded_up(2.0, 0.1, MOST_STEPS + 1, 1e-5)
     with pytest.raises(UserError, match=refused):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dpcxr_core.auditing.audit import audit_of_scores, scores_of
 from dpcxr_core.config import FINDINGS, OptimisationChoice, PrivacySpecification, RunConfig
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.training_set import TrainingData
@@ -40,3 +41,9 @@ def data():
 @pytest.fixture
 def start():
     return build_initialisation("convnext_mini.random", weights_dir=None, seed=0, head="reset")
+
+
+def audit_of_gradients(gradients, included, config, claim, *, audit_seed):
+    """As ``audit_run``, of noisy gradients ``(n_steps, n_canaries)`` that were made elsewhere."""
+    scores = scores_of(gradients, config, claim, n_canaries=gradients.shape[1], n_steps=len(gradients))
+    return audit_of_scores(scores, included, config, claim, audit_seed=audit_seed, confidence=0.95)

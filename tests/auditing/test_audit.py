@@ -7,13 +7,14 @@ import torch
 
 from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.auditing import audit as audit_module
-from dpcxr_core.auditing.audit import SCORES, audit_of_gradients, audit_run
+from dpcxr_core.auditing.audit import SCORES, audit_run
 from dpcxr_core.auditing.canary_scores import RunningScores, simulated_gradients
 from dpcxr_core.config import UserError
 from dpcxr_core.privacy import bookkeeping
 from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.streams import seeded_streams
 from dpcxr_core.training import loop
+from tests.auditing.conftest import audit_of_gradients
 
 
 def _simulated(config, claim, actual, seeds):

@@ -81,6 +81,7 @@ def test_replayed_weights_are_those_of_plain_descent(config):
 
 def test_thresholds_are_where_they_should_be():
     rng = np.random.default_rng(0)
+    # 0.03 is three standard errors of a 5 % quantile of 50,000 Gaussians, and six of the place where errors are equal
     low_alarms, equal, few_misses = thresholds_for(rng.standard_normal(50_000) + 2, rng.standard_normal(50_000))
     assert low_alarms == pytest.approx(1.645, abs=0.03)
     assert equal == pytest.approx(1.0, abs=0.03)

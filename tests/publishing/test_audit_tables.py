@@ -88,3 +88,9 @@ def test_roc_of_canaries_counts_from_the_highest_score():
     first = roc[roc["score"] == SCORES[0]]
     assert first["tpr"].tolist() == pytest.approx([0, 0.5, 0.5, 1, 1])
     assert first["fpr"].tolist() == pytest.approx([0, 0, 0.5, 0.5, 1])
+
+
+def test_canaries_of_equal_score_are_said_to_be_in_together():
+    tied = replace(_audit(), scores=pd.DataFrame(dict.fromkeys(SCORES, [1.0, 1.0, 1.0, 0.0])))
+    first = roc_of_audit(tied).groupby("score").get_group(SCORES[0])
+    assert first[["fpr", "tpr"]].to_numpy().tolist() == [[0, 0], [0.5, 1], [1, 1]]

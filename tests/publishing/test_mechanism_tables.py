@@ -91,6 +91,14 @@ def test_arms_are_shown_with_difference_verdict_and_norm():
     assert mechanism_tables.arms_in_words(differences.head(0), "a") == "Nothing was compared."
 
 
+def test_a_reference_alone_can_be_shown(named, tiny_study):
+    alone = {key: folder for key, folder in named.items() if key[0] == "a"}
+    aurocs = mechanism_tables.aurocs_by_name(alone, tiny_study.places.private_dataset)
+    shown = mechanism_tables.show_arms(aurocs, claims.against_one_of(alone, "a", tiny_study.places), "a")
+    assert shown.index.to_list() == ["a"]
+    assert shown.loc["a", ["minus a", "verdict"]].to_list() == ["-", "-"]
+
+
 def test_only_bounded_noisy_poisson_sums_have_an_epsilon():
     arms = {
         "both": SPECIFICATION,

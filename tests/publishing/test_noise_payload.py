@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from dpcxr_core.accounting.noise_table import TABLE_FILE
 from dpcxr_core.config import UserError
 from dpcxr_core.publishing.noise_payload import N_PARAMETERS, noise_payload
 from dpcxr_core.publishing.speed_tables import read_results
@@ -31,6 +32,7 @@ def test_numbers_of_parameters_are_those_of_the_networks(name):
 
 def test_payload_starts_where_the_chapter_is_and_stays_small(speed):
     payload = noise_payload(speed, **CHOICES)
+    assert payload["table"] == json.loads(TABLE_FILE.read_text())
     assert payload["start"]["passes"] == pytest.approx(2000 * 1024 / 86_524)
     assert payload["start"]["images_per_patient"] == 3.46
     assert payload["networks"][0]["images_per_second"] == payload["start"]["images_per_second"] > 0

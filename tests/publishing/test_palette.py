@@ -1,4 +1,4 @@
-from dpcxr_core.publishing.palette import init_colours
+from dpcxr_core.publishing.palette import SERIES, init_colours
 from dpcxr_core.training.initialisation import STANDIN_LABELS
 
 
@@ -15,3 +15,9 @@ def test_colours_differ_up_to_seven_labels():
 
 def test_order_is_that_of_the_labels():
     assert list(init_colours(["mine", "random", "mine"])) == ["mine", "random"]
+
+
+def test_colours_of_a_series_are_those_of_the_initialisations_without_grey():
+    labels = ["random", *STANDIN_LABELS.values(), "mine", "yours", "theirs"]
+    assert set(SERIES) == set(init_colours(labels).values()) - set(init_colours(["random"]).values())
+    assert len(set(SERIES)) == len(SERIES)

@@ -178,3 +178,10 @@ def test_choices_show_every_field_and_those_of_a_choice_within(tiny_study):
 
 def test_two_columns_keep_the_order():
     assert tables.two_columns({"b": 1, "a": 2}, "x", "y").index.to_list() == ["b", "a"]
+
+
+def test_interval_stands_behind_its_value():
+    assert tables.with_interval(0.71, 0.7, 0.72) == "0.710 [0.700, 0.720]"
+    assert tables.with_interval(-0.1, -0.2, 0.05, "+.2f") == "-0.10 [-0.20, +0.05]"
+    assert tables.with_interval(math.nan, 0.0, 1.0) == "undefined"
+    assert tables.with_interval(math.nan, math.nan, math.nan, if_nan="diverged") == "diverged"

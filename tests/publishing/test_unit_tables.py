@@ -126,20 +126,11 @@ def test_words_are_about_the_strictest_guarantee():
     assert "withheld" in unit_tables.patients_in_words(TABLE, protected | {"exceeded": None})
 
 
-def test_designs_are_shown_with_their_noise_on_the_mean(tmp_path, monkeypatch):
-    def made(**choices):
-        values = {"images_per_patient": choices["limits"][0], "images_used": 1200, "sample_rate": 0.1}
-        return [
-            PatientDesign(sampled="images", noise_multiplier=4.0, divisor=100, **values),
-            PatientDesign(sampled="patients", noise_multiplier=1.5, divisor=25, **values),
-        ]
-
-    monkeypatch.setattr(unit_tables, "patient_designs", made)
-    designs = unit_tables.remembered_designs(limits=(4,), folder=tmp_path)
-    assert designs == made(limits=(4,))
-    monkeypatch.setattr(unit_tables, "patient_designs", None)
-    assert unit_tables.remembered_designs(limits=(4,), folder=tmp_path) == designs
-    shown = unit_tables.show_designs(designs)
+def test_designs_are_shown_with_their_noise_on_the_mean():
+    values = {"images_per_patient": 4, "images_used": 1200, "sample_rate": 0.1}
+    of_images = PatientDesign(sampled="images", noise_multiplier=4.0, divisor=100, **values)
+    of_patients = PatientDesign(sampled="patients", noise_multiplier=1.5, divisor=25, **values)
+    shown = unit_tables.show_designs([of_images, of_patients])
     assert shown.loc[("patients", "4 in a step"), "noise on the mean gradient, in clip norms"] == "0.0600"
     assert shown["images in use"].to_list() == ["1,200"] * 2
     assert shown["over the least"].to_list() == ["1.00", pytest.approx("1.50")]
