@@ -14,21 +14,22 @@
 # (data-preparation)=
 # # Which images does the study learn from?
 #
-# **Question.** What is in each hospital's archive, and how are patients shared out between training,
-# validation and testing?
+# **Question.** Which images does the study read or draw, which does it refuse, and how are patients shared out
+# between training, validation and testing?
 #
-# - **Reads** nothing by default: six simulated hospitals; or a folder in the official layout of
-#   ChestX-ray14 {cite}`wang2017chestxray8`
+# - **Reads** nothing by default: six simulated hospitals; or a folder in the official layout of a data set such as
+#   ChestX-ray14 {cite}`wang2017chestxray8`, or a hospital's own
 # - **Writes** one image store a data set, and `places.json` in `run_dir`
 # - **Expect** one public hospital, one that is trained on with privacy, and others that are only tested on
 # - **Needs** two cores, about a minute; 0.2 GB of disk
 #
 # The default images are a {term}`didactic phantom`: drawings whose findings have declared causes. They
-# show how the measurement works. They are never evidence about patients.
+# show how the measurement works. They are never evidence about patients. {ref}`what-is-in-the-images` looks into them.
 
 # %% tags=["parameters"]
-data_source: str = "simulated"  # "simulated", or "chestxray14" for official files
-source_dir: str = ""  # folder of the official files, for chestxray14 only
+data_source: str = "simulated"  # "simulated", a data set such as "chestxray14", or "own" for a hospital's own images
+source_dir: str = ""  # folder of the data set's files; empty for simulated hospitals
+manifest: str = ""  # own: the YAML file that says how the hospital's tables are read
 image_size: int = 64  # side of the stored images, pixels
 private_hospital: str = "sim-a"  # the simulated hospital trained on with privacy
 n_public: int = 600  # images of the public hospital
@@ -36,12 +37,11 @@ n_train: int = 2400  # training images of each private hospital
 n_valid: int = 400  # validation images of each private hospital
 n_test: int = 6000  # test images of the hospital trained on
 n_external_test: int = 1500  # test images of each other hospital
-public_fraction: float = 0.5  # chestxray14, share of the patients that plays the public part
+public_fraction: float = 0.5  # real images, share of the patients that plays the public part
 seed: int = 0  # draws the patients, or the split
 n_resamples: int = 300  # bootstrap resamples of every interval in the book
 jobs: int = 2  # processes
 cache_dir: str = "../.cache"  # image stores, weights and runs, reused while nothing changed
-show_images: bool = True  # only where the licence and the patients allow it
 limits: str = ""  # what a reader should know of these images, shown below the test set's precision
 run_dir: str = "../runs/demo"  # where results go
 
@@ -49,7 +49,6 @@ run_dir: str = "../runs/demo"  # where results go
 from pathlib import Path
 
 from IPython.display import Markdown, display
-from myst_nb import glue
 
 from dpcxr_core.data import summary
 from dpcxr_core.data.splits import check_patient_disjoint
@@ -62,7 +61,7 @@ figures.use_house_style()
 
 # %%
 choice = DataChoice(
-    data_source=data_source, source_dir=source_dir, image_size=image_size,
+    data_source=data_source, source_dir=source_dir, manifest=manifest, image_size=image_size,
     private_hospital=private_hospital, n_public=n_public, n_train=n_train, n_valid=n_valid,
     n_test=n_test, n_external_test=n_external_test, public_fraction=public_fraction,
     seed=seed, n_resamples=n_resamples,
@@ -82,65 +81,23 @@ stores = {name: open_store(places.store(name)) for name in datasets}
 cohorts = {name: store.cohort for name, store in stores.items()}
 
 # %% [markdown]
-# ## How do the hospitals differ?
-#
-# Read the table by row: one data set each. Look at the share of bedside (AP) views, at the age, and at how
-# often sex or age was not recorded. These differences are what {ref}`transfer <generalisation>` has to cross.
+# A picture that is missing, damaged or not what its table says is refused, named with its reason in `refused.csv` of the
+# store, and left out. Nothing is read in its place.
 
 # %%
-population = summary.population(cohorts)
-glue("n-images", f"{population['images'].sum():,}", display=False)
-glue("n-patients", f"{population['patients'].sum():,}", display=False)
-display(population.style.format(summary.population_formats()))
-
-# %% [markdown]
-# Together the data sets hold {glue:text}`n-images` images of {glue:text}`n-patients` patients.
-
-# %% [markdown]
-# ## How common is each finding?
-#
-# Prevalence is the share of positive images among the labelled ones. The last column is not a finding but
-# its absence: an image is labelled *no finding* when it has none of the findings that its source records.
-
-# %%
-display(summary.prevalence(cohorts).style.format("{:.1%}", na_rep="unknown"))
-
-# %% [markdown]
-# ## What do the images look like?
-#
-# One row a data set. Exposure, contrast, framing, noise and burnt-in marks belong to the hospital, not to the
-# patient; a classifier that leans on them fails elsewhere.
-
-# %% mystnb={"figure": {"name": "gallery-hospitals", "caption": "Training or test images at random, one row a data set."}, "image": {"alt": "Rows of small frontal chest images; rows differ in brightness, contrast, framing and markers."}}
-gallery = summary.gallery_by_dataset(stores, n_each=8, seed=seed)
-shown = figures.plot_gallery(*gallery, ncols=8) if show_images else None
-
-# %% [markdown]
-# ## What does each finding look like?
-#
-# One column a label, from the data set that is trained on: thin plates with lost volume; a wide heart; fluid with
-# a concave upper border; patchy opacity; last, images with no finding.
-
-# %% mystnb={"figure": {"name": "gallery-findings", "caption": "Four images for each label, one column a label; an image may have other findings too."}, "image": {"alt": "A grid of small chest images, five columns named by label, four rows."}}
-gallery = summary.gallery_by_finding(stores[places.private_dataset], n_each=4, seed=seed)
-shown = figures.plot_gallery(*gallery, ncols=5) if show_images else None
+display(tables.show_counts(summary.reading_table(stores)))
 
 # %% [markdown]
 # ## Is any patient on both sides?
 #
 # Images of one patient look alike. A split by image would put most test patients into training too, and
-# the test would measure memory. The check below stops the book when a single patient crosses.
+# the test would measure memory ({ref}`what-is-in-the-images` says how many). The check below stops the book when a
+# single patient crosses.
 
 # %%
 for cohort in cohorts.values():
     check_patient_disjoint(cohort)
-leak = summary.leak_of_image_split(cohorts[places.private_dataset], seed=seed)
-glue("leak", f"{leak:.0%}", display=False)
 display(tables.show_counts(summary.split_table(cohorts)))
-
-# %% [markdown]
-# No patient is in two splits. Had the images of the private data set been split at random instead,
-# {glue:text}`leak` of the test images would show a patient who is also in training.
 
 # %% [markdown]
 # ## How much can the test set tell?
@@ -160,7 +117,7 @@ Markdown(limits)
 #   everything: disease, devices, projections, mistakes.
 # - Reference labels carry errors. In the simulated hospitals the rate of wrong labels is declared; in sets
 #   labelled by text mining it is unknown.
-# - Sex and age are as recorded. Where they are missing, subgroup results hold for the rest only.
+# - A picture that can be read may still be the wrong one: only its table says whose it is.
 
 # %% [markdown]
 # ## Record

@@ -60,55 +60,17 @@ def _command(commands: Any, name: str, description: str, example: str) -> argpar
 
 
 def _add_prepare(commands: Any) -> None:
+    from dpcxr_core.prepare_command import EXAMPLES, add_prepare_options, run_prepare
+
     parser = _command(
         commands,
         "prepare",
-        "Turn official files (or a simulated hospital) into a cohort table and an image store.",
-        "dpcxr prepare --dataset chestxray14 --source ~/CXR14 --out stores/cxr14 --size 224 --jobs 8",
+        "Turn official files, a hospital's own, or a simulated hospital into a cohort table and an image store; a run "
+        "that was killed goes on when called again. Or join shards, or verify a store.",
+        EXAMPLES,
     )
-    parser.add_argument("--dataset", required=True, choices=["chestxray14", "simulated"])
-    parser.add_argument("--source", type=Path, help="folder of the official files (chestxray14)")
-    parser.add_argument("--out", type=Path, required=True, metavar="STORE")
-    parser.add_argument("--size", type=int, default=64, help="side of the stored images in pixels")
-    parser.add_argument("--recipe", choices=["corrected", "as_published"], default="corrected")
-    parser.add_argument("--jobs", type=int, default=2, help="images decoded at once")
-    parser.add_argument("--seed", type=int, default=0, help="seeds the split, and the simulated hospital")
-    parser.add_argument("--hospital", default="sim-a", help="simulated: which hospital")
-    parser.add_argument("--world", choices=["declared", "null"], default="declared", help="simulated")
-    parser.add_argument("--n-train", type=int, default=3000, help="simulated: training images")
-    parser.add_argument("--n-valid", type=int, default=500, help="simulated: validation images")
-    parser.add_argument("--n-test", type=int, default=6000, help="simulated: test images")
-    parser.set_defaults(run=_prepare)
-
-
-def _prepare(options: argparse.Namespace) -> int:
-    from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated
-
-    if options.dataset == "simulated":
-        report = prepare_simulated(
-            options.out,
-            hospital=options.hospital,
-            n_train=options.n_train,
-            n_valid=options.n_valid,
-            n_test=options.n_test,
-            seed=options.seed,
-            world=options.world,
-            size=options.size,
-            jobs=options.jobs,
-        )
-    else:
-        if options.source is None:
-            raise UserError("--dataset chestxray14 needs --source, the folder of the official files")
-        report = prepare_chestxray14(
-            options.source,
-            options.out,
-            size=options.size,
-            recipe=options.recipe,
-            jobs=options.jobs,
-            seed=options.seed,
-        )
-    print(report.text())
-    return 0
+    add_prepare_options(parser)
+    parser.set_defaults(run=run_prepare)
 
 
 def _add_calibrate(commands: Any) -> None:

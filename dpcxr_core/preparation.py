@@ -1,4 +1,4 @@
-"""The image stores of a whole study, from simulated hospitals or from one official data set."""
+"""The image stores of a whole study, from simulated hospitals or from one data set of real images."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from dpcxr_core.config import UserError, content_key
-from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated
-from dpcxr_core.data.simulated import HOSPITALS
+from dpcxr_core.data.cohort import SplitChoice
+from dpcxr_core.data.prepare import DATASETS, OWN, facts_for, prepare_official
+from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
+from dpcxr_core.data.simulation.simulated import HOSPITALS
 from dpcxr_core.data.splits import part_training_patients
 from dpcxr_core.data.store import check_images, open_store, rows_of
 from dpcxr_core.data.store_writing import subset_store
@@ -22,7 +24,9 @@ from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.workers import worker_pool
 
+SIMULATED = "simulated"
 PUBLIC_HOSPITAL = "sim-source"
+_VALID_FRACTION = 0.15  # of the patients; enough images to choose a threshold on where the set is a sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +34,10 @@ class DataChoice:
     """Which images a study uses.
 
     Attributes:
-        data_source: "simulated", or "chestxray14" for a folder in the official layout.
-        source_dir: That folder; empty for simulated hospitals.
+        data_source: "simulated", a data set of ``dpcxr_core.data.prepare.DATASETS`` for a folder in its official
+            layout, or "own" for a hospital's own images.
+        source_dir: That folder; empty for simulated hospitals, and where the manifest of "own" names it.
+        manifest: own: the YAML file that says how the hospital's tables are read.
         image_size: Side of the stored images, in pixels.
         private_hospital: Simulated: the hospital that is trained on with privacy.
         n_public: Simulated: images of the public hospital, for domain pretraining.
@@ -39,13 +45,14 @@ class DataChoice:
         n_valid: Simulated: validation images of each private hospital.
         n_test: Simulated: test images of the private hospital that is trained on.
         n_external_test: Simulated: test images of every other hospital and of the null world.
-        public_fraction: chestxray14: share of the training patients that plays the public part.
+        public_fraction: Real images: share of the training patients that plays the public part.
         seed: Seeds the patients, or the split.
         n_resamples: Bootstrap resamples of every interval of the study.
     """
 
-    data_source: Literal["simulated", "chestxray14"]
+    data_source: str
     source_dir: str = ""
+    manifest: str = ""
     image_size: int = 64
     private_hospital: str = "sim-a"
     n_public: int = 600
@@ -58,10 +65,14 @@ class DataChoice:
     n_resamples: int = 300
 
     def __post_init__(self) -> None:
-        if self.data_source not in ("simulated", "chestxray14"):
-            raise UserError(f"data_source must be 'simulated' or 'chestxray14'; got {self.data_source!r}")
-        if self.data_source == "chestxray14" and not self.source_dir:
-            raise UserError("data_source 'chestxray14' needs source_dir, the folder of the official files")
+        known = (SIMULATED, *DATASETS)
+        if self.data_source not in known:
+            raise UserError(f"data_source must be one of {', '.join(known)}; got {self.data_source!r}")
+        if self.data_source == OWN:
+            if not self.manifest:
+                raise UserError("data_source 'own' needs manifest, the YAML file that maps the hospital's tables")
+        elif self.data_source != SIMULATED and not self.source_dir:
+            raise UserError(f"data_source {self.data_source!r} needs source_dir, the folder of the official files")
         if self.private_hospital not in HOSPITALS or self.private_hospital == PUBLIC_HOSPITAL:
             private = [name for name in HOSPITALS if name != PUBLIC_HOSPITAL]
             raise UserError(f"private_hospital must be one of {private}; got {self.private_hospital!r}")
@@ -72,15 +83,16 @@ class DataChoice:
 def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: int) -> StudyPlaces:
     """The places of a study whose stores are ready; they are also written into ``run_dir``.
 
-    Stores are kept in ``cache_dir`` under a key of the choice and of the code that draws or reads
-    images, so that another choice never meets them. Every byte of a cached store is checked.
+    Stores are kept in ``cache_dir`` under a key of the choice, of what the data set's manifest states, and of the
+    code that draws or reads images, so that another choice never meets them. Every byte of a cached store is checked.
 
     Raises:
         UserError: The official files cannot be read, or a cached store was changed.
     """
     choice_key = {name: value for name, value in asdict(choice).items() if name != "n_resamples"}
-    stores = cache_dir / "stores" / content_key(choice_key, source_key(PACKAGE_FOLDER / "data"))
-    prepare = _simulated_stores if choice.data_source == "simulated" else _chestxray14_stores
+    facts = {} if choice.data_source == SIMULATED else facts_for(choice.data_source, _manifest_of(choice))
+    stores = cache_dir / "stores" / content_key(choice_key, facts, source_key(PACKAGE_FOLDER / "data"))
+    prepare = _simulated_stores if choice.data_source == SIMULATED else _official_stores
     parts = prepare(choice, stores, jobs)
     places = StudyPlaces(
         stores=stores.resolve(),
@@ -132,27 +144,30 @@ def _simulated_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, 
     }
 
 
-def _chestxray14_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, Any]:
-    whole = stores / "chestxray14"
-    report = prepare_chestxray14(
-        Path(choice.source_dir),
-        whole,
+def _official_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, Any]:
+    manifest = _manifest_of(choice)
+    facts = facts_for(choice.data_source, manifest)
+    dataset = facts.get("dataset", choice.data_source)
+    report = prepare_official(
+        choice.data_source,
+        Path(choice.source_dir) if choice.source_dir else None,
+        stores / dataset,
         size=choice.image_size,
-        recipe="corrected",
+        split=SplitChoice(recipe=facts["default_split"], valid_fraction=_VALID_FRACTION, seed=choice.seed),
+        manifest=manifest,
         jobs=jobs,
-        valid_fraction=0.15,
-        seed=choice.seed,
     )
     print(report.text())
-    store = open_store(whole)
+    store = open_store(stores / dataset)
     rng = np.random.default_rng(choice.seed)
     public, private = part_training_patients(store.cohort, choice.public_fraction, rng)
     held_out = np.concatenate([rows_of(store, "valid"), rows_of(store, "test")])
-    subset_store(store, public, stores / "chestxray14-public", "chestxray14-public")
-    subset_store(
-        store,
-        np.sort(np.concatenate([private, held_out])),
-        stores / "chestxray14-private",
-        "chestxray14-private",
-    )
-    return {"public_dataset": "chestxray14-public", "private_dataset": "chestxray14-private"}
+    names = {"public_dataset": f"{dataset}-public", "private_dataset": f"{dataset}-private"}
+    subset_store(store, public, stores / names["public_dataset"], names["public_dataset"])
+    rest = np.sort(np.concatenate([private, held_out]))
+    subset_store(store, rest, stores / names["private_dataset"], names["private_dataset"])
+    return names
+
+
+def _manifest_of(choice: DataChoice) -> Path | None:
+    return Path(choice.manifest) if choice.manifest else None

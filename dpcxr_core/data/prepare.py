@@ -1,196 +1,166 @@
-"""From a source of images to a finished image store, with a report of what was read and what was refused."""
+"""From the official files of a data set to a finished image store, with a report of what was read and refused."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.chestxray14 import leaves_source, read_chestxray14
-from dpcxr_core.data.decode import RECIPES, UnreadableImageError, read_grey
-from dpcxr_core.data.simulated import render, simulate_cohort
-from dpcxr_core.data.store import DESCRIPTION_FILE, REFUSED_FILE, ImageStore
-from dpcxr_core.data.store_writing import Rendered, write_store
-from dpcxr_core.files import write_json
+from dpcxr_core.data.cohort import OfficialTable, SplitChoice, cohort_of
+from dpcxr_core.data.in_processes import in_processes
+from dpcxr_core.data.manifests import facts_of
+from dpcxr_core.data.picture_files import leaves_source
+from dpcxr_core.data.picture_reading import ListedPicture, OpenPicture, PictureReading, open_file
+from dpcxr_core.data.pictures.recipes import recipe_for
+from dpcxr_core.data.policies import policy_named
+from dpcxr_core.data.prepare_report import PrepareReport, read_report, reported
+from dpcxr_core.data.shard_joining import find_shards, join_shards
+from dpcxr_core.data.shards import WHOLE, Shard
+from dpcxr_core.data.sources.chestmnist import read_chestmnist, read_chestmnist_picture
+from dpcxr_core.data.sources.chestxray14 import read_chestxray14
+from dpcxr_core.data.sources.chexpert import read_chexpert
+from dpcxr_core.data.sources.mimic_cxr_jpg import read_mimic_cxr_jpg
+from dpcxr_core.data.sources.own_hospital import read_own
+from dpcxr_core.data.sources.own_manifest import own_facts
+from dpcxr_core.data.sources.padchest import read_padchest
+from dpcxr_core.data.sources.taix_ray import read_taix_ray, read_taix_ray_picture
+from dpcxr_core.data.sources.uka_cxr import read_uka_cxr
+from dpcxr_core.data.sources.vindr_cxr import read_vindr_cxr
+from dpcxr_core.data.store import DESCRIPTION_FILE
+from dpcxr_core.data.store_writing import Rendered, check_choices, write_store
 
-REPORT_FILE = "report.json"
-SIZE_LIMITS = (16, 2048)
-_NAMED = 5  # files named in the printed summary; report.json and refused.csv name all
+ReadTables = Callable[[Path, Mapping[str, Any]], OfficialTable]
 
-
-@dataclass(frozen=True)
-class PrepareReport:
-    """What became of the files of a data set.
-
-    Attributes:
-        dataset: Name of the data set.
-        out: The store's folder.
-        n_listed: Images the official table lists.
-        n_read: Images in the store.
-        refused: Image id -> reason, for the listed images that are not in the store.
-        unlisted: Files found among the pictures that no official row names.
-        counts: What was set to missing or left out while reading the tables.
-        already_finished: The store was there, made with the same choices; nothing was done.
-    """
-
-    dataset: str
-    out: Path
-    n_listed: int
-    n_read: int
-    refused: Mapping[str, str]
-    unlisted: tuple[str, ...]
-    counts: Mapping[str, int]
-    already_finished: bool
-
-    def text(self) -> str:
-        """The summary to print: counts, reasons, and the first names of each kind."""
-        lines = [f"{self.dataset}: {self.n_listed} images listed, {self.n_read} read into {self.out}"]
-        if self.already_finished:
-            lines.insert(0, f"{self.out} is already prepared with these choices; nothing was done.")
-        for reason, n in Counter(self.refused.values()).most_common():
-            names = [name for name, why in self.refused.items() if why == reason]
-            lines.append(f"  refused, {reason}: {n} ({_first(names)})")
-        if self.unlisted:
-            lines.append(f"  found but not listed: {len(self.unlisted)} ({_first(self.unlisted)})")
-        lines.extend(f"  {name.replace('_', ' ')}: {n}" for name, n in self.counts.items() if n)
-        return "\n".join(lines)
+OWN = "own"
+DATASETS: dict[str, tuple[ReadTables, OpenPicture]] = {
+    "chestxray14": (read_chestxray14, open_file),
+    "chexpert": (read_chexpert, open_file),
+    "padchest": (read_padchest, open_file),
+    "vindr_cxr": (read_vindr_cxr, open_file),
+    "mimic_cxr_jpg": (read_mimic_cxr_jpg, open_file),
+    "uka_cxr": (read_uka_cxr, open_file),
+    "taix_ray": (read_taix_ray, read_taix_ray_picture),
+    "chestmnist": (read_chestmnist, read_chestmnist_picture),
+    OWN: (read_own, open_file),
+}
+_CRASHED: np.ndarray | str = "the decoder crashed"
 
 
-def _first(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-
-
-def prepare_chestxray14(
-    source: Path,
+def prepare_official(
+    dataset: str,
+    source: Path | None,
     out: Path,
     *,
     size: int,
     recipe: str = "corrected",
+    policy: str | None = None,
+    split: SplitChoice | None = None,
+    manifest: Path | None = None,
+    shard: Shard = WHOLE,
     jobs: int = 1,
-    valid_fraction: float = 0.1,
-    seed: int = 0,
+    progress: bool = True,
 ) -> PrepareReport:
-    """The report of preparing the official ChestX-ray14 files in ``source`` into the image store ``out``.
+    """The report of preparing the files of a data set in ``source`` into the image store ``out``.
 
-    Pictures that are missing or cannot be read are counted, named in ``refused.csv`` and left out. A call
-    after a kill continues; a call on a finished store with the same choices does nothing.
+    Pictures that are missing or cannot be read, even those that crash their decoder, are counted, named in
+    ``refused.csv`` and left out. A call after a kill continues; a call on a finished store with the same choices does
+    nothing. The files are the same for any ``jobs``.
 
     Args:
-        source: Folder in the official layout; nothing outside it is read.
-        out: Folder of the store.
+        dataset: A key of ``DATASETS``.
+        source: Folder in the official layout; nothing outside it is read. None where the manifest of "own" names it.
+        out: Folder of the store; of a shard's store beside it, where there is more than one.
         size: Height and width of the stored images in pixels, 16 to 2048.
-        recipe: "corrected" or "as_published", see ``dpcxr_core.data.decode``.
-        jobs: Pictures decoded at once, at least 1.
-        valid_fraction: Share of the train_val patients that becomes the split "valid".
-        seed: Seeds the draw of those patients.
+        recipe: "corrected" or "as_published", see ``dpcxr_core.data.pictures.recipes``.
+        policy: What the label codes mean, by its name in the manifest; without it, the manifest's default.
+        split: Who trains, validates and tests; without it, the manifest's default.
+        manifest: The user's manifest, for "own" only.
+        shard: Which of the pictures are read.
+        jobs: Processes that decode, at least 1; decoders never run in this one.
+        progress: Whether to say how far it is.
 
     Raises:
         UserError: A choice is out of range, the source is not as documented, more than half of the pictures
             cannot be used, or ``out`` was made with other choices.
     """
-    source, out = Path(source), Path(out)
-    _check_choices(size, jobs)
-    if recipe not in RECIPES:
-        raise UserError(f"recipe must be one of {', '.join(RECIPES)}; got {recipe!r}")
-    already_finished = (out / DESCRIPTION_FILE).is_file()
-    official = read_chestxray14(source, valid_fraction=valid_fraction, seed=seed)
+    check_choices(size, jobs)
+    facts = facts_for(dataset, manifest)
+    chosen = recipe_for(recipe, facts.get("already_equalised", False))
+    source = _source_of(dataset, source, facts)
+    split = split or SplitChoice(recipe=facts["default_split"])
+    labels = policy_named(facts, policy)
+    read_tables, open_picture = DATASETS[dataset]
+    official = cohort_of(read_tables(source, facts), facts, labels, split)
     _refuse_mostly_missing(source, official.cohort["path"])
-    chosen = RECIPES[recipe]
-    names, paths = official.cohort["image_id"].tolist(), official.cohort["path"].tolist()
-
-    def picture(row: int) -> np.ndarray | str:
-        try:
-            return chosen.render(read_grey(_picture_path(source, names[row], paths[row])), size)
-        except UnreadableImageError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(jobs) as pool:  # decoding and resizing let go of the interpreter lock
-        store = write_store(
-            out,
-            official.cohort,
-            lambda rows: _sorted_out(rows, list(pool.map(picture, rows.tolist())), size),
-            size=size,
-            recipe=chosen.steps,
-            choices={"valid_fraction": valid_fraction, "seed": seed},
-        )
-    return _reported(store, official.unlisted, official.counts, already_finished)
+    folder = shard.folder(Path(out))
+    already_finished = (folder / DESCRIPTION_FILE).is_file()
+    reading = PictureReading(source, open_picture, chosen.render, size)
+    store = write_store(
+        folder,
+        official.cohort,
+        lambda chunks: _rendered(official.cohort, reading, facts.get("bad_files", {}), chunks, jobs),
+        size=size,
+        recipe=chosen.steps,
+        choices={"policy": labels.name, **_choices_of(split)},
+        patient_ids=facts.get("patient_ids", "recorded"),
+        shard=shard,
+        progress=progress,
+    )
+    return reported(store, official.unlisted, official.counts, already_finished=already_finished)
 
 
-def prepare_simulated(
-    out: Path,
-    *,
-    hospital: str,
-    n_train: int,
-    n_valid: int,
-    n_test: int,
-    seed: int,
-    size: int,
-    world: str = "declared",
-    jobs: int = 1,
-    progress: bool = True,
-) -> PrepareReport:
-    """The report of drawing a simulated hospital into the image store ``out``, with ``truth.parquet`` in it.
-
-    Args:
-        out: Folder of the store.
-        hospital: One of the simulated hospitals, see ``dpcxr_core.data.simulated``.
-        n_train: Images in the split "train".
-        n_valid: Images in the split "valid".
-        n_test: Images in the split "test".
-        seed: Seeds patients, labels and images.
-        size: Height and width of the images in pixels, 16 to 2048.
-        world: "declared" or "null": what sex and age really do.
-        jobs: Groups of images drawn at once, at least 1.
-        progress: Whether to show a progress bar.
+def join_prepared(out: Path, *, progress: bool = True) -> PrepareReport:
+    """The report of joining all shards of ``out``; the store and its report are those of a run without shards.
 
     Raises:
-        UserError: A choice is out of range, or ``out`` was made with other choices.
+        UserError: See ``dpcxr_core.data.shard_joining.join_shards``.
     """
-    out = Path(out)
-    _check_choices(size, jobs)
-    already_finished = (out / DESCRIPTION_FILE).is_file()
-    simulation = simulate_cohort(hospital, n_train, n_valid, n_test, seed, world=world)
-
-    with ThreadPoolExecutor(jobs) as pool:
-
-        def drawn(rows: np.ndarray) -> Rendered:
-            parts = [part for part in np.array_split(rows, jobs) if len(part)]
-            return Rendered(np.concatenate(list(pool.map(lambda part: render(simulation, part, size), parts))))
-
-        store = write_store(
-            out,
-            _named_by_world(simulation.cohort, hospital, world),
-            drawn,
-            size=size,
-            recipe={"name": "simulated", "drawn_by": f"dpcxr-core {version('dpcxr-core')}"},
-            choices={"hospital": hospital, "world": world, "seed": seed, "n": [n_train, n_valid, n_test]},
-            companions={"truth": _named_by_world(simulation.truth, hospital, world)},
-            progress=progress,
-        )
-    return _reported(store, (), {}, already_finished)
+    already_finished = (Path(out) / DESCRIPTION_FILE).is_file()
+    store = join_shards(out, progress=progress)
+    said = read_report(store.path) if already_finished else read_report(find_shards(store.path)[0].path)
+    return reported(store, said["unlisted"], said["counts"], already_finished=already_finished)
 
 
-def _named_by_world(table: pd.DataFrame, hospital: str, world: str) -> pd.DataFrame:
-    """``table`` with names of its own for another world, so that two worlds of a hospital can be told apart."""
-    if world == "declared":
-        return table
-    names = [name for name in ("dataset", "image_id", "patient_id") if name in table]
-    return table.assign(**{name: table[name].str.replace(hospital, f"{hospital}-{world}") for name in names})
+def facts_for(dataset: str, manifest: Path | None) -> dict[str, Any]:
+    """What is stated about a data set: by its manifest here, or for "own" by the user's.
+
+    Raises:
+        UserError: No such data set; "own" without a manifest, or another with one.
+    """
+    if dataset not in DATASETS:
+        raise UserError(f"there is no data set {dataset!r}; choose one of {', '.join(DATASETS)}")
+    if dataset == OWN:
+        if manifest is None:
+            raise UserError("own needs --manifest, a YAML file like data_manifests/own_example.yaml")
+        return own_facts(Path(manifest))
+    if manifest is not None:
+        raise UserError(f"{dataset} has a manifest of its own; --manifest goes with --dataset {OWN}")
+    return facts_of(dataset)
 
 
-def _check_choices(size: int, jobs: int) -> None:
-    if not SIZE_LIMITS[0] <= size <= SIZE_LIMITS[1]:
-        raise UserError(f"size must be {SIZE_LIMITS[0]} to {SIZE_LIMITS[1]} pixels; got {size}")
-    if jobs < 1:
-        raise UserError(f"jobs must be at least 1; got {jobs}")
+def _source_of(dataset: str, source: Path | None, facts: Mapping[str, Any]) -> Path:
+    if source is not None:
+        return Path(source)
+    if facts.get("source"):
+        return Path(facts["source"])
+    access = facts.get("access", "")
+    steps = access if isinstance(access, str) else "; ".join(f"{n}. {step}" for n, step in enumerate(access, 1))
+    raise UserError(f"{dataset} needs --source, the folder of its files. To get them: {steps}")
+
+
+def _choices_of(split: SplitChoice) -> dict[str, Any]:
+    values = {("split" if name == "recipe" else name): value for name, value in asdict(split).items()}
+    if split.recipe == "official":
+        del values["test_fraction"]  # the published test set has no part in it
+    return values
 
 
 def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:
@@ -199,41 +169,44 @@ def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:
     if 2 * n_missing > len(paths):
         raise UserError(
             f"{n_missing} of {len(paths)} listed pictures are not in {source}. "
-            "Unpack every archive into images/ or images_*/images/ there."
+            "Unpack every archive there, in the folders that the manifest names."
         )
 
 
-def _picture_path(source: Path, name: str, path: str | None) -> Path:
-    if leaves_source(name):
-        raise UnreadableImageError("the name leads out of the source folder")
-    if path is None or pd.isna(path):
-        raise UnreadableImageError("no such file among the pictures")
-    return source / path
+def _rendered(
+    cohort: pd.DataFrame, reading: PictureReading, bad_files: Mapping[str, str], chunks: Iterator[np.ndarray], jobs: int
+) -> Iterator[Rendered]:
+    """The images of each chunk of rows, read in processes."""
+    under_way: deque[np.ndarray] = deque()
+
+    def listed() -> Iterator[list[ListedPicture]]:
+        for rows in chunks:
+            under_way.append(rows)
+            part = cohort.iloc[rows]
+            yield [listed_picture(*each, bad_files) for each in zip(part["image_id"], part["path"], strict=True)]
+
+    with closing(in_processes(reading, listed(), jobs, _CRASHED)) as results:
+        for pictures in results:
+            yield _sorted_out(under_way.popleft(), pictures, reading.size)
+
+
+def listed_picture(image_id: str, path: str | None, bad_files: Mapping[str, str]) -> ListedPicture:
+    """What is to be read for a row of a cohort table, or why nothing is.
+
+    Args:
+        image_id: Its name in the table.
+        path: Relative to the source; missing where no such file was found.
+        bad_files: SHA-256 of a file's name -> why it cannot be used.
+    """
+    if leaves_source(path if isinstance(path, str) else image_id):
+        return ListedPicture("", "the name leads out of the source folder")
+    if not isinstance(path, str):
+        return ListedPicture("", "no such file among the pictures")
+    reason = bad_files.get(hashlib.sha256(PurePosixPath(path).name.encode()).hexdigest(), "") if bad_files else ""
+    return ListedPicture(path, reason)
 
 
 def _sorted_out(rows: np.ndarray, pictures: list[np.ndarray | str], size: int) -> Rendered:
     images = [picture for picture in pictures if isinstance(picture, np.ndarray)]
     refused = {int(row): why for row, why in zip(rows, pictures, strict=True) if isinstance(why, str)}
     return Rendered(np.stack(images) if images else np.empty((0, size, size), dtype=np.uint8), refused)
-
-
-def _reported(
-    store: ImageStore, unlisted: tuple[str, ...], counts: Mapping[str, int], already_finished: bool
-) -> PrepareReport:
-    """The report, also written to ``report.json``."""
-    refused = pd.read_csv(store.path / REFUSED_FILE, dtype=str)
-    report = PrepareReport(
-        dataset=store.description["dataset"],
-        out=store.path,
-        n_listed=store.description["n_listed"],
-        n_read=len(store.images),
-        refused=dict(zip(refused["image_id"], refused["reason"], strict=True)),
-        unlisted=unlisted,
-        counts=counts,
-        already_finished=already_finished,
-    )
-    said: dict[str, Any] = asdict(report)
-    del said["out"], said["already_finished"]  # what differs between places and calls
-    if not already_finished:
-        write_json(store.path / REPORT_FILE, said)
-    return report

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dpcxr_core.tables import COHORT, checked
 
 IMAGES_FILE = "images.npy"
 COHORT_FILE = "cohort.parquet"
+CHECKSUMS_FILE = "checksums.npy"
 DESCRIPTION_FILE = "store.json"
 REFUSED_FILE = "refused.csv"
 
@@ -29,7 +31,8 @@ class ImageStore:
         path: The folder.
         images: ``(n, size, size)`` uint8, mapped from disk, read-only.
         cohort: One row per image; columns of ``dpcxr_core.tables.COHORT``.
-        description: ``store.json``: dataset, size, recipe and its hash, counts, hashes, version.
+        description: ``store.json``: dataset, size, recipe and its hash, whether patients are known, counts, hashes,
+            versions.
     """
 
     path: Path
@@ -86,6 +89,37 @@ def check_images(store: ImageStore) -> None:
     if found != store.description["images_sha256"]:
         expected = store.description["images_sha256"]
         raise _mismatch(store.path, f"{IMAGES_FILE} has SHA-256 {found[:12]}, not {expected[:12]}")
+
+
+def verify_store(path: Path) -> ImageStore:
+    """The store in the folder ``path``, every byte of its images as it was when the store was finished.
+
+    Raises:
+        UserError: ``open_store`` fails, or images were changed: how many, and which rows and image ids, by their
+            checksums.
+    """
+    store = open_store(path)
+    try:
+        check_images(store)
+    except UserError as error:
+        raise UserError(f"{error} {_damage_of(store)}") from None
+    return store
+
+
+def _damage_of(store: ImageStore) -> str:
+    file = store.path / CHECKSUMS_FILE
+    if not file.is_file() or file_sha256(file) != store.description.get("checksums_sha256"):
+        return f"Which rows is not known: {CHECKSUMS_FILE} is missing or was changed too."
+    rows = np.flatnonzero(checksums_of(store.images) != np.load(file, allow_pickle=False))
+    if not len(rows):
+        return "No row is damaged, only the header of the file."
+    named = ", ".join(f"{row} ({store.cohort['image_id'].iloc[row]})" for row in rows[:5])
+    return f"{len(rows)} of {len(store.images)} images differ: rows {named}{', ...' if len(rows) > 5 else ''}."
+
+
+def checksums_of(images: Iterable[np.ndarray]) -> np.ndarray:
+    """``(n_images,)`` uint32: CRC-32 of each image's bytes; finds damage, not intent."""
+    return np.fromiter((zlib.crc32(np.ascontiguousarray(image).data) for image in images), dtype=np.uint32)
 
 
 def rows_of(store: ImageStore, split: str) -> np.ndarray:

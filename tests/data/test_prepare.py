@@ -1,22 +1,41 @@
 import csv
+import hashlib
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.decode import corrected, read_grey
-from dpcxr_core.data.prepare import prepare_chestxray14, prepare_simulated
+from dpcxr_core.data import prepare
+from dpcxr_core.data.cohort import SplitChoice
+from dpcxr_core.data.picture_reading import ListedPicture, open_file
+from dpcxr_core.data.pictures.files import read_picture
+from dpcxr_core.data.pictures.recipes import corrected
+from dpcxr_core.data.prepare import DATASETS, facts_for, join_prepared, listed_picture, prepare_official
+from dpcxr_core.data.shards import Shard
 from dpcxr_core.data.store import open_store
+from tests.data.pictures.conftest import damaged_files
 
+ROOT = Path(__file__).resolve().parents[2]
 COHORT_CSV = "Data_Entry_2017_v2020.csv"
+SPLIT = SplitChoice(recipe="official", valid_fraction=0.2)
 
 
 def _prepare(source, out, **changed):
-    return prepare_chestxray14(source, out, **({"size": 24, "valid_fraction": 0.2} | changed))
+    return prepare_official("chestxray14", source, out, **({"size": 24, "split": SPLIT, "progress": False} | changed))
+
+
+def _files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def _pictures(source):
@@ -29,16 +48,15 @@ def test_prepare_stores_every_picture_by_its_recipe(make_official, tmp_path):
     store = open_store(tmp_path / "store")
     assert (report.n_listed, report.n_read, report.refused) == (40, 40, {})
     for image, path in zip(store.images, store.cohort["path"], strict=True):
-        np.testing.assert_array_equal(image, corrected(read_grey(source / path), 24))
+        np.testing.assert_array_equal(image, corrected(read_picture(source / path), 24))
     assert store.description["recipe"]["name"] == "corrected"
 
 
 def test_prepare_gives_the_same_bytes_for_any_number_of_jobs(make_official, tmp_path):
     source = make_official()
-    for jobs in (1, 4):
+    for jobs in (1, 3):
         _prepare(source, tmp_path / str(jobs), jobs=jobs, recipe="as_published")
-    for one in (tmp_path / "1").iterdir():
-        assert one.read_bytes() == (tmp_path / "4" / one.name).read_bytes()
+    assert _files(tmp_path / "1") == _files(tmp_path / "3")
 
 
 def test_prepare_counts_lists_and_names_what_it_refuses(make_official, tmp_path):
@@ -55,7 +73,7 @@ def test_prepare_counts_lists_and_names_what_it_refuses(make_official, tmp_path)
     assert list(report.refused) == [f"0000000{patient}_00{image}.png" for patient in (1, 2) for image in (0, 1)]
     assert report.refused["00000001_001.png"] == "empty file"
     assert report.refused["00000002_000.png"] == "no such file among the pictures"
-    assert report.refused["00000002_001.png"] == "not a PNG or JPEG picture"
+    assert report.refused["00000002_001.png"] == "not a PNG, JPEG or DICOM picture"
     assert report.unlisted == ("images_001/images/stray.png",)
     for said in (
         "40 images listed, 36 read",
@@ -104,8 +122,10 @@ def test_prepare_a_second_time_says_so_and_changes_nothing(make_official, tmp_pa
     [
         ({"size": 32}, "size was 24, is now 32"),
         ({"recipe": "as_published"}, "recipe was"),
-        ({"seed": 3}, "seed was 0, is now 3"),
-        ({"valid_fraction": 0.4}, "valid_fraction was 0.2, is now 0.4"),
+        ({"policy": "u_one"}, "policy was 'u_zero', is now 'u_one'"),
+        ({"split": SplitChoice(recipe="official", seed=3, valid_fraction=0.2)}, "seed was 0, is now 3"),
+        ({"split": SplitChoice(recipe="official", valid_fraction=0.4)}, "valid_fraction was 0.2, is now 0.4"),
+        ({"split": SplitChoice(recipe="patients")}, "split was 'official', is now 'patients'"),
     ],
 )
 def test_prepare_with_other_choices_is_refused_by_name(make_official, tmp_path, changed, message):
@@ -121,7 +141,8 @@ def test_prepare_with_other_choices_is_refused_by_name(make_official, tmp_path, 
         ({"size": 8}, "size must be 16 to 2048 pixels; got 8"),
         ({"jobs": 0}, "jobs must be at least 1; got 0"),
         ({"recipe": "clahe"}, "recipe must be one of corrected, as_published; got 'clahe'"),
-        ({"valid_fraction": 0}, "between 0 and 1; got 0"),
+        ({"policy": "u_two"}, "no label policy 'u_two'; it has as_published, u_zero"),
+        ({"manifest": Path("my.yml")}, "has a manifest of its own"),
     ],
 )
 def test_prepare_refuses_choices_out_of_range(make_official, tmp_path, changed, message):
@@ -129,33 +150,166 @@ def test_prepare_refuses_choices_out_of_range(make_official, tmp_path, changed, 
         _prepare(make_official(), tmp_path / "store", **changed)
 
 
-def _simulated(out, **changed):
-    choices = {"hospital": "sim-a", "n_train": 20, "n_valid": 6, "n_test": 10, "seed": 3, "size": 32}
-    return prepare_simulated(out, progress=False, **(choices | changed))
+def _open_or_crash(source, path):
+    if path.endswith(("03_001.png", "17_000.png")):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return open_file(source, path)
 
 
-def test_prepare_simulated_keeps_the_truth_beside_the_cohort(tmp_path):
-    report = _simulated(tmp_path / "sim")
-    store = open_store(tmp_path / "sim")
-    truth = pd.read_parquet(tmp_path / "sim" / "truth.parquet")
-    assert report.n_read == 36
-    assert store.cohort["split"].value_counts().to_dict() == {"train": 20, "test": 10, "valid": 6}
-    assert truth["image_id"].tolist() == store.cohort["image_id"].tolist()
-    assert store.images.std() > 10
-    assert _simulated(tmp_path / "sim").already_finished
-    with pytest.raises(UserError, match="seed was 3, is now 4"):
-        _simulated(tmp_path / "sim", seed=4)
+def test_prepare_survives_decoders_that_crash_and_names_their_pictures(make_official, tmp_path, monkeypatch):
+    monkeypatch.setitem(DATASETS, "chestxray14", (DATASETS["chestxray14"][0], _open_or_crash))
+    source = make_official()
+    for jobs in (1, 2):
+        report = _prepare(source, tmp_path / str(jobs), jobs=jobs)
+        assert report.n_read == 38
+        assert report.refused == dict.fromkeys(["00000003_001.png", "00000017_000.png"], "the decoder crashed")
+    assert _files(tmp_path / "1") == _files(tmp_path / "2")
 
 
-def test_prepare_simulated_gives_the_same_images_for_any_number_of_jobs(tmp_path):
-    _simulated(tmp_path / "one")
-    _simulated(tmp_path / "three", jobs=3)
-    assert (tmp_path / "one" / "images.npy").read_bytes() == (tmp_path / "three" / "images.npy").read_bytes()
+def test_prepare_refuses_files_that_the_manifest_knows_to_be_bad(make_official, tmp_path, monkeypatch):
+    known = {hashlib.sha256(b"00000004_001.png").hexdigest(): "known to be blank"}
+    monkeypatch.setattr(prepare, "facts_of", lambda dataset: _real_facts(dataset) | {"bad_files": known})
+    report = _prepare(make_official(), tmp_path / "store")
+    assert report.refused == {"00000004_001.png": "known to be blank"}
+
+
+_real_facts = prepare.facts_of
+
+
+@pytest.mark.parametrize(
+    ("image_id", "path"),
+    [("../../good.png", None), ("/etc/good.png", np.nan), ("i0", "../here/good.png"), ("i0", "/etc/passwd")],
+)
+def test_nothing_that_a_table_says_leads_out_of_the_source(image_id, path):
+    assert listed_picture(image_id, path, {}) == ListedPicture("", "the name leads out of the source folder")
+
+
+def test_a_row_without_a_file_and_one_with():
+    assert listed_picture("i0", None, {}).refused == "no such file among the pictures"
+    assert listed_picture("i0", "a/b.png", {}) == ListedPicture("a/b.png")
+    bad = {hashlib.sha256(b"b.png").hexdigest(): "blank"}
+    assert listed_picture("i0", "a/b.png", bad).refused == "blank"
+
+
+def test_prepare_equalises_no_set_that_is_equalised_already(make_official, tmp_path, monkeypatch):
+    source = make_official()
+    _prepare(source, tmp_path / "twice", recipe="as_published")
+    monkeypatch.setattr(prepare, "facts_of", lambda dataset: _real_facts(dataset) | {"already_equalised": True})
+    _prepare(source, tmp_path / "once", recipe="as_published")
+    once, twice = open_store(tmp_path / "once"), open_store(tmp_path / "twice")
+    assert once.description["recipe_hash"] != twice.description["recipe_hash"]
+    assert not np.array_equal(once.images, twice.images)
+
+
+def test_prepare_keeps_codes_policy_and_patients_with_the_store(make_official, tmp_path):
+    report = _prepare(make_official(), tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    assert store.description["choices"] == {"policy": "u_zero", "split": "official", "valid_fraction": 0.2, "seed": 0}
+    assert store.description["patient_ids"] == "recorded"
+    assert set(store.cohort["code_pneumonia"]) == {"mentioned", "not mentioned"}
+    assert report.labels["pneumonia"] == (40, 10)
+    assert "pneumonia: 10 of 40 labelled images (25.0%)" in report.text()
+
+
+def test_joined_shards_are_the_files_of_one_run(make_official, tmp_path):
+    source, of = make_official(), 3
+    for broken in ("00000001_000.png", "00000020_001.png"):
+        (_pictures(source) / broken).write_bytes(b"")
+    shutil.copy(_pictures(source) / "00000002_000.png", _pictures(source) / "stray.png")
+    whole = _prepare(source, tmp_path / "whole")
+    for number in range(1, of + 1):
+        _prepare(source, tmp_path / "parts", shard=Shard(number, of))
+    report = join_prepared(tmp_path / "parts", progress=False)
+    assert _files(tmp_path / "parts") == _files(tmp_path / "whole")
+    assert report.text() == whole.text().replace(str(tmp_path / "whole"), str(tmp_path / "parts"))
+    assert join_prepared(tmp_path / "parts").already_finished
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+from dpcxr_core.data import prepare, store_writing
+from tests.data.test_prepare import _open_slowly, _prepare
+if __name__ == "__main__":
+    store_writing._MOST_A_CHUNK = 2
+    prepare.DATASETS["chestxray14"] = (prepare.DATASETS["chestxray14"][0], _open_slowly)
+    _prepare(Path(sys.argv[1]), Path(sys.argv[2]), jobs=2)
+"""
+
+
+def _open_slowly(source, path):
+    with (source.parent / "opened.txt").open("a") as opened:
+        opened.write(f"{path}\n")
+    time.sleep(0.05)
+    return open_file(source, path)
+
+
+def test_prepare_goes_on_after_kill_9_at_any_moment_and_reads_nothing_again_that_was_kept(make_official, tmp_path):
+    source, out, rng = make_official(), tmp_path / "store", random.Random(0)
+    whole = _files(_prepare(source, tmp_path / "whole").out)
+    journal = tmp_path / "store.partial" / "journal.jsonl"
+    kept_before = 0
+    for _ in range(2):
+        command = [sys.executable, "-c", _SLOW, str(source), str(out)]
+        with subprocess.Popen(command, cwd=ROOT) as process:
+            wanted = kept_before + rng.randint(1, 5)
+            while process.poll() is None and not (
+                journal.exists() and len(journal.read_bytes().splitlines()) >= wanted
+            ):
+                time.sleep(0.01)
+            time.sleep(rng.random() * 0.05)
+            process.kill()
+        kept = journal.read_bytes()
+        kept_before = kept.count(b"\n")
+        rows_done = json.loads(kept.splitlines()[kept_before - 1])["rows_done"]
+        time.sleep(2.5)  # until the processes have seen that their parent is gone
+        (tmp_path / "opened.txt").write_text("")
+        assert not out.exists()
+    command = [sys.executable, "-c", _SLOW, str(source), str(out)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    opened = (tmp_path / "opened.txt").read_text().splitlines()
+    assert len(opened) == len(set(opened)) == 40 - rows_done
+    assert _files(out) == whole
+
+
+def test_prepare_reads_or_names_each_of_a_thousand_damaged_files(make_official, tmp_path):
+    source = make_official()
+    kinds = damaged_files(_pictures(source), 1000, 0)
+    header = (source / COHORT_CSV).read_text().splitlines()[0]
+    good = [f"{10_000_000 + n}_000.png" for n in range(1100)]  # so that most pictures can be read
+    whole = (_pictures(source) / "00000001_000.png").read_bytes()
+    for name in good:
+        (_pictures(source) / name).write_bytes(whole)
+    names = [*kinds, *good]
+    rows = [f'"{name}",No Finding,0,{n},50,F,PA,9,9,0.1,0.1' for n, name in enumerate(names)]
+    (source / COHORT_CSV).write_text("\n".join([header, *rows]) + "\n")
+    (source / "train_val_list.txt").write_text("\n".join(names[::2]))
+    (source / "test_list.txt").write_text("\n".join(names[1::2]))
+    report = _prepare(source, tmp_path / "store", jobs=2)
+    assert set(report.refused) <= set(kinds)
+    assert report.n_read + len(report.refused) == len(names)
+    assert all(report.refused.values())
+    assert len(report.refused) > 400
+
+
+@pytest.mark.parametrize("dataset", [name for name in DATASETS if name != "own"])
+def test_without_its_files_each_set_says_how_to_get_them(dataset, tmp_path):
+    with pytest.raises(UserError, match=f"{dataset} needs --source, .* To get them: "):
+        prepare_official(dataset, None, tmp_path / "store", size=24)
+
+
+def test_unknown_sets_and_manifests_that_are_missing_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no data set 'chest'; choose one of chestxray14, chexpert"):
+        facts_for("chest", None)
+    with pytest.raises(UserError, match="own needs --manifest"):
+        facts_for("own", None)
+    with pytest.raises(UserError, match=r"no manifest .*my\.yml"):
+        facts_for("own", tmp_path / "my.yml")
 
 
 @pytest.mark.sample
 def test_prepare_reads_every_real_radiograph_of_the_sample(sample_data, tmp_path):
-    report = prepare_chestxray14(sample_data / "chestxray14_sample", tmp_path / "store", size=64, jobs=2)
+    report = _prepare(sample_data / "chestxray14_sample", tmp_path / "store", size=64, jobs=2)
     store = open_store(tmp_path / "store")
     assert (report.n_read, report.refused, report.unlisted) == (1761, {}, ())
     contrast = store.images.reshape(1761, -1).std(axis=1)

@@ -1,12 +1,14 @@
 import json
 import shutil
+import zlib
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.store import check_images, labels_of, open_store, rows_of
+from dpcxr_core.data.store import check_images, checksums_of, labels_of, open_store, rows_of, verify_store
 from dpcxr_core.data.store_writing import Rendered, write_store
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
@@ -27,9 +29,8 @@ def store(tmp_path):
         }
     ).assign(**dict.fromkeys(FINDINGS, [0.0, 1.0, np.nan, 0.0, 1.0, 0.0]))
     out = tmp_path / "toy"
-    return write_store(
-        out, cohort, lambda rows: Rendered(IMAGES[rows]), size=16, recipe={"name": "toy"}, progress=False
-    )
+    draw = partial(map, lambda rows: Rendered(IMAGES[rows]))
+    return write_store(out, cohort, draw, size=16, recipe={"name": "toy"}, progress=False)
 
 
 def test_open_store_gives_images_and_cohort_in_one_order(store):
@@ -104,3 +105,28 @@ def test_check_images_sees_one_changed_pixel(store):
     np.save(store.path / "images.npy", changed)
     with pytest.raises(UserError, match="images.npy has SHA-256"):
         check_images(open_store(store.path))
+
+
+def test_verify_store_gives_the_store_or_names_the_damaged_rows(store):
+    np.testing.assert_array_equal(verify_store(store.path).images, IMAGES)
+    changed = IMAGES.copy()
+    changed[[1, 4], 15, 15] ^= 128
+    np.save(store.path / "images.npy", changed)
+    with pytest.raises(UserError, match=r"2 of 6 images differ: rows 1 \(i1\), 4 \(i4\)\."):
+        verify_store(store.path)
+
+
+def test_verify_store_says_where_it_cannot_tell_which_rows(store):
+    content = (store.path / "images.npy").read_bytes()
+    (store.path / "images.npy").write_bytes(content.replace(b" \n", b"\t\n", 1))
+    with pytest.raises(UserError, match="only the header"):
+        verify_store(store.path)
+    (store.path / "checksums.npy").unlink()
+    with pytest.raises(UserError, match="Which rows is not known: checksums.npy is missing"):
+        verify_store(store.path)
+
+
+def test_checksums_are_crc_32_of_each_image():
+    expected = [zlib.crc32(image.tobytes()) for image in IMAGES]
+    assert checksums_of(IMAGES).tolist() == expected
+    assert checksums_of(np.asfortranarray(IMAGES)).tolist() == expected

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.data.shards import Shard
 from dpcxr_core.data.store import open_store
-from dpcxr_core.data.store_writing import Rendered, npy_header, subset_store, write_store
+from dpcxr_core.data.store_writing import Rendered, check_choices, subset_store, write_store
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 16
@@ -51,7 +53,8 @@ def _write(out, render=_render, cohort=None, **changed):
         "chunk": 4,
         "progress": False,
     }
-    return write_store(out, _cohort() if cohort is None else cohort, render, **(arguments | changed))
+    cohort = _cohort() if cohort is None else cohort
+    return write_store(out, cohort, partial(map, render), **(arguments | changed))
 
 
 def _files(folder):
@@ -135,6 +138,53 @@ def test_write_store_continues_after_kill_9_at_any_moment(tmp_path):
         assert process.wait() == -signal.SIGKILL
         assert not (tmp_path / "toy").exists()
     assert _files(_write(tmp_path / "toy").path) == _files(whole.path)
+
+
+def test_write_store_renders_again_only_what_the_disk_lost(tmp_path):
+    whole = _write(tmp_path / "whole")
+    with pytest.raises(_KilledError):
+        _write(tmp_path / "toy", _killed_before(4))
+    images = tmp_path / "toy.partial" / "store" / "images.npy"
+    content = bytearray(images.read_bytes())
+    content[-6 * SIZE * SIZE] ^= 1  # in the third chunk: the fourth holds four images
+    images.write_bytes(content)
+    rendered = []
+    _write(tmp_path / "toy", lambda rows: rendered.extend(rows.tolist()) or _render(rows))
+    assert rendered == list(range(8, N))
+    assert _files(tmp_path / "toy") == _files(whole.path)
+
+
+def test_write_store_does_not_go_on_with_images_of_other_code(tmp_path, monkeypatch):
+    with pytest.raises(_KilledError):
+        _write(tmp_path / "toy", _killed_before(2))
+    finished = _files(_write(tmp_path / "other").path)
+    monkeypatch.setattr("dpcxr_core.data.store_writing.made_by", lambda: {"source": "new"})
+    with pytest.raises(UserError, match=r"made_by was .*, is now \{'source': 'new'\}"):
+        _write(tmp_path / "toy")
+    assert _files(_write(tmp_path / "other").path) == finished  # what is finished is finished
+
+
+def test_write_store_of_a_shard_has_its_rows_and_says_whose_part_it_is(tmp_path):
+    store = _write(tmp_path / "toy", shard=Shard(2, 3))
+    assert store.cohort["image_id"].tolist() == [f"i{row}" for row in range(7, 15)]
+    assert store.description["shard"] == "2/3"
+    assert store.description["n_listed"] == N
+
+
+def test_write_store_keeps_whether_patients_are_known(tmp_path):
+    store = _write(tmp_path / "toy", patient_ids="none")
+    assert store.description["patient_ids"] == "none"
+    assert subset_store(store, np.array([0, 1]), tmp_path / "part", "part").description["patient_ids"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("size", "jobs", "message"), [(15, 1, "size must be 16 to 2048"), (2049, 1, "got 2049"), (64, 0, "jobs must be")]
+)
+def test_check_choices_refuses_what_is_out_of_range(size, jobs, message):
+    check_choices(16, 1)
+    check_choices(2048, 99)
+    with pytest.raises(UserError, match=message):
+        check_choices(size, jobs)
 
 
 def test_write_store_finished_with_the_same_choices_renders_nothing(tmp_path):
@@ -231,7 +281,3 @@ def test_subset_store_takes_rows_images_and_companions_in_the_order_asked(tmp_pa
     assert pd.read_parquet(part.path / "truth.parquet")["severity"].tolist() == [9, 0, 14]
     assert part.description["choices"] == {"seed": 1, "taken_from": "toy"}
     assert open_store(part.path).description["recipe_hash"] == store.description["recipe_hash"]
-
-
-def test_npy_header_has_one_length_so_that_it_can_be_replaced():
-    assert len({len(npy_header(n, 224)) for n in (0, 1, 9_999_999, 10**12)}) == 1

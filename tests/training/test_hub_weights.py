@@ -11,7 +11,7 @@ import timm
 import torch
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.cohort import manifest
+from dpcxr_core.data.manifests import manifest
 from dpcxr_core.training.architectures import build_architecture
 from dpcxr_core.training.hub_weights import hub_tags, load_from_hub
 from dpcxr_core.training.initialisation import MANIFEST, build_initialisation

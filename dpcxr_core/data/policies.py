@@ -1,0 +1,121 @@
+"""From a set's own label codes to 1, 0 or unknown: every choice a named policy, kept as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dpcxr_core.config import FINDINGS, UserError
+
+CODE = "code_"  # the column "code_pneumonia" holds the set's own coding of pneumonia
+POLICY_NAMES = ("as_published", "u_zero", "u_one", "u_ignore")
+_VALUES: dict[int | str, float] = {1: 1.0, 0: 0.0, "missing": np.nan}
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """What each code means. An image without a code has no label under any policy.
+
+    Attributes:
+        name: One of ``POLICY_NAMES``, or a name of the user's manifest.
+        values: Finding -> code -> 1, 0 or NaN.
+        left_out_code: Code that makes an image leave the study ...
+        left_out_labels: ... if one of these labels carries it.
+    """
+
+    name: str
+    values: Mapping[str, Mapping[str, float]]
+    left_out_code: str = ""
+    left_out_labels: Sequence[str] = ()
+
+
+def policies_of(facts: Mapping[str, Any]) -> dict[str, LabelPolicy]:
+    """The policies that a data set's manifest states, by name.
+
+    The manifest's ``policies`` maps a name to ``values`` (code -> 1, 0 or missing, for all findings), ``findings``
+    (finding -> codes that differ there) and ``leave_out`` (``code`` and ``labels``).
+
+    Raises:
+        UserError: A finding is unknown or a value is not 1, 0 or missing.
+    """
+    policies = {}
+    for name, stated in facts["policies"].items():
+        differing = stated.get("findings", {})
+        if not set(differing) <= set(FINDINGS):
+            raise UserError(f"policy {name}: findings are {', '.join(FINDINGS)}; got {sorted(differing)}")
+        leave_out = stated.get("leave_out", {})
+        policies[name] = LabelPolicy(
+            name=name,
+            values={
+                finding: {
+                    str(code): _value(name, value)
+                    for code, value in {**stated["values"], **differing.get(finding, {})}.items()
+                }
+                for finding in FINDINGS
+            },
+            left_out_code=str(leave_out.get("code", "")),
+            left_out_labels=tuple(leave_out.get("labels", ())),
+        )
+    return policies
+
+
+def policy_named(facts: Mapping[str, Any], name: str | None) -> LabelPolicy:
+    """The policy ``name`` of a manifest; its ``default_policy`` if no name is given.
+
+    Raises:
+        UserError: The manifest has no such policy.
+    """
+    policies = policies_of(facts)
+    name = name or facts["default_policy"]
+    if name not in policies:
+        raise UserError(f"{facts['title']} has no label policy {name!r}; it has {', '.join(policies)}")
+    return policies[name]
+
+
+def labels_by(policy: LabelPolicy, table: pd.DataFrame) -> pd.DataFrame:
+    """One float column a finding, 1, 0 or NaN, from the ``code_`` columns of ``table``.
+
+    Raises:
+        UserError: A code is not covered by the policy; names codes and counts.
+    """
+    labels = {}
+    for finding in FINDINGS:
+        codes, values = table[CODE + finding], policy.values[finding]
+        unknown = codes[codes.notna() & ~codes.isin(list(values))]
+        if len(unknown):
+            counts = ", ".join(f"{code!r} ({n} images)" for code, n in unknown.value_counts().head(5).items())
+            raise UserError(f"policy {policy.name} has no value for {finding} coded {counts}; it knows {list(values)}")
+        labels[finding] = codes.map(values).astype(float)
+    return pd.DataFrame(labels, index=table.index)
+
+
+def left_out_by(policy: LabelPolicy, table: pd.DataFrame) -> pd.Series:
+    """Whether each image leaves the study under ``policy``: boolean, by row of ``table``.
+
+    Raises:
+        UserError: A label that decides it has no column of codes.
+    """
+    columns = [CODE + label for label in policy.left_out_labels]
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise UserError(f"policy {policy.name} leaves images out by {', '.join(absent)}; the table has no such column")
+    return (table[columns] == policy.left_out_code).any(axis=1) if columns else pd.Series(False, index=table.index)
+
+
+def prevalence_by_policy(facts: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    """Prevalence among labelled images: a row a policy, a column a finding, and ``images`` that stay."""
+    rows = {}
+    for name, policy in policies_of(facts).items():
+        kept = table[~left_out_by(policy, table)]
+        rows[name] = {**labels_by(policy, kept).mean(), "images": len(kept)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
+
+
+def _value(policy: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | str) or value not in _VALUES:
+        raise UserError(f"policy {policy}: a code means 1, 0 or missing; got {value!r}")
+    return _VALUES[value]

@@ -1,0 +1,144 @@
+"""From the shards of a store, prepared on several machines, to the store that one machine would have written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.progress import progress_of
+from dpcxr_core.data.shards import Shard
+from dpcxr_core.data.store import (
+    CHECKSUMS_FILE,
+    DESCRIPTION_FILE,
+    IMAGES_FILE,
+    REFUSED_FILE,
+    ImageStore,
+    open_store,
+    verify_store,
+)
+from dpcxr_core.data.store_finishing import finish_store, image_blocks, npy_header
+from dpcxr_core.data.store_writing import locked, refuse_occupied, refuse_small_disk
+
+# what a shard has of its own; all else must be alike
+_OWN = {"shard", "n_images", "n_refused", "counts", "split_hash"} | {
+    f"{each}_sha256" for each in ("cohort", "images", "checksums")
+}
+
+
+def join_shards(out: Path, *, progress: bool = True) -> ImageStore:
+    """The store ``out`` made of all its shards, ``out.shard-1-of-N`` to ``out.shard-N-of-N``, which stay.
+
+    Promise:
+        The files are, byte for byte, those of a run without shards. The images are copied in pieces, and what was
+        written is read again against their checksums. A join that was killed starts anew.
+
+    Raises:
+        UserError: A shard is missing or damaged, or was made from other tables, with other choices or by other code;
+            more than half of the pictures were refused; ``out`` holds something else; the disk is too small.
+    """
+    out = Path(out)
+    if (out / DESCRIPTION_FILE).is_file():
+        return open_store(out)
+    shards = find_shards(out)
+    common = _common(shards)
+    n_images, n_refused = (sum(shard.description[name] for shard in shards) for name in ("n_images", "n_refused"))
+    if 2 * n_refused > n_images + n_refused:
+        raise UserError(
+            f"{n_refused} of {n_images + n_refused} pictures were refused: more than half. See refused.csv."
+        )
+    refuse_occupied(out)
+    under_way = out.with_name(out.name + ".joining")
+    under_way.mkdir(parents=True, exist_ok=True)
+    with locked(under_way):
+        folder = under_way / "store"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        refuse_small_disk(under_way, n_images * common["size"] ** 2)
+        _copy_images(folder / IMAGES_FILE, shards, n_images, progress)
+        _copy_refused(folder / REFUSED_FILE, shards)
+        checksums = np.concatenate([np.load(shard.path / CHECKSUMS_FILE, allow_pickle=False) for shard in shards])
+        tables = {name: _joined(name, shards) for name in ["cohort", *common["companions"]]}
+        begun = {name: value for name, value in common.items() if name != "companions"}
+        try:
+            finish_store(folder, begun, checksums, tables, n_refused)
+        except UserError:
+            for shard in shards:  # if one of them is to blame, its damaged images are named
+                verify_store(shard.path)
+            raise
+        os.replace(folder, out)
+        shutil.rmtree(under_way)
+    return open_store(out)
+
+
+def find_shards(out: Path) -> list[ImageStore]:
+    """All shards of the store ``out``, in order.
+
+    Raises:
+        UserError: There is none, one is missing or not finished, or there are those of two ways to part the table.
+    """
+    found = [path for path in out.parent.glob(f"{out.name}.shard-*-of-*") if path.suffix != ".partial"]
+    if not found:
+        raise UserError(f"there is no shard of {out}, such as {Shard(1, 8).folder(out)}. Prepare them with --shard.")
+    numbers = {path.name.rpartition("-of-")[2] for path in found}
+    if len(numbers) > 1:
+        raise UserError(f"{out} has shards of {' and of '.join(sorted(numbers))}. Keep one way, delete the other.")
+    of = int(numbers.pop())
+    folders = [Shard(number, of).folder(out) for number in range(1, of + 1)]
+    missing = [str(folder) for folder in folders if not (folder / DESCRIPTION_FILE).is_file()]
+    if missing:
+        raise UserError(f"{len(missing)} of {of} shards are missing or not finished: {', '.join(missing[:5])}")
+    return [open_store(folder) for folder in folders]
+
+
+def _common(shards: Sequence[ImageStore]) -> dict[str, Any]:
+    first = _shared(shards[0])
+    for shard in shards[1:]:
+        here = _shared(shard)
+        names = [name for name in first if here.get(name) != first[name]]
+        if names:
+            name = names[0]
+            raise UserError(
+                f"{shard.path} and {shards[0].path} do not belong together: {', '.join(names)} differ "
+                f"({name}: {here.get(name)!r} and {first[name]!r}). Prepare the odd one again, with the same source, "
+                "choices and code."
+            )
+    return first
+
+
+def _shared(shard: ImageStore) -> dict[str, Any]:
+    return {name: value for name, value in shard.description.items() if name not in _OWN}
+
+
+def _copy_images(path: Path, shards: Sequence[ImageStore], n_images: int, progress: bool) -> None:
+    size = shards[0].description["size"]
+    header = npy_header(n_images, size)
+    with path.open("wb") as joined, progress_of("joining", n_images, 0, progress) as advance:
+        joined.write(header)
+        for shard in shards:
+            with (shard.path / IMAGES_FILE).open("rb") as images:
+                images.seek(len(header))
+                for block in image_blocks(images, len(shard.images), size):
+                    joined.write(block.data)
+                    advance(len(block))
+        joined.flush()
+        os.fsync(joined.fileno())
+
+
+def _copy_refused(path: Path, shards: Sequence[ImageStore]) -> None:
+    with path.open("wb") as joined:
+        for number, shard in enumerate(shards):
+            header, rows = (shard.path / REFUSED_FILE).read_bytes().split(b"\n", 1)
+            joined.write(rows if number else header + b"\n" + rows)
+
+
+def _joined(name: str, shards: Sequence[ImageStore]) -> pa.Table:
+    # in one piece: a file of several pieces has other bytes
+    return pa.concat_tables([pq.read_table(shard.path / f"{name}.parquet") for shard in shards]).combine_chunks()

@@ -1,0 +1,1 @@
+"""Simulated hospitals: patients, labels and radiographs whose truth is known."""

@@ -1,0 +1,73 @@
+"""What the headers of a folder of DICOM files say, with no table at hand."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pydicom import Dataset, dcmread
+from tqdm import tqdm
+
+TAGS = {
+    "image": "SOPInstanceUID",
+    "patient": "PatientID",
+    "study": "StudyInstanceUID",
+    "accession": "AccessionNumber",
+    "sex": "PatientSex",
+    "age": "PatientAge",
+    "birth_date": "PatientBirthDate",
+    "study_date": "StudyDate",
+    "view": "ViewPosition",
+}
+RADIOGRAPHS = ("CR", "DX", "RG", "")  # de-identified files may lack Modality
+_DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR, which lists files and is no image
+
+
+def read_headers(source: Path, found: Sequence[str]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """One row a radiograph: text columns named as in ``TAGS``, and ``path``; and what was left out, counted.
+
+    Pixels are not read. A tag that is absent is "".
+
+    Args:
+        source: Folder of the files.
+        found: Paths relative to ``source``, of files of any kind.
+
+    Source:
+        DICOM PS3.3, modules Patient, General Study, CR Image and SOP Common.
+    """
+    rows, left_out = [], Counter({"files_that_are_not_dicom": 0, "dicom_files_without_an_image_id": 0})
+    for path in tqdm(found, desc="DICOM headers", mininterval=5, delay=5):
+        header = _header(source / path)
+        if header is None:
+            left_out["files_that_are_not_dicom"] += 1
+        elif header["modality"] not in RADIOGRAPHS:
+            left_out[f"dicom_files_of_modality_{header['modality']}"] += 1
+        elif not header["image"]:
+            left_out["dicom_files_without_an_image_id"] += 1
+        else:
+            rows.append({**{name: header[name] for name in TAGS}, "path": path})
+    return pd.DataFrame(rows, columns=[*TAGS, "path"], dtype=object), dict(left_out)
+
+
+def _header(path: Path) -> dict[str, str] | None:
+    """The texts of ``TAGS`` and ``modality``; None where the file is not DICOM or its header cannot be read."""
+    wanted = [*TAGS.values(), "Modality"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a header that bends the standard is still a header
+            dataset = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+            texts = {ours: _text(dataset, tag) for ours, tag in TAGS.items()}
+            modality = _text(dataset, "Modality").upper()
+    except Exception:  # a damaged header raises anything; the file is counted, the folder read on
+        return None
+    if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY:
+        return {**texts, "modality": "DICOMDIR"}
+    return {**texts, "modality": modality}
+
+
+def _text(dataset: Dataset, tag: str) -> str:
+    value = dataset.get(tag)
+    return "" if value is None else str(value).strip()

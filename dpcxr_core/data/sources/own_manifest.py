@@ -1,0 +1,361 @@
+"""A hospital's own manifest: a short YAML file, checked, with all that it leaves out filled in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dpcxr_core.config import FINDINGS, SPLITS, UserError
+
+ROWS_FROM = ("table", "dicom", "files")
+KEYS_OF_PICTURES = ("file", "SOPInstanceUID", "AccessionNumber", "StudyInstanceUID")
+NOT_RECORDED = "none"
+DICOM_SIDE_VIEWS = ["LL", "RL", "LLD", "RLD", "LLO", "RLO", "LATERAL", "LAT"]
+_PICTURE_ENDINGS = [".png", ".jpg", ".jpeg", ".dcm", ".dicom"]
+_COLUMNS = ("image", "patient", "study", "sex", "age", "birth_date", "study_date", "view", "split")
+_DESCRIBED = ("title", "publisher", "url", "version", "licence", "cite", "reference_labels", "access")
+_LABEL_VALUES = ("positive", "negative", "uncertain", "not_mentioned", "missing")
+_KEYS: dict[str, tuple[str, ...]] = {
+    "": (
+        *("name", *_DESCRIBED, "source", "pictures_may_be_shown", "rows_from", "table", "pictures", "picture_endings"),
+        *("columns", "patient", "rows_without_patient", "keep", "sex", "view", "keep_unknown_view", "age", "split"),
+        *("labels", "policies", "default_policy", "default_split"),
+    ),
+    "table": ("file", "separator", "encoding", "key", "key_is"),
+    "columns": _COLUMNS,
+    "sex": ("F", "M", "missing"),
+    "view": ("PA", "AP", "other", "missing"),
+    "split": (*SPLITS, "missing"),
+    "age": ("unit", "values", "missing", "date_format"),
+    "labels": ("column", "separator", "terms", "uncertain_terms", "folders", "not_used", "not_mentioned")
+    + ("columns", "values"),
+    "labels.values": _LABEL_VALUES,
+    **{f"labels.{name}": FINDINGS for name in ("terms", "uncertain_terms", "folders", "columns")},
+}
+_SEXES = {"F": ["F", "f", "Female", "female", "FEMALE"], "M": ["M", "m", "Male", "male", "MALE"]}
+_VIEWS = {"PA": ["PA"], "AP": ["AP"]}
+_CERTAIN = {"positive": 1, "negative": 0}
+_ALL_ELSE_ZERO = {"values": {**_CERTAIN, "uncertain": 0, "not mentioned": 0}}
+_POLICIES = {
+    "as_published": _ALL_ELSE_ZERO,  # what is not positive is 0, as in the loaders of the study's authors
+    "u_zero": _ALL_ELSE_ZERO,
+    "u_one": {"values": {**_CERTAIN, "uncertain": 1, "not mentioned": 0}},
+    "u_ignore": {
+        "values": {**_CERTAIN, "uncertain": "missing", "not mentioned": "missing"},
+        "findings": {"no_finding": {"not mentioned": 0}},
+    },
+}
+_CODES = {
+    "positive": "the hospital's own term or value for a finding that is there",
+    "negative": "its value for a finding that is not there, or, where the manifest says so, a term that is absent",
+    "uncertain": "its term or value for a finding that is suspected",
+    "not mentioned": "no term for the finding among the terms of the image",
+}
+
+
+class _Texts(yaml.BaseLoader):
+    """Reads every value as the text that was written, so that neither 1.0 nor no nor 2024-01-31 changes its form."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise UserError(f"the manifest states {', '.join(twice)} twice{node.start_mark}. Keep one.")
+        return super().construct_mapping(node, deep)
+
+
+def own_facts(path: Path) -> dict[str, Any]:
+    """What a hospital's own manifest states, in the shape of the sidecars in ``data_manifests``.
+
+    The keys are explained in ``data_manifests/own_example.yaml``. Beside the keys of every sidecar there are
+    ``dataset`` (its name), ``source`` (the folder it names, or "") and ``mapping``, which ``read_own`` goes by.
+    Without policies of its own, the manifest has the four of every set; "u_zero" is the default: an uncertain
+    finding counts as absent, as does one that is not mentioned.
+
+    Raises:
+        UserError: The file is missing or not YAML, has a key that is not known, or lacks one that is needed.
+    """
+    if not path.is_file():
+        raise UserError(f"no manifest {path}. Copy data_manifests/own_example.yaml and fill it in.")
+    try:
+        return facts_of_text(path.read_text(encoding="utf-8-sig"), path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8: {error}. Save it as UTF-8.") from None
+
+
+def facts_of_text(text: str, path: Path) -> dict[str, Any]:
+    """``own_facts`` of a manifest whose text is given; ``path`` is where it lies, and what errors name."""
+    try:
+        stated = yaml.load(text, Loader=_Texts)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(stated, dict):
+        raise UserError(f"{path} must hold 'key: value' lines; start from data_manifests/own_example.yaml")
+    try:
+        _check_keys(stated)
+        return _facts(stated, path.parent)
+    except UserError as error:
+        raise UserError(f"{path.name}: {error}") from None
+
+
+def _check_keys(stated: Mapping[str, Any]) -> None:
+    for where, known in _KEYS.items():
+        here: Any = stated
+        for part in where.split(".") if where else ():
+            here = here.get(part) or {}
+        if not isinstance(here, dict):
+            raise UserError(f"{where} must hold 'key: value' lines with {', '.join(known)}; got {here!r}")
+        for key in here:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+                raise UserError(f"unknown key {(where + '.' + key).lstrip('.')!r}; {hint}")
+
+
+def _facts(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    mapping = _mapping(stated)
+    described = {key: _text(stated, key, "not stated") for key in _DESCRIBED}
+    source = _text(stated, "source", "")
+    has_split = bool(mapping["columns"].get("split"))
+    facts = {
+        "dataset": mapping["name"],
+        **described,
+        "title": _text(stated, "title", mapping["name"]),
+        "access": _list(stated.get("access", "by leave of the hospital that it belongs to")),
+        "source": str((folder / source).resolve()) if source else "",
+        "images": None,
+        "patients": None,
+        "pictures": "PNG, JPEG or DICOM, as the hospital has them",
+        "patient_ids": "none" if mapping["patient"] == NOT_RECORDED else "recorded",
+        "pictures_may_be_shown": _flag(stated, "pictures_may_be_shown", False),
+        "files": {"entries": _list(mapping["table"].get("file", [])), "pictures": mapping["pictures"]},
+        "columns": {ours: [theirs] for ours, theirs in mapping["columns"].items()},
+        "labels": mapping["labels"]["recorded"],
+        "labels_not_used": mapping["labels"]["not_used"],
+        "codes": _CODES,
+        "policies": _policies(stated),
+        "default_policy": _text(stated, "default_policy", "u_zero"),
+        "views": mapping["view"],
+        "keep_unknown_view": _flag(stated, "keep_unknown_view", not _records_view(mapping)),
+        "default_split": _text(stated, "default_split", "official" if has_split else "patients"),
+        "bad_files": {},
+        "rules": {"all": "as the manifest maps them; a value that it does not map is an error"},
+        "mapping": mapping,
+    }
+    _one_of("default_policy", facts["default_policy"], tuple(facts["policies"]))
+    _one_of("default_split", facts["default_split"], ("official", "patients") if has_split else ("patients",))
+    return facts
+
+
+def _mapping(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``read_own`` goes by: every key there, every coding from the hospital's values to ours."""
+    name = _text(stated, "name", "")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
+        raise UserError(f"name must be up to 40 of a-z, 0-9, - and _, as it names the store; got {name!r}")
+    rows_from = _text(stated, "rows_from", "table")
+    _one_of("rows_from", rows_from, ROWS_FROM)
+    columns = {ours: _text(stated["columns"], ours, "") for ours in stated.get("columns") or {}}
+    blank = [ours for ours, theirs in columns.items() if not theirs]
+    if blank:
+        raise UserError(f"columns.{blank[0]} names no column; write its name, or leave the line out")
+    kept = stated.get("keep") or {}
+    _check_kept(kept)
+    side_views = {"other": DICOM_SIDE_VIEWS} if rows_from == "dicom" else {}
+    mapping: dict[str, Any] = {
+        "name": name,
+        "rows_from": rows_from,
+        "table": _table(stated, rows_from, columns),
+        "pictures": _list(stated.get("pictures", ["."])),
+        "picture_endings": [
+            end.lower()
+            for end in _list(stated.get("picture_endings", [""] if rows_from == "dicom" else _PICTURE_ENDINGS))
+        ],
+        "columns": columns,
+        "keep": dict(kept),
+        "patient": _patient(stated, rows_from, columns),
+        "rows_without_patient": _text(stated, "rows_without_patient", "refuse"),
+        "sex": _coding("sex", stated.get("sex") or {**_SEXES, "missing": ["O"] if rows_from == "dicom" else []}),
+        "view": _coding("view", stated.get("view") or {**_VIEWS, **side_views}),
+        "split": _coding("split", stated.get("split") or {split: [split] for split in SPLITS}),
+        "age": _age(stated.get("age") or {}, rows_from),
+        "labels": _labels(stated.get("labels") or {}),
+    }
+    _one_of("rows_without_patient", mapping["rows_without_patient"], ("refuse", "leave_out"))
+    outside = [each for each in mapping["pictures"] if each.startswith("/") or ".." in each.split("/")]
+    if outside:
+        raise UserError(f"pictures must be folders inside the source; got {outside[0]!r}")
+    return mapping
+
+
+def _check_kept(kept: Any) -> None:
+    if not isinstance(kept, dict):
+        raise UserError(f"keep maps a name of yours to a column, such as 'insurance: Kostentraeger'; got {kept!r}")
+    for ours in kept:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", ours) or ours in (*_COLUMNS, *FINDINGS) or ours.startswith(_OURS):
+            raise UserError(f"keep: {ours!r} must be lower-case letters, digits and _, and no name that is in use")
+
+
+_OURS = ("code_", "raw_", "label_", "dataset", "image_id", "patient_id", "study_id", "age_years", "path")
+
+
+def _table(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]) -> dict[str, str]:
+    table = {key: _text(stated["table"], key, "") for key in stated.get("table") or {}}
+    if rows_from == "table":
+        if not table.get("file"):
+            raise UserError("table.file must name the table; with no table at all, say 'rows_from: dicom' or 'files'")
+        if "image" not in columns:
+            raise UserError("columns.image must name the column with the picture's file name")
+        _refuse(table, ("key", "key_is"), "table", "'rows_from: table'; columns.image is the key there")
+    elif table:
+        if not table.get("file") or not table.get("key"):
+            raise UserError("table needs file, and key: the column that says which picture a row is about")
+        allowed = KEYS_OF_PICTURES if rows_from == "dicom" else KEYS_OF_PICTURES[:1]
+        _one_of("table.key_is", table.setdefault("key_is", "file"), allowed)
+    if rows_from != "table":
+        of_rows = tuple(ours for ours in _COLUMNS if ours != "split")
+        _refuse(columns, of_rows, "columns", f"'rows_from: {rows_from}'; only labels, split and keep come from a table")
+    if rows_from != "table" and not table and (columns or stated.get("keep")):
+        raise UserError("columns and keep need a table; name it in table.file")
+    separator = table.setdefault("separator", ",").replace("\\t", "\t").replace("tab", "\t")
+    if len(separator) != 1:
+        raise UserError(f"table.separator must be one character, or tab; got {separator!r}")
+    return {**table, "separator": separator, "encoding": table.get("encoding", "utf-8-sig")}
+
+
+def _patient(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]) -> str:
+    """Where patients are known from: "recorded", "none", or a regular expression for the picture's name."""
+    given = _text(stated, "patient", "")
+    if "patient" in columns and given:
+        raise UserError("state the patient once: columns.patient, or patient")
+    if "patient" in columns or (rows_from == "dicom" and not given):
+        return "recorded"
+    if not given:
+        raise UserError(
+            "who the patient is must be said, as no patient may be in two splits: columns.patient, or a regular "
+            r"expression for the file name such as patient: '^(person\d+)_', or patient: none if it is not known"
+        )
+    if given == NOT_RECORDED:
+        return given
+    try:
+        n_groups = re.compile(given).groups
+    except re.error as error:
+        raise UserError(f"patient: {given!r} is not a regular expression: {error}") from None
+    if n_groups != 1:
+        raise UserError(f"patient: {given!r} must have one pair of brackets around the patient; it has {n_groups}")
+    return given
+
+
+def _age(stated: Mapping[str, Any], rows_from: str) -> dict[str, Any]:
+    unit = _text(stated, "unit", "years")
+    _one_of("age.unit", unit, ("years", "months", "days"))
+    values = stated.get("values") or {}
+    if not isinstance(values, dict):
+        raise UserError(f"age.values maps texts to an age or to missing, such as {{'1-5': missing}}; got {values!r}")
+    wrong = [each for each in values.values() if each != "missing" and not re.fullmatch(r"\d+(\.\d+)?", str(each))]
+    if wrong:
+        raise UserError(f"age.values: an age is a number of {unit} or missing; got {wrong[0]!r}")
+    missing = dict.fromkeys(_list(stated.get("missing", [])), "missing")
+    date_format = _text(stated, "date_format", "%Y%m%d" if rows_from == "dicom" else "%Y-%m-%d")
+    return {"unit": unit, "values": {**values, **missing}, "date_format": date_format}
+
+
+def _labels(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """``kind`` is "terms", "folders" or "columns"; ``recorded`` maps each of the five findings to its texts."""
+    kinds = [kind for kind in ("terms", "folders", "columns") if stated.get(kind)]
+    if len(kinds) != 1:
+        raise UserError(f"labels needs one of terms (with column), columns (with values) and folders; got {kinds}")
+    kind = kinds[0]
+    recorded = {finding: _list(stated[kind].get(finding, [])) for finding in FINDINGS}
+    if kind == "columns":
+        _refuse(stated, ("column", "separator", "uncertain_terms", "not_used", "not_mentioned"), "labels", "columns")
+        if not stated.get("values"):
+            raise UserError(
+                "labels.values must say what is positive and negative, such as {positive: [1], negative: [0]}"
+            )
+        values = {ours.replace("_", " "): theirs for ours, theirs in stated["values"].items()}
+        several = [finding for finding, columns in recorded.items() if len(columns) > 1]
+        if several:
+            raise UserError(f"labels.columns.{several[0]} must name one column; got {recorded[several[0]]}")
+        return {"kind": kind, "recorded": recorded, "values": _coding("labels.values", values), "not_used": []}
+    _refuse(stated, ("values",), "labels", f"{kind}; it belongs to columns")
+    uncertain = {finding: _list((stated.get("uncertain_terms") or {}).get(finding, [])) for finding in FINDINGS}
+    not_mentioned = _text(stated, "not_mentioned", "unknown")
+    _one_of("labels.not_mentioned", not_mentioned, ("unknown", "negative"))
+    if kind == "folders":
+        _refuse(stated, ("column", "separator", "uncertain_terms"), "labels", kind)
+    elif not stated.get("column"):
+        raise UserError("labels.column must name the column of terms")
+    for finding in FINDINGS:
+        _coding(f"labels, {finding}", {"terms": recorded[finding], "uncertain_terms": uncertain[finding]})
+    others = [term for finding in FINDINGS[:-1] for term in recorded[finding] + uncertain[finding]]
+    _coding("labels", {"no_finding": recorded["no_finding"], "another finding": others})
+    return {
+        "kind": kind,
+        "column": _text(stated, "column", ""),
+        "separator": "/" if kind == "folders" else _text(stated, "separator", "|"),
+        "recorded": recorded,
+        "uncertain": uncertain,
+        "absent": "negative" if not_mentioned == "negative" else "not mentioned",
+        "not_used": _list(stated.get("not_used", [])),
+    }
+
+
+def _policies(stated: Mapping[str, Any]) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return {"1": 1, "0": 0}.get(value, value) if isinstance(value, str) else value
+
+    return {**_POLICIES, **plain(stated.get("policies") or {})}
+
+
+def _records_view(mapping: Mapping[str, Any]) -> bool:
+    return mapping["rows_from"] == "dicom" or "view" in mapping["columns"]
+
+
+def _coding(what: str, ours: Mapping[str, Any]) -> dict[str, str]:
+    """The hospital's value -> ours, from lists of values under our names; "missing" stays a value here."""
+    coding: dict[str, str] = {}
+    for meaning, values in ours.items():
+        for value in _list(values):
+            if coding.setdefault(value, meaning) != meaning:
+                raise UserError(f"{what}: {value!r} stands under {coding[value]} and under {meaning}. Keep one.")
+    return coding
+
+
+def _list(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in values):
+        raise UserError(f"expected a text or a list of texts; got {value!r}")
+    return values
+
+
+def _text(stated: Mapping[str, Any], key: str, default: str) -> str:
+    value = stated.get(key, default)
+    if not isinstance(value, str):
+        raise UserError(f"{key} must be one text; got {value!r}")
+    return value or default
+
+
+def _flag(stated: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = _text(stated, key, str(default).lower())
+    _one_of(key, value, ("true", "false"))
+    return value == "true"
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _refuse(stated: Mapping[str, Any], keys: tuple[str, ...], where: str, beside: str) -> None:
+    for key in keys:
+        if key in stated:
+            raise UserError(f"{where}.{key} does not go with {beside}")

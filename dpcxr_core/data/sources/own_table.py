@@ -1,0 +1,84 @@
+"""A hospital's own table: any separator and encoding, read as text."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.picture_files import leaves_source
+
+_SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
+
+
+def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> pd.DataFrame:
+    """The wanted columns of a table, as text under our names; blank is "".
+
+    Args:
+        source: The folder that the table lies in; nothing outside it is read.
+        table: ``file`` (relative to ``source``; ``.gz`` is unpacked on the way), ``separator``, ``encoding``.
+        columns: Our name -> the column's name in the table.
+
+    Raises:
+        UserError: The file is missing, outside the source or not text in that encoding; a column is missing or
+            stands there twice (the header is named); a row is too short; there is no row.
+    """
+    path = source / table["file"]
+    if leaves_source(table["file"]) or not path.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"table.file must lie inside the source {source}; got {table['file']!r}")
+    if not path.is_file():
+        there = sorted(each.name for each in source.glob("*") if each.is_file())[:5] if source.is_dir() else []
+        raise UserError(f"{source} has no {table['file']}; files there: {', '.join(there) or 'none'}")
+    try:
+        return _read(path, table, columns)
+    except (UnicodeError, csv.Error) as error:
+        raise UserError(
+            f"{path.name} is no table of text in {table['encoding']}: {error}. "
+            "State table.encoding, such as cp1252 (Windows), latin-1 or utf-16, or save the table as UTF-8."
+        ) from None
+    except LookupError:
+        raise UserError(f"table.encoding {table['encoding']!r} is not known; try utf-8, cp1252 or utf-16") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path.name} is cut off or damaged: {error}. Export it again.") from None
+
+
+def _read(path: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> pd.DataFrame:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding=table["encoding"], newline="") as lines:
+        reader = csv.reader(lines, delimiter=table["separator"], strict=True)
+        header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
+        places = _places(path.name, header, columns, table["separator"])
+        last, rows = max(places, default=-1), []
+        for row in reader:
+            if not any(row):
+                continue
+            if len(row) <= last:
+                raise UserError(f"{path.name}, line {reader.line_num}: {len(row)} fields, expected {len(header)}")
+            rows.append([row[place].strip() for place in places])
+    if not rows:
+        raise UserError(f"{path.name} has a header and no rows")
+    return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _places(name: str, header: list[str], columns: Mapping[str, str], separator: str) -> list[int]:
+    missing = {theirs: ours for ours, theirs in columns.items() if theirs not in header}
+    if missing:
+        close = {theirs: difflib.get_close_matches(theirs, header, n=1) for theirs in missing}
+        asked = ", ".join(
+            f"{theirs!r}" + (f" (did you mean {found[0]!r}?)" if found else "") for theirs, found in close.items()
+        )
+        other = [
+            words for each, words in _SEPARATORS.items() if each != separator and any(each in part for part in header)
+        ]
+        hint = f" Is the separator {' or '.join(other)}? State table.separator." if len(header) == 1 and other else ""
+        raise UserError(f"{name} has no column {asked}; its header is {header[:40]}.{hint}")
+    twice = [theirs for theirs in columns.values() if header.count(theirs) > 1]
+    if twice:
+        raise UserError(f"{name} has {header.count(twice[0])} columns {twice[0]!r}. Keep the one that is meant.")
+    return [header.index(theirs) for theirs in columns.values()]

@@ -1,0 +1,133 @@
+"""The options of ``dpcxr prepare``, and what each of its ways does."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.shards import WHOLE, shard_of_text
+
+if TYPE_CHECKING:  # the tables' packages take a second to import, which no other command should wait for
+    from dpcxr_core.data.prepare_report import PrepareReport
+
+SIMULATED = "simulated"
+DATASET_NAMES = [
+    *("chestxray14", "chexpert", "padchest", "vindr_cxr", "mimic_cxr_jpg"),
+    *("uka_cxr", "taix_ray", "chestmnist", "own"),
+]
+EXAMPLES = """dpcxr prepare --dataset chestxray14 --source ~/CXR14 --out stores/cxr14 --size 224 --jobs 8
+  dpcxr prepare --dataset chexpert --source ~/CheXpert-v1.0 --out stores/chexpert --policy u_one --split patients
+  dpcxr prepare --dataset own --manifest my.yml --source ~/export --out stores/own
+  dpcxr prepare --dataset simulated --hospital sim-a --out stores/sim-a
+  dpcxr prepare --dataset padchest --source ~/PadChest --out stores/padchest --shard 3/8   (on each of 8 machines)
+  dpcxr prepare --join stores/padchest                                                     (once all are there)
+  dpcxr prepare --verify stores/padchest"""
+
+
+def add_prepare_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``dpcxr prepare`` to ``parser``."""
+    what = parser.add_argument_group("what to prepare")
+    what.add_argument("--dataset", choices=[*DATASET_NAMES, SIMULATED])
+    what.add_argument("--source", type=Path, help="folder of the official files; without it, how to get them is said")
+    what.add_argument("--out", type=Path, metavar="STORE", help="a folder for this data set with these choices alone")
+    what.add_argument("--size", type=int, default=64, help="side of the stored images in pixels (default: 64)")
+    what.add_argument("--recipe", choices=["corrected", "as_published"], default="corrected")
+    what.add_argument(
+        "--policy", help="what label codes mean: as_published, u_zero, u_one, u_ignore, or the manifest's"
+    )
+    what.add_argument("--split", choices=["official", "patients"], help="the published split, or one drawn by patient")
+    what.add_argument("--valid-fraction", type=float, help="share of the patients that validates (default: 0.1)")
+    what.add_argument("--test-fraction", type=float, help="--split patients: share that tests (default: 0.2)")
+    what.add_argument("--seed", type=int, default=0, help="seeds the split, and the simulated hospital")
+    what.add_argument("--manifest", type=Path, help="own: YAML file that maps columns, codes and terms")
+    what.add_argument("--jobs", type=int, default=2, help="processes that read pictures (default: 2)")
+    shards = parser.add_argument_group("on several machines, and afterwards")
+    shards.add_argument("--shard", metavar="I/N", help="only part I of N of the images")
+    shards.add_argument("--join", type=Path, metavar="STORE", help="make STORE of all its shards; they stay")
+    shards.add_argument("--remove-shards", action="store_true", help="--join: delete them once STORE is verified")
+    shards.add_argument("--verify", type=Path, metavar="STORE", help="read every image, name those that were damaged")
+    simulated = parser.add_argument_group("simulated hospitals")
+    simulated.add_argument("--hospital", default="sim-a")
+    simulated.add_argument("--world", choices=["declared", "null"], default="declared")
+    simulated.add_argument("--n-train", type=int, default=3000, help="training images")
+    simulated.add_argument("--n-valid", type=int, default=500, help="validation images")
+    simulated.add_argument("--n-test", type=int, default=6000, help="test images")
+
+
+def run_prepare(options: argparse.Namespace) -> int:
+    """Exit code 0, once what ``options`` ask for is done and said.
+
+    Raises:
+        UserError: They do not go together, or what they ask for cannot be done.
+    """
+    ways = [name for name in ("dataset", "join", "verify") if getattr(options, name) is not None]
+    if len(ways) != 1:
+        raise UserError("give one of --dataset, --join and --verify" + (f"; got {' and '.join(ways)}" if ways else ""))
+    if options.verify is not None:
+        from dpcxr_core.data.store import verify_store
+
+        store = verify_store(options.verify)
+        print(f"{options.verify}: {len(store.images)} images, every byte as it was prepared")
+    elif options.join is not None:
+        print(_joined(options).text())
+    else:
+        if options.out is None:
+            raise UserError("--dataset needs --out, the folder of the store to make")
+        print((_simulated if options.dataset == SIMULATED else _official)(options).text())
+    return 0
+
+
+def _joined(options: argparse.Namespace) -> PrepareReport:
+    from dpcxr_core.data.prepare import join_prepared
+    from dpcxr_core.data.shard_joining import find_shards
+    from dpcxr_core.data.store import verify_store
+
+    report = join_prepared(options.join)
+    if options.remove_shards:
+        verify_store(options.join)
+        for shard in find_shards(options.join):
+            shutil.rmtree(shard.path)
+    return report
+
+
+def _official(options: argparse.Namespace) -> PrepareReport:
+    from dpcxr_core.data.cohort import SplitChoice
+    from dpcxr_core.data.prepare import facts_for, prepare_official
+
+    facts = facts_for(options.dataset, options.manifest)
+    recipe = options.split or facts["default_split"]
+    if recipe == "official" and options.test_fraction is not None:
+        raise UserError("--test-fraction goes with --split patients; the official split has a test set of its own")
+    fractions = {"valid_fraction": options.valid_fraction, "test_fraction": options.test_fraction}
+    given = {name: value for name, value in fractions.items() if value is not None}
+    return prepare_official(
+        options.dataset,
+        options.source,
+        options.out,
+        size=options.size,
+        recipe=options.recipe,
+        policy=options.policy,
+        split=SplitChoice(recipe=recipe, seed=options.seed, **given),
+        manifest=options.manifest,
+        shard=shard_of_text(options.shard) if options.shard else WHOLE,
+        jobs=options.jobs,
+    )
+
+
+def _simulated(options: argparse.Namespace) -> PrepareReport:
+    from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
+
+    return prepare_simulated(
+        options.out,
+        hospital=options.hospital,
+        n_train=options.n_train,
+        n_valid=options.n_valid,
+        n_test=options.n_test,
+        seed=options.seed,
+        world=options.world,
+        size=options.size,
+        jobs=options.jobs,
+    )

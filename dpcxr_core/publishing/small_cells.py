@@ -1,0 +1,61 @@
+"""Which counts of a table a reader may see, when the total is known too."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dpcxr_core.evaluation.groups import MIN_COUNT, suppress_small
+
+WITHHELD = "withheld"
+
+
+def hidden_cells(counts: ArrayLike) -> NDArray[np.bool_]:
+    """Which of the cells that a whole is parted into are not shown: ``(n,)`` bool.
+
+    Counts from 1 to 9 can point at people. A single hidden one is the total less the others, so that others, the
+    smallest first, are hidden with it until two or more are and add up to 10 or more, as far as there are any.
+
+    Example:
+        >>> hidden_cells([3, 12, 80, 0]).tolist()
+        [True, True, False, False]
+    """
+    numbers = np.asarray(counts)
+    hidden = (numbers > 0) & (numbers < MIN_COUNT)
+    if not hidden.any():
+        return hidden
+    for place in np.argsort(numbers, kind="stable"):
+        if hidden.sum() > 1 and numbers[hidden].sum() >= MIN_COUNT:
+            break
+        hidden[place] |= numbers[place] > 0
+    return hidden
+
+
+def shown_images(images: ArrayLike, patients: ArrayLike) -> list[str]:
+    """The images of the cells that a whole is parted into, hidden where they are of fewer than 10 patients.
+
+    Many images of one patient point at that patient as one does.
+
+    Example:
+        >>> shown_images([30, 2000, 0], [3, 400, 0])
+        ['fewer than 10 patients', 'withheld', '0']
+    """
+    people = np.asarray(patients)
+    return [
+        f"{suppress_small(int(few))} patients" if 0 < few < MIN_COUNT else WITHHELD if hide else f"{number:,}"
+        for number, few, hide in zip(np.asarray(images), people, hidden_cells(people), strict=True)
+    ]
+
+
+def shown_counts(counts: ArrayLike) -> list[str]:
+    """The cells that a whole is parted into, as text; those hidden for the sake of others say "withheld".
+
+    Example:
+        >>> shown_counts([3, 12, 8000, 0])
+        ['fewer than 10', 'withheld', '8,000', '0']
+    """
+    numbers = np.asarray(counts)
+    return [
+        suppress_small(int(number)) if 0 < number < MIN_COUNT else WITHHELD if hide else f"{number:,}"
+        for number, hide in zip(numbers, hidden_cells(numbers), strict=True)
+    ]

@@ -1,0 +1,73 @@
+import gzip
+
+import pytest
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.sources.own_table import read_own_table
+
+TEXT = "Bild;Größe;Befund\na.png;1;x\n\nb.png;2; y \n"
+COLUMNS = {"image": "Bild", "size": "Größe"}
+
+
+def _read(folder, data, *, name="t.csv", separator=";", encoding="utf-8-sig", columns=COLUMNS):
+    (folder / name).write_bytes(data)
+    return read_own_table(folder, {"file": name, "separator": separator, "encoding": encoding}, columns)
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (TEXT.encode(), {}),
+        (TEXT.encode("utf-8-sig"), {}),
+        (TEXT.encode("cp1252"), {"encoding": "cp1252"}),
+        (TEXT.encode("utf-16"), {"encoding": "utf-16"}),
+        (TEXT.replace(";", "\t").replace("\n", "\r\n").encode(), {"separator": "\t", "name": "t.tsv"}),
+        (gzip.compress(TEXT.replace(";", ",").encode()), {"separator": ",", "name": "t.csv.gz"}),
+    ],
+    ids=["utf8", "byte_order_mark", "windows", "utf16", "tabs", "gzip"],
+)
+def test_table_is_read_whatever_its_separator_and_encoding(tmp_path, data, options):
+    table = _read(tmp_path, data, **options)
+    assert table.to_dict("list") == {"image": ["a.png", "b.png"], "size": ["1", "2"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (
+            TEXT.encode(),
+            {"columns": {"image": "Bld"}},
+            r"no column 'Bld' \(did you mean 'Bild'\?\); its header is \['Bi",
+        ),
+        (TEXT.encode(), {"separator": ","}, "no column 'Bild'.*Is the separator ';'\\? State table.separator"),
+        (TEXT.encode("cp1252"), {}, "no table of text in utf-8-sig.*State table.encoding"),
+        (TEXT.encode(), {"encoding": "klingon"}, "table.encoding 'klingon' is not known"),
+        (b"Bild;Bild\na;b\n", {"columns": {"image": "Bild"}}, "has 2 columns 'Bild'"),
+        ("Bild;Größe\n".encode(), {}, "has a header and no rows"),
+        ("Bild;Größe\na.png\n".encode(), {}, "line 2: 1 fields, expected 2"),
+        (b'Bild;Gr\n"a;b\n', {"columns": {"image": "Bild"}}, "no table of text"),
+        (b"", {}, "no column 'Bild', 'Größe'; its header is \\[\\]"),
+        (gzip.compress(TEXT.encode())[:-12], {"name": "t.csv.gz"}, "cut off or damaged"),
+        (TEXT.encode(), {"name": "t.csv.gz"}, "cut off or damaged"),
+    ],
+    ids=["column", "separator", "encoding", "codec", "twice", "no_rows", "short", "quote", "empty", "cut", "not_gzip"],
+)
+def test_table_that_does_not_fit_is_refused_with_what_was_found(tmp_path, data, options, message):
+    with pytest.raises(UserError, match=message):
+        _read(tmp_path, data, **options)
+
+
+def test_table_outside_the_source_is_not_read(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (tmp_path / "t.csv").write_text(TEXT)
+    (source / "link.csv").symlink_to(tmp_path / "t.csv")
+    for name in ("../t.csv", str(tmp_path / "t.csv"), "link.csv"):
+        with pytest.raises(UserError, match="table.file must lie inside the source"):
+            read_own_table(source, {"file": name, "separator": ";", "encoding": "utf-8"}, COLUMNS)
+
+
+def test_missing_table_is_answered_with_the_files_there(tmp_path):
+    (tmp_path / "other.csv").write_text(TEXT)
+    with pytest.raises(UserError, match="has no t.csv; files there: other.csv"):
+        read_own_table(tmp_path, {"file": "t.csv", "separator": ";", "encoding": "utf-8"}, COLUMNS)

@@ -1,0 +1,142 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from dpcxr_core.config import UserError
+from dpcxr_core.data.shard_joining import join_shards
+from dpcxr_core.data.shards import Shard
+from dpcxr_core.data.store import verify_store
+from dpcxr_core.data.store_writing import Rendered
+from tests.data.test_store_writing import SIZE, _cohort, _files, _write
+
+
+def _mixed():
+    """Sex, age and labels recorded in one part of the table only, and a column of whole numbers."""
+    cohort = _cohort().assign(study=range(23))
+    cohort.loc[:14, ["sex", "path"]] = None
+    cohort.loc[9:, ["age_years", "pneumonia"]] = np.nan
+    return cohort
+
+
+def _shards(out, of, cohort=None, **changed):
+    cohort = _mixed() if cohort is None else cohort
+    for number in range(1, of + 1):
+        shard = Shard(number, of)
+        _write(shard.folder(out), cohort=cohort, shard=shard, **changed)
+
+
+@pytest.mark.parametrize("of", [2, 5, 23, 30])
+def test_joined_shards_are_the_bytes_of_one_run(tmp_path, of):
+    whole = _write(tmp_path / "whole", cohort=_mixed())
+    _shards(tmp_path / "toy", of)
+    joined = join_shards(tmp_path / "toy", progress=False)
+    assert _files(joined.path) == _files(whole.path)
+    assert not (tmp_path / "toy.joining").exists()
+    assert (tmp_path / f"toy.shard-1-of-{of}").is_dir()
+
+
+def test_companions_are_joined_too(tmp_path):
+    truth = _mixed()[["image_id", "age_years"]]
+    whole = _write(tmp_path / "whole", cohort=_mixed(), companions={"truth": truth})
+    _shards(tmp_path / "toy", 3, companions={"truth": truth})
+    assert _files(join_shards(tmp_path / "toy", progress=False).path) == _files(whole.path)
+
+
+def test_a_second_join_does_nothing_and_a_killed_one_starts_anew(tmp_path):
+    _shards(tmp_path / "toy", 2)
+    left = tmp_path / "toy.joining" / "store"
+    left.mkdir(parents=True)
+    (left / "images.npy").write_bytes(b"half")
+    before = _files(join_shards(tmp_path / "toy", progress=False).path)
+    shutil.rmtree(tmp_path / "toy.shard-2-of-2")
+    assert _files(join_shards(tmp_path / "toy", progress=False).path) == before
+
+
+def _lose(out):
+    shutil.rmtree(out.with_name("toy.shard-2-of-3"))
+
+
+def _leave_unfinished(out):
+    (out.with_name("toy.shard-2-of-3") / "store.json").unlink()
+
+
+def _mix_ways(out):
+    _shards(out, 2)
+
+
+def _by_other_code(out):
+    file = out.with_name("toy.shard-3-of-3") / "store.json"
+    values = json.loads(file.read_text())
+    values["made_by"]["source"] = "0" * 12
+    file.write_text(json.dumps(values))
+
+
+def _other_choices(out):
+    shutil.rmtree(out.with_name("toy.shard-2-of-3"))
+    _write(Shard(2, 3).folder(out), cohort=_mixed(), shard=Shard(2, 3), choices={"seed": 2})
+
+
+def _other_table(out):
+    shutil.rmtree(out.with_name("toy.shard-2-of-3"))
+    _write(Shard(2, 3).folder(out), cohort=_mixed().assign(view="AP"), shard=Shard(2, 3))
+
+
+def _damage(out):
+    file = out.with_name("toy.shard-2-of-3") / "images.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_lose, r"1 of 3 shards are missing or not finished: .*toy\.shard-2-of-3"),
+        (_leave_unfinished, r"1 of 3 shards are missing or not finished: .*toy\.shard-2-of-3"),
+        (_mix_ways, "shards of 2 and of 3"),
+        (_by_other_code, "do not belong together: made_by differ"),
+        (_other_choices, "do not belong together: choices differ"),
+        (_other_table, "do not belong together: listed_sha256 differ"),
+        (_damage, r"shard-2-of-3 was changed.* 1 of 8 images differ: rows 7 \(i14\)"),
+    ],
+)
+def test_shards_that_do_not_make_one_store_are_refused(tmp_path, spoil, message):
+    out = tmp_path / "toy"
+    _shards(out, 3)
+    spoil(out)
+    with pytest.raises(UserError, match=message):
+        join_shards(out, progress=False)
+    assert not out.exists()
+
+
+def test_without_any_shard_the_way_to_one_is_said(tmp_path):
+    with pytest.raises(UserError, match="toy.shard-1-of-8. Prepare them with --shard"):
+        join_shards(tmp_path / "toy")
+
+
+def test_a_shard_may_lack_every_picture_but_the_whole_may_not(tmp_path):
+    def first_rows_only(n):
+        def render(rows):
+            there = rows[rows < n]
+            images = np.full((len(there), SIZE, SIZE), 7, np.uint8)
+            return Rendered(images, {row: "archive not unpacked" for row in rows.tolist() if row >= n})
+
+        return render
+
+    _shards(tmp_path / "most", 3, render=first_rows_only(15))
+    joined = join_shards(tmp_path / "most", progress=False)
+    assert (len(joined.images), joined.description["n_refused"]) == (15, 8)
+    verify_store(joined.path)
+    _shards(tmp_path / "few", 3, render=first_rows_only(8))
+    with pytest.raises(UserError, match="15 of 23 pictures were refused"):
+        join_shards(tmp_path / "few", progress=False)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    _shards(tmp_path / "toy", 2)
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists and is not an image store"):
+        join_shards(tmp_path / "toy")

@@ -1,0 +1,185 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpcxr_core.config import FINDINGS
+from dpcxr_core.data.leak import leak_report
+from dpcxr_core.data.store import ImageStore
+from dpcxr_core.publishing import data_tables
+
+
+def _store(tmp_path, cohort, **description):
+    return ImageStore(tmp_path, None, cohort, {"dataset": "toy", "recipe": {"name": "corrected"}, **description})
+
+
+@pytest.fixture
+def cohort():
+    """300 images of 150 patients; three patients have no sex, twenty no age; five AP views."""
+    n = 300
+    table = pd.DataFrame(
+        {
+            "dataset": "toy",
+            "image_id": [f"i{row}" for row in range(n)],
+            "patient_id": [f"p{row // 2}" for row in range(n)],
+            "view": ["AP"] * 5 + ["PA"] * 295,
+            "sex": [None] * 6 + ["F"] * 94 + ["M"] * 200,
+            "age_years": [np.nan] * 40 + [30.0] * 130 + [65.0] * 130,
+        }
+    )
+    for finding in FINDINGS:
+        table[finding] = (np.arange(n) // 2 % 3 == 0).astype(float)
+    table["cardiomegaly"] = (np.arange(n) < 12).astype(float)  # six patients
+    table["pneumonia"] = np.nan
+    return table
+
+
+@pytest.fixture
+def store(tmp_path, cohort):
+    return _store(tmp_path, cohort)
+
+
+def test_sets_say_what_they_are_and_what_is_not_known(store, tmp_path, cohort):
+    bare = _store(tmp_path, cohort.assign(age_years=np.nan, patient_id=cohort["image_id"]), patient_ids="none")
+    facts = {"toy": {"title": "Toy set", "licence": "free"}, "bare": None}
+    table = data_tables.show_sets({"toy": store, "bare": bare}, facts)
+    assert table.loc["toy"].to_dict() == {
+        "what it is": "Toy set",
+        "images": "300",
+        "patients": "150",
+        "median age": "48",
+        "licence": "free",
+    }
+    assert table.loc["bare", "patients"] == "no patient identifiers"
+    assert table.loc["bare", "median age"] == "unknown"
+    assert table.loc["bare", "licence"] == "not stated"
+
+
+def test_what_stands_for_a_patient_is_said(tmp_path, cohort):
+    table = data_tables.show_sets({"toy": _store(tmp_path, cohort, patient_ids="admissions")}, {"toy": None})
+    assert table.loc["toy", "patients"] == "150 admissions"
+
+
+def test_groups_of_few_patients_are_hidden_with_what_would_tell_them(store):
+    row = data_tables.show_groups({"toy": store}).loc["toy"]
+    # three patients have an AP view, and 295 of 300 images would say how many images that is
+    assert row[("view", "AP")] == "fewer than 10 patients"
+    assert row[("view", "PA")] == "withheld"
+    assert row[("view", "not recorded")] == "0"
+    assert row[("sex", "not recorded")] == "fewer than 10 patients"
+    assert row[("sex", "F")] == "withheld"
+    assert row[("sex", "M")] == "200"
+    assert row[("age band", "0-39")] == "130"
+    assert row[("age band", "70+")] == "0"
+    assert row[("age band", "not recorded")] == "40"
+
+
+def test_prevalence_has_an_interval_or_a_reason(store):
+    row = data_tables.show_prevalence({"toy": store}).loc["toy"]
+    assert row["atelectasis"].startswith("33.3% [")
+    assert row["cardiomegaly"] == "fewer than 10 patients with it"
+    assert row["pneumonia"] == "no labels"
+
+
+def test_one_hidden_group_hides_the_smallest_other(store):
+    table = data_tables.groups_to_show(store.cohort)
+    table = table[table["finding"] == "atelectasis"].set_index("group_value")
+    by_sex = table[table["group_column"] == "sex"]
+    assert by_sex.loc["not recorded", "reason"] == "fewer than 10 patients"
+    assert by_sex.loc["F", "reason"].startswith("withheld")
+    assert np.isnan(by_sex.loc["F", ["value", "low", "high"]].astype(float)).all()
+    assert by_sex.loc["M", "value"] == pytest.approx(1 / 3, abs=0.01)
+    by_age = table[table["group_column"] == "age_band"]
+    assert by_age.loc["not recorded", "reason"] == "fewer than 10 patients with it"  # 20 patients, a third of them ill
+    assert (by_age["reason"] == "").sum() == 1
+    by_view = table[table["group_column"] == "view"]
+    assert (by_view["reason"] != "").all()  # with the three of AP, PA would tell them
+
+
+def test_groups_come_in_one_order_for_every_finding(store):
+    table = data_tables.groups_to_show(store.cohort)
+    orders = {
+        tuple(zip(part["group_column"], part["group_value"], strict=True)) for _, part in table.groupby("finding")
+    }
+    assert len(orders) == 1
+    (order,) = orders
+    assert order[0] == ("all", "all")
+    assert order.index(("view", "PA")) < order.index(("view", "AP")) < order.index(("sex", "F"))
+
+
+def test_missing_shares_are_of_images_and_small_ones_in_words(store, tmp_path, cohort):
+    nearly = cohort.assign(sex=[None] * 294 + ["F"] * 6)
+    table = data_tables.show_missing({"toy": store, "nearly": _store(tmp_path, nearly)})
+    assert table.loc["toy", "view"] == "none"
+    assert table.loc["toy", "sex"] == "fewer than 10 patients"
+    assert table.loc["toy", "age"] == "13.3%"
+    assert table.loc["toy", "pneumonia"] == "100.0%"
+    assert table.loc["nearly", "sex"] == "all but fewer than 10 patients"
+
+
+def _ill_without_age(cohort):
+    rng = np.random.default_rng(0)
+    ill = np.repeat(rng.random(150) < 0.4, 2)
+    absent = np.where(ill, rng.random(300) < 0.6, rng.random(300) < 0.2)
+    return cohort.assign(atelectasis=ill.astype(float), age_years=np.where(absent, np.nan, 50.0), sex="F")
+
+
+def test_label_mix_names_what_is_not_missing_at_random(store, tmp_path, cohort):
+    stores = {"toy": store, "ill": _store(tmp_path, _ill_without_age(cohort))}
+    mix = data_tables.label_mix(stores)
+    shown = data_tables.show_label_mix(mix)
+    assert list(shown.columns) == [finding.replace("_", " ") for finding in FINDINGS]
+    assert list(shown.index) == [("toy", "sex"), ("toy", "age"), ("ill", "age")]
+    assert shown.loc[("toy", "sex"), "atelectasis"].startswith("missing: fewer than 10 patients")
+    row = mix.query("dataset == 'ill' and finding == 'atelectasis'").iloc[0]
+    low, high = 100 * row["low"], 100 * row["high"]
+    assert shown.loc[("ill", "age"), "atelectasis"] == f"{100 * row['value']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    words = data_tables.label_mix_in_words(mix)
+    assert "*atelectasis* where the age is missing, in *ill*" in words
+    nothing = data_tables.label_mix_in_words(mix.assign(value=np.nan))
+    assert nothing == "Nothing is missing in enough patients to compare."
+
+
+def test_label_mix_of_complete_sets_is_empty_and_can_be_shown(store, tmp_path, cohort):
+    complete = _store(tmp_path, cohort.assign(sex="F", age_years=50.0))
+    mix = data_tables.label_mix({"toy": complete})
+    assert data_tables.show_label_mix(mix).empty
+    assert "Nothing is missing" in data_tables.label_mix_in_words(mix)
+
+
+def test_patients_table_gives_no_number_of_one_patient(tmp_path, cohort):
+    crowded = cohort.assign(patient_id=[f"p{row // 2}" for row in range(200)] + ["the same"] * 100)
+    stores = {"crowded": _store(tmp_path, crowded), "bare": _store(tmp_path, cohort, patient_ids="none")}
+    rng = np.random.default_rng(0)
+    leaks = {name: leak_report(each.cohort["patient_id"], test_fraction=0.2, rng=rng) for name, each in stores.items()}
+    table = data_tables.show_patients(stores, leaks)
+    row = table.loc["crowded"]
+    assert row["10 patients have at least"] == "2"
+    assert row["effective patients"] == f"{300**2 / (100 * 4 + 100**2):.0f}"
+    assert row["images a patient, mean"] == "2.97"
+    assert row["leaked by a split of images"] == f"{(200 * 0.8 + 100) / 300:.0%}"
+    assert table.loc["bare", "effective patients"] == "unknown"
+    numbers = data_tables.numbers_of_images(stores)
+    assert numbers["bare"] is None
+    assert numbers["crowded"].loc["20 and more", "patients"] == 1
+
+
+def test_leak_table_withholds_bands_of_few_patients(tmp_path, cohort):
+    ids = pd.Series([f"a{row}" for row in range(500)] + [f"b{row // 2}" for row in range(400)] + ["the same"] * 100)
+    report = leak_report(ids, test_fraction=0.2, rng=np.random.default_rng(0))
+    shown = data_tables.show_leak(report)
+    assert shown.loc["20 and more", "patients"] == "fewer than 10"
+    assert (shown.loc["20 and more"].iloc[1:] == "withheld").all()
+    assert shown.loc["2", "patients"] == "withheld"  # else the total would tell the one above
+    assert shown.loc["1", "leaked, images split"] == "0%"
+    assert shown.loc["all", "patients"] == "701"
+    words = data_tables.leak_in_words(report)
+    assert f"{report.loc['all', 'leaked_share']:.0%} of" in words
+    assert "Split by patient, 0% do." in words
+
+
+def test_words_say_whose_pictures_are_kept_back(store):
+    assert "may be shown" in data_tables.pictures_in_words({"a": store}, {"a": store})
+    some = data_tables.pictures_in_words({"a": store, "b": store}, {"a": store})
+    assert "*b* are not shown" in some
+    assert "stand in" not in some
+    assert "Simulated pictures stand in" in data_tables.pictures_in_words({"b": store}, {"drawn": store})
