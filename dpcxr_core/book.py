@@ -1,8 +1,9 @@
-"""The whole book: every chapter of a profile in order, then the pages."""
+"""The whole book: every chapter of a profile, then the pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dpcxr_core.profiles import (
     BOOK_FOLDER,
@@ -15,14 +16,17 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.build import build_book
 from dpcxr_core.publishing.execute import execute_chapter, is_up_to_date
 from dpcxr_core.publishing.parameters import check_parameters, declared_parameters
+from dpcxr_core.workers import worker_pool
+
+_SIDE_BY_SIDE = 2  # chapters; each has phases that use one core only, and starts with seconds of imports
 
 
 def make_book(profile_name: str, runs: Path, out: Path) -> Path:
     """The built index page of a profile.
 
-    A chapter whose source, code and parameters are unchanged is not run again, unless a chapter
-    before it was: later chapters read what earlier ones wrote. Every parameter is checked before the first
-    chapter runs.
+    A chapter whose source, code and parameters are unchanged is not run again, unless a chapter was whose results it
+    reads. Every parameter is checked before the first chapter runs. Where a chapter fails, those beside it still
+    finish, and the book is not built.
     """
     profile = read_profile(profile_name)
     run_dir = (runs / profile.name).resolve()
@@ -38,9 +42,37 @@ def make_book(profile_name: str, runs: Path, out: Path) -> Path:
     for executed in notebooks.glob("*.ipynb"):
         if executed.stem.removesuffix(".partial") not in declared:  # of a chapter that was renamed or removed
             executed.unlink()
-    for place, source in enumerate(sources):
-        if not is_up_to_date(source, notebooks, parameters[source.stem]):
-            for later in sources[place:]:
-                (notebooks / f"{later.stem}.ipynb").unlink(missing_ok=True)
-        execute_chapter(source, notebooks, parameters[source.stem], progress=True)
+    layers = chapters_in_layers(sources)
+    for place, layer in enumerate(layers):
+        _execute_side_by_side(layer, [each for later in layers[place + 1 :] for each in later], notebooks, parameters)
     return build_book(BOOK_FOLDER, PROJECT_FOLDER / "_config.yml", notebooks, out / profile.name)
+
+
+def chapters_in_layers(sources: list[Path]) -> list[list[Path]]:
+    """Chapters in layers: each layer reads what the layers before it left, and its chapters read nothing of each other.
+
+    The first digit of a chapter's name is its part. The chapters of parts up to 2 prepare and train, each on what those
+    before it left; those of parts 3 to 5 only read that; those of part 6 are about all the others.
+    """
+    parts = [int(source.name[0]) for source in sources]
+    in_order = [[source] for source, part in zip(sources, parts, strict=True) if part <= 2]
+    questions = [source for source, part in zip(sources, parts, strict=True) if 2 < part < 6]
+    about_all = [source for source, part in zip(sources, parts, strict=True) if part >= 6]
+    return [layer for layer in (*in_order, questions, about_all) if layer]
+
+
+def _execute_side_by_side(
+    layer: list[Path], later: list[Path], notebooks: Path, parameters: dict[str, dict[str, Any]]
+) -> None:
+    stale = [source for source in layer if not is_up_to_date(source, notebooks, parameters[source.stem])]
+    for source in later if stale else []:
+        (notebooks / f"{source.stem}.ipynb").unlink(missing_ok=True)
+    if len(layer) == 1:
+        execute_chapter(layer[0], notebooks, parameters[layer[0].stem], progress=True)
+        return
+    with worker_pool(_SIDE_BY_SIDE) as pool:
+        running = [
+            pool.submit(execute_chapter, source, notebooks, parameters[source.stem], progress=True) for source in layer
+        ]
+    for chapter in running:
+        chapter.result()

@@ -205,7 +205,7 @@ def _add_execute(commands: Any) -> None:
         commands,
         "execute",
         "Run one chapter through papermill; unknown parameters are refused.",
-        "dpcxr execute book/02_noise_calibration.py -p target_epsilon 0.9",
+        "dpcxr execute book/14_noise_calibration.py -p target_epsilon 0.9",
     )
     parser.add_argument("chapter", type=Path)
     parser.add_argument("-f", "--file", type=Path, help="YAML file of parameters")

@@ -26,7 +26,7 @@ def leave_places(run_dir: Path, places: StudyPlaces) -> None:
 
 def find_places(run_dir: Path) -> StudyPlaces:
     """Where the study's images, weights and runs are; left by the data chapter."""
-    values = _read(run_dir, "places.json", "01_data_preparation")
+    values = _read(run_dir, "places.json", "11_data_preparation")
     folders = {name: PROJECT_FOLDER / values[name] for name in _FOLDERS}
     return StudyPlaces(**{**values, **folders, "external_datasets": tuple(values["external_datasets"])})
 
@@ -40,7 +40,7 @@ def leave_specifications(run_dir: Path, specifications: Mapping[float, PrivacySp
 def find_specifications(run_dir: Path) -> dict[float, PrivacySpecification]:
     """The privacy specifications by target epsilon, ascending; left by the calibration chapter."""
     found = {}
-    for row in _read(run_dir, "specifications.json", "02_noise_calibration"):
+    for row in _read(run_dir, "specifications.json", "14_noise_calibration"):
         epsilon = row.pop("target_epsilon")
         found[epsilon] = PrivacySpecification(**row)
     return dict(sorted(found.items()))
@@ -56,7 +56,7 @@ def find_specification(run_dir: Path, target_epsilon: float) -> PrivacySpecifica
     if target_epsilon not in found:
         raise UserError(
             f"nothing was calibrated for target_epsilon {target_epsilon:g}, only for {list(found)}; "
-            "add it to target_epsilons of the chapter 02_noise_calibration"
+            "add it to target_epsilons of the chapter 14_noise_calibration"
         )
     return found[target_epsilon]
 
@@ -68,7 +68,7 @@ def leave_initialisations(run_dir: Path, names: Sequence[str]) -> None:
 
 def find_initialisations(run_dir: Path) -> list[str]:
     """Full names of the initialisations to compare, the domain one last; left by the pretraining chapter."""
-    return _read(run_dir, "initialisations.json", "03_initialisations")
+    return _read(run_dir, "initialisations.json", "15_initialisations")
 
 
 def find_initialisation(run_dir: Path, tag: str) -> str:
@@ -91,7 +91,7 @@ def leave_runs(run_dir: Path, folders: Sequence[Path]) -> None:
 
 def find_runs(run_dir: Path) -> list[Path]:
     """Record folders of the comparison; left by the comparison chapter."""
-    return [PROJECT_FOLDER / folder for folder in _read(run_dir, "comparison.json", "05_comparison")]
+    return [PROJECT_FOLDER / folder for folder in _read(run_dir, "comparison.json", "22_comparison")]
 
 
 def _read(run_dir: Path, name: str, chapter: str) -> Any:

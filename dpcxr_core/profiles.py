@@ -61,7 +61,7 @@ def read_profile(name_or_file: str) -> Profile:
 
 
 def chapter_sources() -> list[Path]:
-    """The executable chapters in the order of their numbers."""
+    """The executable chapters in order: the first digit of a name is the part, the second the place in it."""
     return sorted(BOOK_FOLDER.glob("[0-9][0-9]_*.py"))
 
 

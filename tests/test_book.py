@@ -69,6 +69,33 @@ def test_changed_chapter_runs_again_and_so_do_those_after_it_only(toy_book):
     assert set(renamed) == {"01_renamed.ipynb", "02_second.ipynb"}
 
 
+def test_layers_are_parts_in_order_then_questions_side_by_side_then_what_is_about_all():
+    names = ["11_a.py", "12_b.py", "21_c.py", "31_d.py", "45_e.py", "52_f.py", "61_g.py"]
+    layers = book.chapters_in_layers([Path(name) for name in names])
+    assert [[path.stem for path in layer] for layer in layers] == [
+        ["11_a"],
+        ["12_b"],
+        ["21_c"],
+        ["31_d", "45_e", "52_f"],
+        ["61_g"],
+    ]
+
+
+def test_chapters_side_by_side_do_not_make_each_other_stale_and_all_finish_when_one_fails(toy_book):
+    toc = toy_book / "_toc.yml"
+    for old, new in (("01_first", "31_first"), ("02_second", "41_second")):
+        (toy_book / f"{old}.py").rename(toy_book / f"{new}.py")
+        toc.write_text(toc.read_text().replace(old, new))
+    _, first = _made(toy_book)
+    source = toy_book / "31_first.py"
+    source.write_text(source.read_text() + "\nraise ValueError('broken on purpose')\n")
+    with pytest.raises(UserError, match="broken on purpose"):
+        _made(toy_book)
+    notebooks = toy_book.parent / "runs" / "toy" / "notebooks"
+    assert not (notebooks / "31_first.ipynb").exists()
+    assert (notebooks / "41_second.ipynb").stat().st_mtime_ns == first["41_second.ipynb"]
+
+
 def test_failing_cell_fails_the_book_before_the_build(toy_book):
     source = toy_book / "02_second.py"
     source.write_text(source.read_text() + "\nraise ValueError('broken on purpose')\n")

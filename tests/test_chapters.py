@@ -42,7 +42,7 @@ def test_chapter_is_short_and_says_what_it_does_not_show(source):
     headings = re.findall(r"^## (.*)$", "\n".join(cell.source for cell in _cells(source, "markdown")), re.MULTILINE)
     assert len(headings) <= 9
     assert headings[-1] == "Record"
-    assert "What this does not show" in headings or source.stem == "16_about_this_run"
+    assert "What this does not show" in headings or source.stem == "61_about_this_run"
 
 
 @_chapter

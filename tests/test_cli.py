@@ -184,7 +184,7 @@ def test_prepare_counts_a_truncated_picture_and_names_it(tmp_path, capsys):
 
 
 def test_execute_refuses_an_unknown_parameter_and_a_missing_chapter(tmp_path, capsys):
-    chapter = str(PROJECT / "book" / "02_noise_calibration.py")
+    chapter = str(PROJECT / "book" / "14_noise_calibration.py")
     run = ["--run-dir", str(tmp_path)]
     assert "did you mean 'delta'" in _one_line_error(capsys, ["execute", chapter, "-p", "detla", "1e-5", *run])
     assert "takes float" in _one_line_error(capsys, ["execute", chapter, "-p", "delta", "tiny", *run])
@@ -199,7 +199,7 @@ def test_execute_reads_numbers_as_json_does(tmp_path, capsys):
 
 
 def test_parameter_file_that_is_no_mapping_and_unwritable_folder_are_one_line(tmp_path, capsys):
-    chapter = str(PROJECT / "book" / "02_noise_calibration.py")
+    chapter = str(PROJECT / "book" / "14_noise_calibration.py")
     (tmp_path / "list.yml").write_text("- 1\n")
     assert "list" in _one_line_error(capsys, ["execute", chapter, "-f", str(tmp_path / "list.yml")])
     (tmp_path / "file").write_text("")
@@ -208,10 +208,10 @@ def test_parameter_file_that_is_no_mapping_and_unwritable_folder_are_one_line(tm
 
 
 def test_execute_finds_what_earlier_chapters_left_where_the_book_leaves_it(tmp_path, capsys):
-    chapter = str(PROJECT / "book" / "05_comparison.py")
+    chapter = str(PROJECT / "book" / "22_comparison.py")
     line = _one_line_error(capsys, ["execute", chapter, "-p", "seeds", "[0, 1, 2]", "--run-dir", str(tmp_path)])
     assert f"{tmp_path / 'places.json'} is missing" in line
-    assert "01_data_preparation" in line
+    assert "11_data_preparation" in line
 
 
 def test_failing_cell_is_exit_code_one_and_one_line(tmp_path, capsys):

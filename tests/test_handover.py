@@ -83,10 +83,10 @@ def test_epsilon_that_was_not_calibrated_is_refused_with_those_that_were(tmp_pat
 @pytest.mark.parametrize(
     ("find", "chapter"),
     [
-        (handover.find_places, "01_data_preparation"),
-        (handover.find_specifications, "02_noise_calibration"),
-        (handover.find_initialisations, "03_initialisations"),
-        (handover.find_runs, "05_comparison"),
+        (handover.find_places, "11_data_preparation"),
+        (handover.find_specifications, "14_noise_calibration"),
+        (handover.find_initialisations, "15_initialisations"),
+        (handover.find_runs, "22_comparison"),
     ],
 )
 def test_what_is_missing_names_the_chapter_to_run(tmp_path, find, chapter):

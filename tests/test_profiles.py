@@ -7,7 +7,7 @@ from dpcxr_core.profiles import chapter_parameters, chapter_sources, check_share
 def test_chapters_come_in_the_order_of_their_numbers():
     names = [source.stem for source in chapter_sources()]
     assert names == sorted(names)
-    assert names[0].startswith("01_")
+    assert names[0].startswith("11_")
 
 
 def test_unknown_profile_names_the_known_ones():
@@ -22,7 +22,7 @@ def test_unknown_profile_names_the_known_ones():
         ("chapter: {}", "shared"),
         ("chapters: {99_nothing: {}}", "99_nothing"),
         ("- 1", "list"),
-        ("chapters: {01_data_preparation: 3}", "01_data_preparation"),
+        ("chapters: {11_data_preparation: 3}", "11_data_preparation"),
     ],
 )
 def test_damaged_profile_is_refused_with_its_reason(tmp_path, text, named):
@@ -34,9 +34,9 @@ def test_damaged_profile_is_refused_with_its_reason(tmp_path, text, named):
 
 def test_own_parameter_wins_over_shared_and_undeclared_shared_is_left_out(tmp_path):
     path = tmp_path / "mine.yml"
-    path.write_text("shared: {seed: 1, delta: 0.1}\nchapters: {01_data_preparation: {seed: 2}}")
+    path.write_text("shared: {seed: 1, delta: 0.1}\nchapters: {11_data_preparation: {seed: 2}}")
     profile = read_profile(str(path))
-    found = chapter_parameters(profile, "01_data_preparation", {"seed", "run_dir"}, tmp_path)
+    found = chapter_parameters(profile, "11_data_preparation", {"seed", "run_dir"}, tmp_path)
     assert found == {"seed": 2, "run_dir": str(tmp_path)}
     with pytest.raises(UserError, match="delta"):
-        check_shared(profile, {"01_data_preparation": {"seed"}})
+        check_shared(profile, {"11_data_preparation": {"seed"}})
