@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.data.images import to_input
-from dpcxr_core.data.store_finishing import npy_header
+from dpcxr_core.data.storing.store_finishing import npy_header
 from dpcxr_core.training.architectures import per_image_input
 from dpcxr_core.training.loading import read_rows
 from dpcxr_core.workers import worker_pool

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from dpcxr_core.accounting.calibration import specification_for
-from dpcxr_core.data.prepare import prepare_simulated
+from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice

@@ -50,10 +50,11 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from dpcxr_core.data import summary
+from dpcxr_core.data.describing import summary
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.precision import expected_precision
+from dpcxr_core.handover import leave_places
 from dpcxr_core.preparation import DataChoice, prepare_study
 from dpcxr_core.publishing import figures, tables
 
@@ -75,7 +76,8 @@ tables.show_choices(choice)
 # order. A store that is complete and unchanged is not made again.
 
 # %%
-places = prepare_study(choice, Path(cache_dir), Path(run_dir), jobs=jobs)
+places = prepare_study(choice, Path(cache_dir), jobs=jobs)
+leave_places(Path(run_dir), places)
 datasets = dict.fromkeys([places.private_dataset, places.public_dataset, *places.test_datasets])
 stores = {name: open_store(places.store(name)) for name in datasets}
 cohorts = {name: store.cohort for name, store in stores.items()}

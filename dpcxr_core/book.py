@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dpcxr_core.publishing.parameters import check_parameters, declared_paramete
 from dpcxr_core.workers import worker_pool
 
 _SIDE_BY_SIDE = 2  # chapters; each has phases that use one core only, and starts with seconds of imports
+_PART_ABOUT_ALL = "6"  # first digit of a chapter's name
+_LEAVES = re.compile(r"\bleave_\w+\(")
 
 
 def make_book(profile_name: str, runs: Path, out: Path) -> Path:
@@ -51,14 +54,14 @@ def make_book(profile_name: str, runs: Path, out: Path) -> Path:
 def chapters_in_layers(sources: list[Path]) -> list[list[Path]]:
     """Chapters in layers: each layer reads what the layers before it left, and its chapters read nothing of each other.
 
-    The first digit of a chapter's name is its part. The chapters of parts up to 2 prepare and train, each on what those
-    before it left; those of parts 3 to 5 only read that; those of part 6 are about all the others.
+    A chapter that leaves something for others, by a function ``leave_...`` of the handover, is a layer of its own. Then
+    come all that only read, and last those of part 6, which are about all the others.
     """
-    parts = [int(source.name[0]) for source in sources]
-    in_order = [[source] for source, part in zip(sources, parts, strict=True) if part <= 2]
-    questions = [source for source, part in zip(sources, parts, strict=True) if 2 < part < 6]
-    about_all = [source for source, part in zip(sources, parts, strict=True) if part >= 6]
-    return [layer for layer in (*in_order, questions, about_all) if layer]
+    about_all = [source for source in sources if source.name[0] >= _PART_ABOUT_ALL]
+    others = [source for source in sources if source not in about_all]
+    leaving = [source for source in others if _LEAVES.search(source.read_text(encoding="utf-8"))]
+    reading = [source for source in others if source not in leaving]
+    return [layer for layer in (*([source] for source in leaving), reading, about_all) if layer]
 
 
 def _execute_side_by_side(

@@ -64,7 +64,7 @@ class Recipe:
 
 
 # the mechanism under which ``benchmarks.tune_recipe`` chose the default recipe, on simulated patients no chapter draws
-TUNED_MECHANISM: dict[str, Any] = {"expected_batch_size": 256, "n_steps": 48, "max_grad_norm": 0.5}
+TUNED_MECHANISM: dict[str, Any] = {"expected_batch_size": 256, "n_steps": 32, "max_grad_norm": 0.5}
 
 
 def chosen_on_simulated(recipe: Recipe, specifications: Iterable[PrivacySpecification]) -> bool:

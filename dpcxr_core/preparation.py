@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,8 +19,7 @@ from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.data.simulation.simulated import HOSPITALS
 from dpcxr_core.data.splits import part_training_patients
 from dpcxr_core.data.store import check_images, open_store, rows_of
-from dpcxr_core.data.store_writing import subset_store
-from dpcxr_core.handover import leave_places
+from dpcxr_core.data.storing.store_writing import subset_store
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.workers import worker_pool
@@ -80,8 +80,8 @@ class DataChoice:
             raise UserError(f"public_fraction must be between 0 and 1; got {self.public_fraction}")
 
 
-def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: int) -> StudyPlaces:
-    """The places of a study whose stores are ready; they are also written into ``run_dir``.
+def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPlaces:
+    """The places of a study whose stores are ready.
 
     Stores are kept in ``cache_dir`` under a key of the choice, of what the data set's manifest states, and of the
     code that draws or reads images, so that another choice never meets them. Every byte of a cached store is checked.
@@ -91,7 +91,8 @@ def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: i
     """
     choice_key = {name: value for name, value in asdict(choice).items() if name != "n_resamples"}
     facts = {} if choice.data_source == SIMULATED else facts_for(choice.data_source, _manifest_of(choice))
-    stores = cache_dir / "stores" / content_key(choice_key, facts, source_key(PACKAGE_FOLDER / "data"))
+    stated = json.dumps(facts, default=str)  # YAML reads some dates as dates
+    stores = cache_dir / "stores" / content_key(choice_key, stated, source_key(PACKAGE_FOLDER / "data"))
     prepare = _simulated_stores if choice.data_source == SIMULATED else _official_stores
     parts = prepare(choice, stores, jobs)
     places = StudyPlaces(
@@ -103,7 +104,6 @@ def prepare_study(choice: DataChoice, cache_dir: Path, run_dir: Path, *, jobs: i
     )
     for dataset in dict.fromkeys([places.public_dataset, *places.test_datasets]):
         check_images(open_store(places.store(dataset)))
-    leave_places(run_dir, places)
     return places
 
 
@@ -148,7 +148,7 @@ def _official_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, A
     manifest = _manifest_of(choice)
     facts = facts_for(choice.data_source, manifest)
     dataset = facts.get("dataset", choice.data_source)
-    report = prepare_official(
+    prepare_official(
         choice.data_source,
         Path(choice.source_dir) if choice.source_dir else None,
         stores / dataset,
@@ -157,7 +157,6 @@ def _official_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, A
         manifest=manifest,
         jobs=jobs,
     )
-    print(report.text())
     store = open_store(stores / dataset)
     rng = np.random.default_rng(choice.seed)
     public, private = part_training_patients(store.cohort, choice.public_fraction, rng)

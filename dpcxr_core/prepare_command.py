@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.shards import WHOLE, shard_of_text
+from dpcxr_core.data.storing.shards import WHOLE, shard_of_text
 
 if TYPE_CHECKING:  # the tables' packages take a second to import, which no other command should wait for
-    from dpcxr_core.data.prepare_report import PrepareReport
+    from dpcxr_core.data.storing.prepare_report import PrepareReport
 
 SIMULATED = "simulated"
 DATASET_NAMES = [
@@ -82,8 +82,8 @@ def run_prepare(options: argparse.Namespace) -> int:
 
 def _joined(options: argparse.Namespace) -> PrepareReport:
     from dpcxr_core.data.prepare import join_prepared
-    from dpcxr_core.data.shard_joining import find_shards
     from dpcxr_core.data.store import verify_store
+    from dpcxr_core.data.storing.shard_joining import find_shards
 
     report = join_prepared(options.join)
     if options.remove_shards:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from dpcxr_core.config import FINDINGS, UserError, content_key
 from dpcxr_core.data.images import resize_batch
 from dpcxr_core.data.natural_images import load_caltech101
-from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
 from dpcxr_core.data.simulation.textures import generate_scenes
+from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
 from dpcxr_core.evaluation.auroc import auroc
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key

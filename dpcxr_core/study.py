@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
-from dpcxr_core.data.store import ImageStore, check_images, labels_of, open_store, rows_of
+from dpcxr_core.data.store import ImageStore, check_images, check_patients_known, labels_of, open_store, rows_of
 from dpcxr_core.evaluation.metrics import evaluate
 from dpcxr_core.evaluation.thresholds import youden_thresholds
 from dpcxr_core.places import StudyPlaces
@@ -239,6 +239,8 @@ def _train(
     data = TrainingData(store.images, labels_of(store, rows), rows=rows, patient_ids=patient_ids)
     checks = []
     if config.privacy is not None:
+        if config.privacy.privacy_unit == "patient":
+            check_patients_known(store)
         _check_declared(config.privacy, units_of(config.privacy, patient_ids).n_units)
         shape = (start.input_transform.in_chans, *data.images.shape[1:])
         prepare_model(start.model, compute)  # what is checked is what will run, where it will run

@@ -9,6 +9,7 @@ import torch
 
 from dpcxr_core.config import PrivacySpecification, RunConfig
 from dpcxr_core.grid import Recipe, comparison_runs, private_run, public_only_run
+from dpcxr_core.handover import leave_places
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import DataChoice, prepare_study
 from dpcxr_core.starting_points import StartingPoints, make_initialisations
@@ -48,7 +49,8 @@ def tiny_study(tmp_path_factory) -> TinyStudy:
     run_dir = tmp_path_factory.mktemp("study")
     sizes = {"n_public": 200, "n_train": 160, "n_valid": 80, "n_test": 260, "n_external_test": 120}
     choice = DataChoice(data_source="simulated", n_resamples=40, **sizes)
-    places = prepare_study(choice, run_dir / "cache", run_dir, jobs=2)
+    places = prepare_study(choice, run_dir / "cache", jobs=2)
+    leave_places(run_dir, places)
     steps = StartingPoints(n_scenes=80, nondomain_steps=4, selfsupervised_steps=3, domain_steps=60)
     init_names = make_initialisations(steps, places, jobs=1)
     specification = PrivacySpecification(

@@ -13,7 +13,8 @@ word: str = "unset"  # shared
 run_dir: str = "."  # where results go
 
 # %%
-print(word, "{name}")
+leave_word = print
+leave_word(word, "{name}")
 """
 
 
@@ -69,16 +70,24 @@ def test_changed_chapter_runs_again_and_so_do_those_after_it_only(toy_book):
     assert set(renamed) == {"01_renamed.ipynb", "02_second.ipynb"}
 
 
-def test_layers_are_parts_in_order_then_questions_side_by_side_then_what_is_about_all():
-    names = ["11_a.py", "12_b.py", "21_c.py", "31_d.py", "45_e.py", "52_f.py", "61_g.py"]
-    layers = book.chapters_in_layers([Path(name) for name in names])
-    assert [[path.stem for path in layer] for layer in layers] == [
-        ["11_a"],
-        ["12_b"],
-        ["21_c"],
-        ["31_d", "45_e", "52_f"],
-        ["61_g"],
-    ]
+def test_layers_are_what_is_left_for_others_in_order_then_the_readers_then_what_is_about_all(tmp_path):
+    names = {
+        "11_a": "leave_x(1)",
+        "12_b": "find_x()",
+        "22_c": "leave_y(2)",
+        "31_d": "leave_nothing",
+        "61_e": "leave_z(3)",
+    }
+    for name, text in names.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    layers = book.chapters_in_layers(sorted(tmp_path.glob("*.py")))
+    assert [[path.stem for path in layer] for layer in layers] == [["11_a"], ["22_c"], ["12_b", "31_d"], ["61_e"]]
+
+
+def test_in_this_book_nothing_is_read_before_it_is_left():
+    first = [layer[0].stem for layer in book.chapters_in_layers(profiles.chapter_sources()) if len(layer) == 1]
+    chain = ["11_data_preparation", "14_noise_calibration", "15_initialisations", "22_comparison"]
+    assert first == [*chain, "61_about_this_run"]
 
 
 def test_chapters_side_by_side_do_not_make_each_other_stale_and_all_finish_when_one_fails(toy_book):
@@ -86,6 +95,8 @@ def test_chapters_side_by_side_do_not_make_each_other_stale_and_all_finish_when_
     for old, new in (("01_first", "31_first"), ("02_second", "41_second")):
         (toy_book / f"{old}.py").rename(toy_book / f"{new}.py")
         toc.write_text(toc.read_text().replace(old, new))
+        chapter = toy_book / f"{new}.py"
+        chapter.write_text(chapter.read_text().replace("leave_word", "word_of"))
     _, first = _made(toy_book)
     source = toy_book / "31_first.py"
     source.write_text(source.read_text() + "\nraise ValueError('broken on purpose')\n")

@@ -15,7 +15,7 @@ ALLOWED = {
     "tables": {"config"},
     "provenance": set(),
     "files": set(),
-    "data": {"data", "config", "files", "tables", "provenance"},
+    "data": {"data", "config", "files", "tables", "provenance", "workers"},
     "accounting": {"accounting", "config", "files", "provenance"},
     "privacy": {"privacy", "accounting", "config", "files", "provenance"},
     "auditing": {"auditing", "accounting", "privacy", "training", "evaluation", "data", "config", "provenance"},

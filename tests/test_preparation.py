@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.store import open_store, rows_of
@@ -33,9 +34,9 @@ def test_image_ids_are_unique_over_the_whole_study(tiny_study):
 
 
 def test_another_choice_gets_stores_of_its_own_and_the_same_choice_the_same(tmp_path):
-    first = prepare_study(TINY, tmp_path, tmp_path / "run", jobs=1)
-    again = prepare_study(replace(TINY, n_resamples=7), tmp_path, tmp_path / "run", jobs=1)
-    other = prepare_study(replace(TINY, seed=1), tmp_path, tmp_path / "run", jobs=1)
+    first = prepare_study(TINY, tmp_path, jobs=1)
+    again = prepare_study(replace(TINY, n_resamples=7), tmp_path, jobs=1)
+    other = prepare_study(replace(TINY, seed=1), tmp_path, jobs=1)
     assert first.stores == again.stores != other.stores
     assert again.n_resamples == 7
 
@@ -43,7 +44,7 @@ def test_another_choice_gets_stores_of_its_own_and_the_same_choice_the_same(tmp_
 @pytest.mark.sample
 def test_real_sample_parts_its_training_patients_in_two(tmp_path, sample_data):
     choice = DataChoice(data_source="chestxray14", source_dir=str(sample_data / "chestxray14_sample"), image_size=32)
-    places = prepare_study(choice, tmp_path, tmp_path / "run", jobs=2)
+    places = prepare_study(choice, tmp_path, jobs=2)
     public = open_store(places.store(places.public_dataset)).cohort
     private = open_store(places.store(places.private_dataset)).cohort
     assert not set(public["patient_id"]) & set(private["patient_id"])
@@ -58,6 +59,8 @@ def test_real_sample_parts_its_training_patients_in_two(tmp_path, sample_data):
     [
         ({"data_source": "elsewhere"}, "data_source"),
         ({"data_source": "chestxray14"}, "source_dir"),
+        ({"data_source": "padchest"}, "source_dir"),
+        ({"data_source": "own"}, "manifest"),
         ({"private_hospital": "sim-source"}, "private_hospital"),
         ({"public_fraction": 1.0}, "public_fraction"),
     ],
@@ -67,7 +70,46 @@ def test_choice_that_makes_no_sense_is_refused_by_name(changes, named):
         replace(TINY, **changes)
 
 
+_HOSPITAL = """
+name: north
+table: {file: export.csv}
+pictures: [images]
+columns: {image: file, patient: person}
+labels: {column: says, separator: ;, terms: {pneumonia: [pneumonia], no_finding: [normal]}, not_mentioned: negative}
+"""
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    """Forty images of twenty patients, and a manifest that maps them."""
+    (tmp_path / "images").mkdir()
+    lines = ["file,person,says"]
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 40), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+        lines.append(f"{number}.png,p{number // 2},{('normal', 'pneumonia')[number % 2]}")
+    (tmp_path / "export.csv").write_text("\n".join(lines))
+    (tmp_path / "north.yml").write_text(_HOSPITAL)
+    choice = {"data_source": "own", "manifest": str(tmp_path / "north.yml"), "source_dir": str(tmp_path)}
+    return DataChoice(**choice, image_size=32)
+
+
+def test_own_hospital_parts_its_training_patients_in_two(tmp_path, hospital):
+    places = prepare_study(hospital, tmp_path / "cache", jobs=1)
+    assert (places.public_dataset, places.private_dataset) == ("north-public", "north-private")
+    public, private = (open_store(places.store(name)) for name in (places.public_dataset, places.private_dataset))
+    assert not set(public.cohort["patient_id"]) & set(private.cohort["patient_id"])
+    assert len(public.cohort) + len(private.cohort) == 40
+    assert private.description["patient_ids"] == "recorded"
+
+
+def test_another_text_of_the_manifest_gets_stores_of_its_own(tmp_path, hospital):
+    first = prepare_study(hospital, tmp_path / "cache", jobs=1)
+    (tmp_path / "north.yml").write_text(_HOSPITAL.replace("not_mentioned: negative", "not_mentioned: unknown"))
+    assert prepare_study(hospital, tmp_path / "cache", jobs=1).stores != first.stores
+
+
 def test_missing_source_folder_is_named(tmp_path):
     choice = DataChoice(data_source="chestxray14", source_dir=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="nowhere"):
-        prepare_study(choice, tmp_path, tmp_path / "run", jobs=1)
+        prepare_study(choice, tmp_path, jobs=1)

@@ -156,6 +156,18 @@ def test_training_set_of_a_patient_run_is_counted_in_patients(tiny_study):
         run_one(replace(config, privacy=per_patient), tiny_study.places)
 
 
+def test_patients_cannot_be_protected_where_nobody_knows_them(tiny_study, monkeypatch):
+    config = next(config for config in tiny_study.configs if config.kind == "private")
+    unknown = {"patient_ids": "none"}
+    monkeypatch.setattr(
+        "dpcxr_core.study.open_store",
+        lambda path: (store := open_store(path)) and replace(store, description={**store.description, **unknown}),
+    )
+    per_patient = replace(config.privacy, privacy_unit="patient", max_images_per_patient=2)
+    with pytest.raises(UserError, match="does not know its patients"):
+        run_one(replace(config, privacy=per_patient), tiny_study.places)
+
+
 def test_training_reads_the_images_where_they_are(tiny_study, monkeypatch):
     config = next(config for config in tiny_study.configs if config.kind == "private")
     seen = []

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from dpcxr_core import cli
 from dpcxr_core import study as study_module
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, PrivacySpecification, RunConfig, UserError
-from dpcxr_core.data.prepare import prepare_simulated
+from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.files import write_json
 from dpcxr_core.handover import leave_places
 from dpcxr_core.places import StudyPlaces

@@ -15,15 +15,10 @@ import pandas as pd
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, SplitChoice, cohort_of
-from dpcxr_core.data.in_processes import in_processes
 from dpcxr_core.data.manifests import facts_of
-from dpcxr_core.data.picture_files import leaves_source
-from dpcxr_core.data.picture_reading import ListedPicture, OpenPicture, PictureReading, open_file
+from dpcxr_core.data.pictures.picture_reading import ListedPicture, OpenPicture, PictureReading, open_file
 from dpcxr_core.data.pictures.recipes import recipe_for
 from dpcxr_core.data.policies import policy_named
-from dpcxr_core.data.prepare_report import PrepareReport, read_report, reported
-from dpcxr_core.data.shard_joining import find_shards, join_shards
-from dpcxr_core.data.shards import WHOLE, Shard
 from dpcxr_core.data.sources.chestmnist import read_chestmnist, read_chestmnist_picture
 from dpcxr_core.data.sources.chestxray14 import read_chestxray14
 from dpcxr_core.data.sources.chexpert import read_chexpert
@@ -31,11 +26,16 @@ from dpcxr_core.data.sources.mimic_cxr_jpg import read_mimic_cxr_jpg
 from dpcxr_core.data.sources.own_hospital import read_own
 from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.sources.padchest import read_padchest
+from dpcxr_core.data.sources.picture_files import leaves_source
 from dpcxr_core.data.sources.taix_ray import read_taix_ray, read_taix_ray_picture
 from dpcxr_core.data.sources.uka_cxr import read_uka_cxr
 from dpcxr_core.data.sources.vindr_cxr import read_vindr_cxr
 from dpcxr_core.data.store import DESCRIPTION_FILE
-from dpcxr_core.data.store_writing import Rendered, check_choices, write_store
+from dpcxr_core.data.storing.in_processes import in_processes
+from dpcxr_core.data.storing.prepare_report import PrepareReport, read_report, reported
+from dpcxr_core.data.storing.shard_joining import find_shards, join_shards
+from dpcxr_core.data.storing.shards import WHOLE, Shard
+from dpcxr_core.data.storing.store_writing import Rendered, check_choices, write_store
 
 ReadTables = Callable[[Path, Mapping[str, Any]], OfficialTable]
 
@@ -121,7 +121,7 @@ def join_prepared(out: Path, *, progress: bool = True) -> PrepareReport:
     """The report of joining all shards of ``out``; the store and its report are those of a run without shards.
 
     Raises:
-        UserError: See ``dpcxr_core.data.shard_joining.join_shards``.
+        UserError: See ``dpcxr_core.data.storing.shard_joining.join_shards``.
     """
     already_finished = (Path(out) / DESCRIPTION_FILE).is_file()
     store = join_shards(out, progress=progress)

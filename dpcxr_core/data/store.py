@@ -122,6 +122,21 @@ def checksums_of(images: Iterable[np.ndarray]) -> np.ndarray:
     return np.fromiter((zlib.crc32(np.ascontiguousarray(image).data) for image in images), dtype=np.uint32)
 
 
+def check_patients_known(store: ImageStore) -> None:
+    """Nothing, if the store knows which images are of one person.
+
+    Raises:
+        UserError: Each image, or each admission, counts as a patient there; nothing can then be promised to a patient.
+    """
+    known = store.description["patient_ids"]
+    if known != "recorded":
+        meant = "each image counts as one" if known == "none" else f"its patient ids are {known}"
+        raise UserError(
+            f"{store.description['dataset']} does not know its patients ({meant}), so that no guarantee can be given to a "
+            "patient; choose the privacy unit 'image'"
+        )
+
+
 def rows_of(store: ImageStore, split: str) -> np.ndarray:
     """Row numbers of ``split``: ``(n,)`` int64, increasing.
 

@@ -10,8 +10,12 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.data.images_per_patient import effective_patients, number_that_patients_reach, patients_by_number
-from dpcxr_core.data.leak import WHOLE
+from dpcxr_core.data.describing.images_per_patient import (
+    effective_patients,
+    number_that_patients_reach,
+    patients_by_number,
+)
+from dpcxr_core.data.describing.leak import WHOLE
 from dpcxr_core.data.store import ImageStore
 from dpcxr_core.evaluation.group_counts import group_counts, missing_counts
 from dpcxr_core.evaluation.groups import MIN_COUNT, age_band_names

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dpcxr_core.config import FINDINGS, UserError, content_key
-from dpcxr_core.data.manifests import manifest
 from dpcxr_core.data.images import InputTransform
+from dpcxr_core.data.manifests import manifest
 from dpcxr_core.training.architectures import (
     MINI,
     build_architecture,

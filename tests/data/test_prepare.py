@@ -17,12 +17,12 @@ from PIL import Image
 from dpcxr_core.config import UserError
 from dpcxr_core.data import prepare
 from dpcxr_core.data.cohort import SplitChoice
-from dpcxr_core.data.picture_reading import ListedPicture, open_file
 from dpcxr_core.data.pictures.files import read_picture
+from dpcxr_core.data.pictures.picture_reading import ListedPicture, open_file
 from dpcxr_core.data.pictures.recipes import corrected
 from dpcxr_core.data.prepare import DATASETS, facts_for, join_prepared, listed_picture, prepare_official
-from dpcxr_core.data.shards import Shard
 from dpcxr_core.data.store import open_store
+from dpcxr_core.data.storing.shards import Shard
 from tests.data.pictures.conftest import damaged_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,7 +228,8 @@ def test_joined_shards_are_the_files_of_one_run(make_official, tmp_path):
 _SLOW = """
 import sys, time
 from pathlib import Path
-from dpcxr_core.data import prepare, store_writing
+from dpcxr_core.data import prepare
+from dpcxr_core.data.storing import store_writing
 from tests.data.test_prepare import _open_slowly, _prepare
 if __name__ == "__main__":
     store_writing._MOST_A_CHUNK = 2

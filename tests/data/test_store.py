@@ -1,6 +1,7 @@
 import json
 import shutil
 import zlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,8 +9,8 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.store import check_images, checksums_of, labels_of, open_store, rows_of, verify_store
-from dpcxr_core.data.store_writing import Rendered, write_store
+from dpcxr_core.data.store import check_images, check_patients_known, checksums_of, labels_of, open_store, rows_of, verify_store
+from dpcxr_core.data.storing.store_writing import Rendered, write_store
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
 
@@ -130,3 +131,10 @@ def test_checksums_are_crc_32_of_each_image():
     expected = [zlib.crc32(image.tobytes()) for image in IMAGES]
     assert checksums_of(IMAGES).tolist() == expected
     assert checksums_of(np.asfortranarray(IMAGES)).tolist() == expected
+
+
+@pytest.mark.parametrize(("known", "said"), [("none", "each image counts as one"), ("admissions", "are admissions")])
+def test_a_store_that_does_not_know_its_patients_is_refused_where_they_matter(store, known, said):
+    check_patients_known(store)
+    with pytest.raises(UserError, match=said):
+        check_patients_known(replace(store, description={**store.description, "patient_ids": known}))

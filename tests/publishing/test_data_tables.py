@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.data.leak import leak_report
+from dpcxr_core.data.describing.leak import leak_report
 from dpcxr_core.data.store import ImageStore
 from dpcxr_core.publishing import data_tables
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dpcxr_core.data.prepare_report import PrepareReport, reported
 from dpcxr_core.data.simulation.simulated import render, simulate_cohort
 from dpcxr_core.data.store import DESCRIPTION_FILE
-from dpcxr_core.data.store_writing import Rendered, check_choices, write_store
+from dpcxr_core.data.storing.prepare_report import PrepareReport, reported
+from dpcxr_core.data.storing.store_writing import Rendered, check_choices, write_store
 
 
 def prepare_simulated(

@@ -18,10 +18,10 @@ from numpy.lib import format as npy
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable
 from dpcxr_core.data.manifests import terms_of
-from dpcxr_core.data.official_csv import first_present
-from dpcxr_core.data.picture_files import leaves_source
 from dpcxr_core.data.pictures.picture import Picture, UnreadableImageError, grey_picture
 from dpcxr_core.data.sources.forward_rows import ForwardRows
+from dpcxr_core.data.sources.official_csv import first_present
+from dpcxr_core.data.sources.picture_files import leaves_source
 
 DATASET = "chestmnist"
 LARGEST_SIDE = 2048  # pixels; the published sizes are 28 to 224

@@ -11,8 +11,8 @@ import pandas as pd
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, codes_of_terms, recorded_sex, view_of
 from dpcxr_core.data.manifests import terms_of
-from dpcxr_core.data.official_csv import first_present, read_columns
-from dpcxr_core.data.picture_files import find_pictures, paths_by_name
+from dpcxr_core.data.sources.official_csv import first_present, read_columns
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_by_name
 
 DATASET = "chestxray14"
 

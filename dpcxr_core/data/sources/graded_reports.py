@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.data.manifests import terms_of
-from dpcxr_core.data.official_csv import recoded
 from dpcxr_core.data.policies import CODE
+from dpcxr_core.data.sources.official_csv import recoded
 
 GRADE = "grade_"  # the column "grade_atelectasis_left" keeps the grade of one side
 MEANINGS = ("none", "questionable", "not graded", "present")  # from the least to the most telling

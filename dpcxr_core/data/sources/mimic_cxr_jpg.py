@@ -12,9 +12,9 @@ import pandas as pd
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex, view_of
 from dpcxr_core.data.manifests import terms_of
-from dpcxr_core.data.official_csv import first_present, present, read_columns, recoded
-from dpcxr_core.data.picture_files import find_pictures, paths_named
 from dpcxr_core.data.policies import CODE
+from dpcxr_core.data.sources.official_csv import first_present, present, read_columns, recoded
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_named
 
 DATASET = "mimic_cxr_jpg"
 

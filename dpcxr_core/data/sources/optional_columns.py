@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpcxr_core.data.official_csv import read_columns
+from dpcxr_core.data.sources.official_csv import read_columns
 
 
 def read_with_optional(

@@ -10,10 +10,10 @@ import pandas as pd
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable
-from dpcxr_core.data.picture_files import find_pictures
 from dpcxr_core.data.sources.own_manifest import facts_of_text
 from dpcxr_core.data.sources.own_rows import rows_of
 from dpcxr_core.data.sources.own_values import RAW, ages_of, codes_of, decoded, patients_of
+from dpcxr_core.data.sources.picture_files import find_pictures
 
 
 def read_own(source: Path, facts: Mapping[str, Any]) -> OfficialTable:

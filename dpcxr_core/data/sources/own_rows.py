@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from dpcxr_core.data.picture_files import leaves_source
 from dpcxr_core.data.sources.own_dicom import TAGS, read_headers
 from dpcxr_core.data.sources.own_table import read_own_table
 from dpcxr_core.data.sources.own_values import RAW
+from dpcxr_core.data.sources.picture_files import leaves_source
 
 _OURS_OF_TAG = {"file": "path", **{tag: ours for ours, tag in TAGS.items()}, "AccessionNumber": "accession"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.picture_files import leaves_source
+from dpcxr_core.data.sources.picture_files import leaves_source
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
 

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex
-from dpcxr_core.data.official_csv import first_present, present, read_columns, recoded
-from dpcxr_core.data.picture_files import find_pictures, leaves_source, paths_by_name
 from dpcxr_core.data.pictures.files import decode_picture, read_picture
 from dpcxr_core.data.pictures.picture import Picture, UnreadableImageError
 from dpcxr_core.data.sources.forward_rows import ForwardRows
 from dpcxr_core.data.sources.graded_reports import GRADE, codes_of_grades, graded_columns, grades_of, meanings_of
+from dpcxr_core.data.sources.official_csv import first_present, present, read_columns, recoded
 from dpcxr_core.data.sources.optional_columns import read_with_optional
+from dpcxr_core.data.sources.picture_files import find_pictures, leaves_source, paths_by_name
 
 DATASET = "taix_ray"
 SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.parquet")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.data.cohort import AGE_LIMITS, OfficialTable, recorded_sex
-from dpcxr_core.data.official_csv import first_present, recoded
-from dpcxr_core.data.picture_files import find_pictures
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.sources.graded_reports import GRADE, codes_of_grades, graded_columns, grades_of, meanings_of
+from dpcxr_core.data.sources.official_csv import first_present, recoded
 from dpcxr_core.data.sources.optional_columns import read_with_optional
+from dpcxr_core.data.sources.picture_files import find_pictures
 
 DATASET = "uka_cxr"
 DAYS_IN_A_YEAR = 365.2425

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dpcxr_core.data import summary
+from dpcxr_core.data.describing import summary
 from dpcxr_core.data.store import ImageStore
 
 

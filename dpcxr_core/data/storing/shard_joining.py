@@ -13,8 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.progress import progress_of
-from dpcxr_core.data.shards import Shard
 from dpcxr_core.data.store import (
     CHECKSUMS_FILE,
     DESCRIPTION_FILE,
@@ -24,8 +22,10 @@ from dpcxr_core.data.store import (
     open_store,
     verify_store,
 )
-from dpcxr_core.data.store_finishing import finish_store, image_blocks, npy_header
-from dpcxr_core.data.store_writing import locked, refuse_occupied, refuse_small_disk
+from dpcxr_core.data.storing.progress import progress_of
+from dpcxr_core.data.storing.shards import Shard
+from dpcxr_core.data.storing.store_finishing import finish_store, image_blocks, npy_header
+from dpcxr_core.data.storing.store_writing import locked, refuse_occupied, refuse_small_disk
 
 # what a shard has of its own; all else must be alike
 _OWN = {"shard", "n_images", "n_refused", "counts", "split_hash"} | {

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.data.store import checksums_of
-from dpcxr_core.data.store_finishing import npy_header
-from dpcxr_core.data.store_journal import append_chunk, cut_to_good, read_journal
+from dpcxr_core.data.storing.store_finishing import npy_header
+from dpcxr_core.data.storing.store_journal import append_chunk, cut_to_good, read_journal
 
 SIZE = 16
 HEADER = npy_header(0, SIZE)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.official_csv import first_present, present, read_columns, recoded
+from dpcxr_core.data.sources.official_csv import first_present, present, read_columns, recoded
 
 COLUMNS = {"image": ["Image Index"], "sex": ["Patient Gender", "Patient Sex"]}
 TABLE = b"Image Index,x,Patient Sex\r\na.png,1,M\r\nb.png,,\r\n"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.shards import WHOLE, Shard, shard_of_text
+from dpcxr_core.data.storing.shards import WHOLE, Shard, shard_of_text
 
 
 @settings(derandomize=True, deadline=None)

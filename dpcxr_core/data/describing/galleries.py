@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.data.origins import pictures_may_be_shown
+from dpcxr_core.data.describing.origins import pictures_may_be_shown
 from dpcxr_core.data.simulation.simulated import render, simulate_cohort
 from dpcxr_core.data.store import ImageStore
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.picture_files import find_pictures, leaves_source, paths_by_name, paths_named
+from dpcxr_core.data.sources.picture_files import find_pictures, leaves_source, paths_by_name, paths_named
 
 
 def _touch(folder, *names):

@@ -39,9 +39,9 @@ import numpy as np
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from dpcxr_core.data import galleries
-from dpcxr_core.data.leak import leak_report
-from dpcxr_core.data.origins import facts_of_store
+from dpcxr_core.data.describing import galleries
+from dpcxr_core.data.describing.leak import leak_report
+from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.group_counts import ages_by_sex
 from dpcxr_core.handover import find_places

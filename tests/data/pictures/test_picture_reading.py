@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpcxr_core.data.picture_reading import ListedPicture, PictureReading, open_file
+from dpcxr_core.data.pictures.picture_reading import ListedPicture, PictureReading, open_file
 from dpcxr_core.data.pictures.recipes import RECIPES
 
 GREY = np.random.default_rng(0).integers(0, 256, (40, 32), dtype=np.uint8)
@@ -35,6 +35,8 @@ def test_a_reading_can_be_sent_to_a_process(reading, recipe):
 
 
 def test_a_process_that_reads_pictures_does_not_wait_for_the_packages_of_tables():
-    told = "import sys, dpcxr_core.data.picture_reading; print('pandas' in sys.modules, 'torch' in sys.modules)"
+    told = (
+        "import sys, dpcxr_core.data.pictures.picture_reading; print('pandas' in sys.modules, 'torch' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.leak import leak_report
+from dpcxr_core.data.describing.leak import leak_report
 
 
 def _ids(counts):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dpcxr_core.data import origins
+from dpcxr_core.data.describing import origins
 from dpcxr_core.data.manifests import facts_of
 from dpcxr_core.data.store import ImageStore
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpcxr_core.data import images_per_patient
+from dpcxr_core.data.describing import images_per_patient
 
 IDS = pd.Series(["a", "b", "b", "c", "c", "c", "c"])
 

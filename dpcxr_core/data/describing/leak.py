@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.images_per_patient import BANDS, image_counts, number_bands
+from dpcxr_core.data.describing.images_per_patient import BANDS, image_counts, number_bands
 from dpcxr_core.data.splits import split_patients
 
 WHOLE = "all"

@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from dpcxr_core.data import progress
-from dpcxr_core.data.progress import progress_of
+from dpcxr_core.data.storing import progress
+from dpcxr_core.data.storing.progress import progress_of
 
 
 class _Clock:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.shards import Shard
 from dpcxr_core.data.store import open_store
-from dpcxr_core.data.store_writing import Rendered, check_choices, subset_store, write_store
+from dpcxr_core.data.storing.shards import Shard
+from dpcxr_core.data.storing.store_writing import Rendered, check_choices, subset_store, write_store
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 16
@@ -158,7 +158,7 @@ def test_write_store_does_not_go_on_with_images_of_other_code(tmp_path, monkeypa
     with pytest.raises(_KilledError):
         _write(tmp_path / "toy", _killed_before(2))
     finished = _files(_write(tmp_path / "other").path)
-    monkeypatch.setattr("dpcxr_core.data.store_writing.made_by", lambda: {"source": "new"})
+    monkeypatch.setattr("dpcxr_core.data.storing.store_writing.made_by", lambda: {"source": "new"})
     with pytest.raises(UserError, match=r"made_by was .*, is now \{'source': 'new'\}"):
         _write(tmp_path / "toy")
     assert _files(_write(tmp_path / "other").path) == finished  # what is finished is finished

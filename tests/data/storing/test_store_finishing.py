@@ -4,7 +4,7 @@ import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import check_images, checksums_of, open_store
-from dpcxr_core.data.store_finishing import finish_store, image_blocks, made_by, npy_header
+from dpcxr_core.data.storing.store_finishing import finish_store, image_blocks, made_by, npy_header
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16), dtype=np.uint8)
 BEGUN = {"dataset": "toy", "size": 16, "choices": {}}
@@ -53,7 +53,7 @@ def test_a_disk_that_gives_back_something_else_is_not_believed(folder, damage):
 
 
 def test_image_blocks_are_all_images_in_pieces(folder, monkeypatch):
-    monkeypatch.setattr("dpcxr_core.data.store_finishing._BYTES_AT_ONCE", 2 * 16 * 16)
+    monkeypatch.setattr("dpcxr_core.data.storing.store_finishing._BYTES_AT_ONCE", 2 * 16 * 16)
     with (folder / "images.npy").open("rb") as images:
         images.seek(len(npy_header(0, 16)))
         blocks = list(image_blocks(images, 5, 16))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.data import galleries
+from dpcxr_core.data.describing import galleries
 from dpcxr_core.data.store import ImageStore
 
 

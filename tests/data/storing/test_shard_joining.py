@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.shard_joining import join_shards
-from dpcxr_core.data.shards import Shard
 from dpcxr_core.data.store import verify_store
-from dpcxr_core.data.store_writing import Rendered
+from dpcxr_core.data.storing.shard_joining import join_shards
+from dpcxr_core.data.storing.shards import Shard
+from dpcxr_core.data.storing.store_writing import Rendered
 from tests.data.test_store_writing import SIZE, _cohort, _files, _write
 
 

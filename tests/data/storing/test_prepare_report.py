@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dpcxr_core.data.prepare_report import PrepareReport, read_report, reported
+from dpcxr_core.data.storing.prepare_report import PrepareReport, read_report, reported
 from tests.data.test_store_writing import _write
 
 

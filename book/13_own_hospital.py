@@ -47,7 +47,7 @@ from IPython.display import Code, Markdown, display
 from myst_nb import glue
 
 from dpcxr_core.config import content_key
-from dpcxr_core.data import galleries, summary
+from dpcxr_core.data.describing import galleries, summary
 from dpcxr_core.data.prepare import prepare_official
 from dpcxr_core.data.simulation.own_standin import write_own_standin
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake

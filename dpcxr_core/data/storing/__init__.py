@@ -1,0 +1,1 @@
+"""Writing image stores: in parallel, resumable, in parts, verified."""
