@@ -83,9 +83,9 @@ shown = data_figures.plot_ages(ages)
 # %% [markdown]
 # ## How common is each finding, and in whom?
 #
-# Prevalence with 95 % intervals that draw whole patients, not images. *No finding* is not a finding but its
-# absence: an image is labelled so when it has none of the findings that its source records, and sources record
-# different ones.
+# {term}`Prevalence <prevalence>` with 95 % intervals that draw whole patients, not images. *No finding* is not a
+# finding but its absence: an image is labelled so when it has none of the findings that its source records, and
+# sources record different ones.
 
 # %%
 display(data_tables.show_prevalence(stores))
@@ -101,7 +101,7 @@ shown = data_figures.plot_prevalence(groups)
 # %% [markdown]
 # ## What does a label policy decide?
 #
-# Reports hedge, and text miners code it: mentioned, denied, uncertain, not mentioned. A label policy turns
+# Reports hedge, and text miners code it: mentioned, denied, uncertain, not mentioned. A {term}`label policy` turns
 # codes into present, absent or unknown. First, what it decides in a large public set, computed from the counts of its
 # codes; then in the private data set of this run, if its source has codes.
 

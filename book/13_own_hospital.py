@@ -110,8 +110,8 @@ display(data_tables.show_missing(hospital))
 # ## What do suspected findings count as?
 #
 # A report says that a finding is there, that it is suspected, or nothing of it. The codes stay beside the labels, and a
-# policy turns them into present, absent or unknown. The default, `u_zero`, takes only what is certain for present.
-# Under `u_ignore` a finding that no report denies is present or unknown, and nothing is left to tell it from. If a
+# {term}`label policy` turns them into present, absent or unknown. The default, `u_zero`, takes only what is certain
+# for present. Under `u_ignore` a finding that no report denies is present or unknown, and nothing is left to tell it from. If a
 # report without the term means that the finding is absent, the manifest says so: `not_mentioned: negative`.
 
 # %%

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dpcxr_core.workers import worker_pool
 
 _SIDE_BY_SIDE = 2  # chapters; each has phases that use one core only, and starts with seconds of imports
 _PART_ABOUT_ALL = "6"  # first digit of a chapter's name
-_LEAVES = re.compile(r"\bleave_\w+\(")
+_LEAVES, _FINDS = re.compile(r"\bleave_(\w+)\("), re.compile(r"\bfind_(\w+)\(")
 
 
 def make_book(profile_name: str, runs: Path, out: Path) -> Path:
@@ -45,37 +46,52 @@ def make_book(profile_name: str, runs: Path, out: Path) -> Path:
     for executed in notebooks.glob("*.ipynb"):
         if executed.stem.removesuffix(".partial") not in declared:  # of a chapter that was renamed or removed
             executed.unlink()
-    layers = chapters_in_layers(sources)
-    for place, layer in enumerate(layers):
-        _execute_side_by_side(layer, [each for later in layers[place + 1 :] for each in later], notebooks, parameters)
+    needed = needed_by_each(sources)
+    stale: set[Path] = set()
+    for source in sources:
+        if needed[source] & stale or not is_up_to_date(source, notebooks, parameters[source.stem]):
+            stale.add(source)
+            (notebooks / f"{source.stem}.ipynb").unlink(missing_ok=True)
+    _execute_all(needed, notebooks, parameters)
     return build_book(BOOK_FOLDER, PROJECT_FOLDER / "_config.yml", notebooks, out / profile.name)
 
 
-def chapters_in_layers(sources: list[Path]) -> list[list[Path]]:
-    """Chapters in layers: each layer reads what the layers before it left, and its chapters read nothing of each other.
+def needed_by_each(sources: list[Path]) -> dict[Path, set[Path]]:
+    """For each chapter those that must have run before it: they ``leave_...`` in the handover what it ``find_...``s.
 
-    A chapter that leaves something for others, by a function ``leave_...`` of the handover, is a layer of its own. Then
-    come all that only read, and last those of part 6, which are about all the others.
+    Chapters of part 6 are about all the others, and need them all.
     """
-    about_all = [source for source in sources if source.name[0] >= _PART_ABOUT_ALL]
-    others = [source for source in sources if source not in about_all]
-    leaving = [source for source in others if _LEAVES.search(source.read_text(encoding="utf-8"))]
-    reading = [source for source in others if source not in leaving]
-    return [layer for layer in (*([source] for source in leaving), reading, about_all) if layer]
+    texts = {source: source.read_text(encoding="utf-8") for source in sources}
+    left_by = {what.rstrip("s"): source for source in sources for what in _LEAVES.findall(texts[source])}
+    needed = {}
+    for source in sources:
+        found = {left_by.get(what.rstrip("s"), source) for what in _FINDS.findall(texts[source])}
+        others = {other for other in sources if other.name[0] < _PART_ABOUT_ALL <= source.name[0]}
+        needed[source] = (found | others) - {source}
+    return needed
 
 
-def _execute_side_by_side(
-    layer: list[Path], later: list[Path], notebooks: Path, parameters: dict[str, dict[str, Any]]
-) -> None:
-    stale = [source for source in layer if not is_up_to_date(source, notebooks, parameters[source.stem])]
-    for source in later if stale else []:
-        (notebooks / f"{source.stem}.ipynb").unlink(missing_ok=True)
-    if len(layer) == 1:
-        execute_chapter(layer[0], notebooks, parameters[layer[0].stem], progress=True)
-        return
+def _execute_all(needed: dict[Path, set[Path]], notebooks: Path, parameters: dict[str, dict[str, Any]]) -> None:
+    """Every chapter, as soon as those that it needs have run; what waits for one that failed is not run."""
+    wanted = set().union(*needed.values())
+    waiting = sorted(needed, key=lambda source: (source not in wanted, source.name))  # what others wait for comes first
+    running: dict[Future, Path] = {}
+    done: set[Path] = set()
+    failed: list[Future] = []
     with worker_pool(_SIDE_BY_SIDE) as pool:
-        running = [
-            pool.submit(execute_chapter, source, notebooks, parameters[source.stem], progress=True) for source in layer
-        ]
-    for chapter in running:
+        while True:
+            ready = [source for source in waiting if needed[source] <= done]
+            for source in ready[: _SIDE_BY_SIDE - len(running)]:
+                waiting.remove(source)
+                chapter = pool.submit(execute_chapter, source, notebooks, parameters[source.stem], progress=True)
+                running[chapter] = source
+            if not running:
+                break
+            for chapter in wait(running, return_when=FIRST_COMPLETED).done:
+                source = running.pop(chapter)
+                if chapter.exception() is None:
+                    done.add(source)
+                else:
+                    failed.append(chapter)
+    for chapter in failed:
         chapter.result()

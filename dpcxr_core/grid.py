@@ -49,7 +49,7 @@ class Recipe:
     augmentation_multiplicity: int = 1
     ema_decay: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    physical_batch_size: int = 64
+    physical_batch_size: int = 128
     randomness: Literal["secret", "seeded"] = "secret"
 
     @property
@@ -64,7 +64,7 @@ class Recipe:
 
 
 # the mechanism under which ``benchmarks.tune_recipe`` chose the default recipe, on simulated patients no chapter draws
-TUNED_MECHANISM: dict[str, Any] = {"expected_batch_size": 256, "n_steps": 32, "max_grad_norm": 0.5}
+TUNED_MECHANISM: dict[str, Any] = {"expected_batch_size": 256, "n_steps": 24, "max_grad_norm": 0.5}
 
 
 def chosen_on_simulated(recipe: Recipe, specifications: Iterable[PrivacySpecification]) -> bool:

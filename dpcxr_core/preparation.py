@@ -59,7 +59,7 @@ class DataChoice:
     n_train: int = 2400
     n_valid: int = 400
     n_test: int = 6000
-    n_external_test: int = 1500
+    n_external_test: int = 1000
     public_fraction: float = 0.5
     seed: int = 0
     n_resamples: int = 300

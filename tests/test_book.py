@@ -13,8 +13,8 @@ word: str = "unset"  # shared
 run_dir: str = "."  # where results go
 
 # %%
-leave_word = print
-leave_word(word, "{name}")
+leave_word = find_word = print
+{use}_word(word, "{name}")
 """
 
 
@@ -23,8 +23,8 @@ def toy_book(tmp_path, monkeypatch) -> Path:
     """Two chapters in a folder of their own, with a start page."""
     source = tmp_path / "book"
     (source / "params").mkdir(parents=True)
-    for name in ("01_first", "02_second"):
-        (source / f"{name}.py").write_text(CHAPTER.format(name=name))
+    for name, use in (("01_first", "leave"), ("02_second", "find")):
+        (source / f"{name}.py").write_text(CHAPTER.format(name=name, use=use))
     (source / "index.md").write_text("# Toy\n")
     (source / "references.bib").write_text("")
     (source / "_assets").mkdir()
@@ -70,24 +70,29 @@ def test_changed_chapter_runs_again_and_so_do_those_after_it_only(toy_book):
     assert set(renamed) == {"01_renamed.ipynb", "02_second.ipynb"}
 
 
-def test_layers_are_what_is_left_for_others_in_order_then_the_readers_then_what_is_about_all(tmp_path):
-    names = {
-        "11_a": "leave_x(1)",
-        "12_b": "find_x()",
-        "22_c": "leave_y(2)",
-        "31_d": "leave_nothing",
-        "61_e": "leave_z(3)",
+def test_a_chapter_needs_those_that_leave_what_it_finds_and_the_last_part_needs_all(tmp_path):
+    texts = {
+        "11_a": "leave_places(1)",
+        "12_b": "find_places(2)",
+        "13_c": "find_places(0); leave_runs(3)",
+        "31_d": "find_run(4); leave_nothing",
+        "41_e": "find_elsewhere(5)",
+        "61_f": "find_runs(6)",
     }
-    for name, text in names.items():
+    for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(text)
-    layers = book.chapters_in_layers(sorted(tmp_path.glob("*.py")))
-    assert [[path.stem for path in layer] for layer in layers] == [["11_a"], ["22_c"], ["12_b", "31_d"], ["61_e"]]
+    needed = book.needed_by_each(sorted(tmp_path.glob("*.py")))
+    assert {source.stem[3:]: "".join(sorted(each.stem[3:] for each in found)) for source, found in needed.items()} == {
+        "a": "", "b": "a", "c": "a", "d": "c", "e": "", "f": "abcde",
+    }  # fmt: skip
 
 
-def test_in_this_book_nothing_is_read_before_it_is_left():
-    first = [layer[0].stem for layer in book.chapters_in_layers(profiles.chapter_sources()) if len(layer) == 1]
-    chain = ["11_data_preparation", "14_noise_calibration", "15_initialisations", "22_comparison"]
-    assert first == [*chain, "61_about_this_run"]
+def test_in_this_book_the_comparison_waits_for_images_noise_and_weights():
+    needed = {source.stem: found for source, found in book.needed_by_each(profiles.chapter_sources()).items()}
+    first = {"11_data_preparation", "14_noise_calibration", "15_initialisations"}
+    assert {source.stem for source in needed["22_comparison"]} == first
+    assert {source.stem for source in needed["33_explorer"]} == {"11_data_preparation", "22_comparison"}
+    assert len(needed["61_about_this_run"]) == len(needed) - 1
 
 
 def test_chapters_side_by_side_do_not_make_each_other_stale_and_all_finish_when_one_fails(toy_book):
@@ -96,7 +101,7 @@ def test_chapters_side_by_side_do_not_make_each_other_stale_and_all_finish_when_
         (toy_book / f"{old}.py").rename(toy_book / f"{new}.py")
         toc.write_text(toc.read_text().replace(old, new))
         chapter = toy_book / f"{new}.py"
-        chapter.write_text(chapter.read_text().replace("leave_word", "word_of"))
+        chapter.write_text(chapter.read_text().replace("leave_word(", "print("))
     _, first = _made(toy_book)
     source = toy_book / "31_first.py"
     source.write_text(source.read_text() + "\nraise ValueError('broken on purpose')\n")

@@ -132,8 +132,8 @@ def check_patients_known(store: ImageStore) -> None:
     if known != "recorded":
         meant = "each image counts as one" if known == "none" else f"its patient ids are {known}"
         raise UserError(
-            f"{store.description['dataset']} does not know its patients ({meant}), so that no guarantee can be given to a "
-            "patient; choose the privacy unit 'image'"
+            f"{store.description['dataset']} does not know its patients ({meant}), so that no guarantee can be "
+            "given to a patient; choose the privacy unit 'image'"
         )
 
 

@@ -85,7 +85,7 @@ def to_device(tensor: Tensor, compute: Compute) -> Tensor:
     """
     if not compute.on_gpu:
         return tensor.to(compute.device)
-    moved = tensor.pin_memory().to(compute.device, non_blocking=True)
+    moved = tensor if tensor.device.type == "cuda" else tensor.pin_memory().to(compute.device, non_blocking=True)
     return moved.contiguous(memory_format=torch.channels_last) if moved.dim() == 4 else moved
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from dpcxr_core.training.fast_depthwise import fast_depthwise
 from dpcxr_core.training.loading import LoadAhead, read_rows
 from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
 from dpcxr_core.training.ranks import ALONE, Ranks, agree, from_first, gather, same_weights, sum_gradients
-from dpcxr_core.training.steps import PhysicalBatch, ordinary_batches, private_batches
+from dpcxr_core.training.steps import ordinary_batches, private_batches
 from dpcxr_core.training.training_set import LoadedBatch, TrainingData, load_batch
 
 
@@ -171,7 +171,7 @@ def _run_steps(
         disable=not (progress and ranks.is_first),
         mininterval=2,
     )
-    with LoadAhead(partial(_load, run, data, transform), drawn) as batches:
+    with LoadAhead(partial(load_batch, data, transform, device=run.compute.device), drawn) as batches:
         for step in bar:
             _take_step(run, state, _of_step(step, batches))
             if place is not None and ranks.is_first and time.monotonic() - last_written >= place.every_seconds:
@@ -180,12 +180,6 @@ def _run_steps(
     if state.average is not None:
         use_average(state.average, run.model)
     return TrainingTrace(pd.DataFrame(state.ledger), pd.DataFrame(state.diagnostics), batches.seconds_waited)
-
-
-def _load(run: _Run, data: TrainingData, transform: InputTransform, drawn: PhysicalBatch) -> LoadedBatch:
-    batch = load_batch(data, transform, drawn)
-    # pinned here, beside the computing, which would wait for it otherwise
-    return replace(batch, pictures=batch.pictures.pin_memory()) if run.compute.on_gpu else batch
 
 
 def _begin(run: _Run, place: CheckpointPlace | None) -> _Progress:
@@ -353,6 +347,6 @@ def predict(
     device = next(model.parameters()).device
     pieces = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     scores = [np.zeros((0, len(FINDINGS)), np.float32)]
-    with LoadAhead(lambda piece: to_input(read_rows(images, piece), transform), pieces) as pictures:
-        scores += [torch.sigmoid(model(batch.to(device))).cpu().numpy() for batch in pictures]
+    with LoadAhead(lambda piece: to_input(read_rows(images, piece), transform, device), pieces) as pictures:
+        scores += [torch.sigmoid(model(batch)).cpu().numpy() for batch in pictures]
     return np.concatenate(scores)

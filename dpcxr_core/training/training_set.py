@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.images import InputTransform, to_input
+from dpcxr_core.data.images import CPU, InputTransform, to_input
 from dpcxr_core.training.augmentation import shift_images
 from dpcxr_core.training.loading import read_rows
 from dpcxr_core.training.steps import PhysicalBatch
@@ -67,8 +67,10 @@ class LoadedBatch:
     labels: Tensor
 
 
-def load_batch(data: TrainingData, transform: InputTransform, drawn: PhysicalBatch) -> LoadedBatch:
-    """The content of ``drawn``: its images read, moved and made network input, all at once."""
+def load_batch(
+    data: TrainingData, transform: InputTransform, drawn: PhysicalBatch, device: torch.device = CPU
+) -> LoadedBatch:
+    """The content of ``drawn``: its images read, shifted and made network input on ``device``, all at once."""
     rows = drawn.images if data.rows is None else data.rows[drawn.images]
-    pictures = to_input(shift_images(read_rows(data.images, rows), drawn.shifts), transform)
+    pictures = to_input(shift_images(read_rows(data.images, rows), drawn.shifts), transform, device)
     return LoadedBatch(drawn, pictures, torch.from_numpy(data.labels[drawn.images]))

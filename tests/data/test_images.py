@@ -6,6 +6,8 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.images import InputTransform, resize_batch, to_input
 
 BATCH = np.random.default_rng(0).integers(0, 256, (5, 12, 10), dtype=np.uint8)
+PER_IMAGE = InputTransform(mode="per_image")
+FIXED = InputTransform(mode="fixed", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def test_to_input_per_image_agrees_with_one_image_at_a_time():
@@ -27,9 +29,8 @@ def test_to_input_per_image_sees_one_image_at_a_time():
 
 
 def test_to_input_fixed_uses_each_channels_mean_and_std():
-    transform = InputTransform(mode="fixed", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    found = to_input(BATCH, transform).numpy()
-    for channel, (mean, std) in enumerate(zip(transform.mean, transform.std, strict=True)):
+    found = to_input(BATCH, FIXED).numpy()
+    for channel, (mean, std) in enumerate(zip(FIXED.mean, FIXED.std, strict=True)):
         np.testing.assert_allclose(found[:, channel], (BATCH / 255 - mean) / std, atol=1e-5)
 
 
@@ -69,3 +70,10 @@ def test_resize_batch_keeps_means_and_averages_when_it_shrinks():
     assert resize_batch(noise, 16).std() < 0.3 * noise[:, ::8, ::8].std()  # taking every eighth pixel does not
     np.testing.assert_array_equal(resize_batch(noise, 128), noise)
     assert resize_batch(noise[:0], 16).shape == (0, 16, 16)
+
+
+@pytest.mark.parametrize("transform", [PER_IMAGE, FIXED], ids=["per_image", "fixed"])
+def test_input_is_computed_where_it_is_wanted(transform):
+    elsewhere = to_input(BATCH, transform, torch.device("meta"))
+    assert elsewhere.device.type == "meta"
+    assert elsewhere.shape == to_input(BATCH, transform).shape

@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.store import check_images, check_patients_known, checksums_of, labels_of, open_store, rows_of, verify_store
+from dpcxr_core.data.store import (
+    check_images,
+    check_patients_known,
+    checksums_of,
+    labels_of,
+    open_store,
+    rows_of,
+    verify_store,
+)
 from dpcxr_core.data.storing.store_writing import Rendered, write_store
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
