@@ -58,7 +58,7 @@ class DataChoice:
     n_public: int = 600
     n_train: int = 2400
     n_valid: int = 400
-    n_test: int = 6000
+    n_test: int = 5000
     n_external_test: int = 1000
     public_fraction: float = 0.5
     seed: int = 0
