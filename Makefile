@@ -22,8 +22,9 @@ setup: .venv/.ready
 book: setup
 	$(BIN)/dpcxr book --profile $(PROFILE)
 
+# Two processes, each with whole files: most tests use one core.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The chapters are text: this makes JupyterLab open them as notebooks, in this environment only.
 LAB_DEFAULTS := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}

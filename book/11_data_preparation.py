@@ -30,6 +30,8 @@
 data_source: str = "simulated"  # "simulated", a data set such as "chestxray14", or "own" for a hospital's own images
 source_dir: str = ""  # folder of the data set's files; empty for simulated hospitals
 manifest: str = ""  # own: the YAML file that says how the hospital's tables are read
+label_policy: str = ""  # real images, what uncertain labels count as, by its name in the manifest; empty for its default
+image_recipe: str = "corrected"  # real images, "corrected" or "as_published"
 image_size: int = 64  # side of the stored images, pixels
 private_hospital: str = "sim-a"  # the simulated hospital trained on with privacy
 n_public: int = 600  # images of the public hospital
@@ -56,13 +58,14 @@ from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.precision import expected_precision
 from dpcxr_core.handover import leave_places
 from dpcxr_core.preparation import DataChoice, prepare_study
-from dpcxr_core.publishing import figures, tables
+from dpcxr_core.publishing import data_tables, figures, tables
 
 figures.use_house_style()
 
 # %%
 choice = DataChoice(
-    data_source=data_source, source_dir=source_dir, manifest=manifest, image_size=image_size,
+    data_source=data_source, source_dir=source_dir, manifest=manifest, label_policy=label_policy,
+    image_recipe=image_recipe, image_size=image_size,
     private_hospital=private_hospital, n_public=n_public, n_train=n_train, n_valid=n_valid,
     n_test=n_test, n_external_test=n_external_test, public_fraction=public_fraction,
     seed=seed, n_resamples=n_resamples,
@@ -87,19 +90,22 @@ cohorts = {name: store.cohort for name, store in stores.items()}
 # store, and left out. Nothing is read in its place.
 
 # %%
-display(tables.show_counts(summary.reading_table(stores)))
+display(data_tables.show_reading(summary.reading_table(stores)))
 
 # %% [markdown]
 # ## Is any patient on both sides?
 #
 # Images of one patient look alike. A split by image would put most test patients into training too, and
 # the test would measure memory ({ref}`what-is-in-the-images` says how many). The check below stops the book when a
-# single patient crosses.
+# single patient crosses, as far as patients are known.
+
+# %%
+Markdown(data_tables.patients_in_words(stores))
 
 # %%
 for cohort in cohorts.values():
     check_patient_disjoint(cohort)
-display(tables.show_counts(summary.split_table(cohorts)))
+display(data_tables.show_splits(summary.split_table(stores)))
 
 # %% [markdown]
 # ## How much can the test set tell?

@@ -76,7 +76,7 @@ display(data_tables.show_sets(stores, facts))
 # %%
 display(data_tables.show_groups(stores))
 
-# %% mystnb={"figure": {"name": "ages-by-sex", "caption": "Images by age in steps of ten years, one line a sex. A cross marks a step of fewer than ten patients, which has no line. The height is the number of images; panels have scales of their own."}, "image": {"alt": "One small panel a data set: stepped lines of the number of images over age, a solid one for women, a dashed one for men, a dotted one where sex is not recorded."}}
+# %% mystnb={"figure": {"name": "ages-by-sex", "caption": "Images by age in steps of ten years, one line a sex. A cross marks a step that is not shown: of fewer than ten patients, or telling of such a step by subtraction. The height is the number of images; panels have scales of their own."}, "image": {"alt": "One small panel a data set: stepped lines of the number of images over age, a solid one for women, a dashed one for men, a dotted one where sex is not recorded."}}
 ages = {name: ages_by_sex(store.cohort) for name, store in stores.items()}
 shown = data_figures.plot_ages(ages)
 
@@ -90,7 +90,7 @@ shown = data_figures.plot_ages(ages)
 # %%
 display(data_tables.show_prevalence(stores))
 
-# %% mystnb={"figure": {"name": "prevalence-by-group", "caption": "Prevalence by view, sex and age band in the data set that is trained on, with 95 % intervals. The dotted line is the prevalence in all images. A group of fewer than ten patients with or without the finding is not shown."}, "image": {"alt": "Five panels, one a label: a row for each view, sex and age band, with a point and a horizontal interval around a dotted vertical line."}}
+# %% mystnb={"figure": {"name": "prevalence-by-group", "caption": "Prevalence by view, sex and age band in the data set that is trained on, with 95 % intervals. The dotted line is the prevalence in all images. A group of fewer than ten patients with or without the finding is not shown, nor one that would tell of it by subtraction."}, "image": {"alt": "Five panels, one a label: a row for each view, sex and age band, with a point and a horizontal interval around a dotted vertical line."}}
 groups = data_tables.groups_to_show(private.cohort)
 shown = data_figures.plot_prevalence(groups)
 
@@ -137,7 +137,7 @@ Markdown(data_tables.label_mix_in_words(mix))
 # patient said the same (Kish). The last column is what a split by image would let through: the share of test images
 # whose patient is also in training. Such a test measures memory.
 
-# %% mystnb={"figure": {"name": "images-per-patient", "caption": "Share of the patients with so many images. A cross stands for a bar of fewer than ten patients."}, "image": {"alt": "One small panel a data set: bars of the share of patients over bands of one, two, three to four, five to nine, ten to nineteen, and twenty images or more."}}
+# %% mystnb={"figure": {"name": "images-per-patient", "caption": "Share of the patients with so many images. A cross stands for a bar that is not shown: of fewer than ten patients, or telling of such a bar by subtraction."}, "image": {"alt": "One small panel a data set: bars of the share of patients over bands of one, two, three to four, five to nine, ten to nineteen, and twenty images or more."}}
 numbers = data_tables.numbers_of_images(stores)
 shown = data_figures.plot_images_per_patient(numbers)
 
@@ -168,7 +168,7 @@ gallery = galleries.gallery_by_finding(next(iter(to_show.values())), n_each=4, s
 shown = figures.plot_gallery(*gallery, ncols=5)
 
 # %%
-Markdown(data_tables.pictures_in_words(stores, to_show))
+Markdown(data_tables.pictures_in_words(stores, to_show, facts))
 
 # %% [markdown]
 # ## What this does not show

@@ -30,7 +30,7 @@
 manifest: str = ""  # your manifest, such as data_manifests/paediatric.yaml; empty for the invented hospital
 source_dir: str = ""  # the folder it is about, unless the manifest names it
 image_size: int = 64  # side of the stored images, pixels
-mistakes: list = [["F: [weiblich]", "F: [w]"], ["view: Strahlengang", "view: Projektion"]]  # right, wrong; [] for none
+mistakes: list = []  # [right, wrong] texts of your manifest, to see the answers; empty: two of the invented hospital
 n_images: int = 800  # of the invented hospital
 seed: int = 0  # draws the invented hospital, and the pictures shown
 jobs: int = 2  # processes
@@ -44,12 +44,11 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import Code, Markdown, display
-from myst_nb import glue
 
 from dpcxr_core.config import content_key
 from dpcxr_core.data.describing import galleries, summary
 from dpcxr_core.data.prepare import prepare_official
-from dpcxr_core.data.simulation.own_standin import write_own_standin
+from dpcxr_core.data.simulation.own_standin import MISTAKES, write_own_standin
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake
 from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.store import open_store
@@ -87,14 +86,14 @@ report = prepare_official("own", source, out, size=image_size, manifest=written,
 store = open_store(out)
 hospital = {report.dataset: store}
 counts = {**report.counts, "files_in_no_row": len(report.unlisted), **Counter(report.refused.values())}
+counts.pop("rows_in_table", None)  # with the images in the store, it would tell how few were refused
 counted = pd.DataFrame({"number": counts}).query("number > 0").rename(index=lambda name: name.replace("_", " "))
-glue("n-listed", f"{report.n_listed:,}", display=False)
-glue("n-read", f"{report.n_read:,}", display=False)
+display(data_tables.show_reading(summary.reading_table(hospital)))
 display(tables.show_counts(counted))
 
 # %% [markdown]
-# Of {glue:text}`n-listed` images of the table, {glue:text}`n-read` are in the store. A finding that the hospital does
-# not record is unknown for every image; it is neither trained on nor tested.
+# A number under ten is not shown, nor what would tell it by subtraction. A finding that the hospital does not record is
+# unknown for every image; it is neither trained on nor tested.
 
 # %% [markdown]
 # ## Who is in it?
@@ -128,7 +127,7 @@ for table in policy_tables.tables_of_codes(store, facts):
 # honest split, so the manifest has to name their column, or say that they are not known.
 
 # %%
-display(tables.show_counts(summary.split_table({report.dataset: store.cohort})))
+display(data_tables.show_splits(summary.split_table(hospital)))
 
 # %% [markdown]
 # ## What do the images look like?
@@ -145,10 +144,11 @@ shown = figures.plot_gallery(*gallery, ncols=8)
 # ## What if the manifest is wrong?
 #
 # Each block shows a line of the manifest, what it was changed to, and the answer. The answer comes before any picture
-# is read. It quotes values of the table, so leave `mistakes` empty where a page must not.
+# is read. It quotes values of the table; of a manifest of your own nothing is tried but what
+# `mistakes` names.
 
 # %%
-for right, wrong in mistakes:
+for right, wrong in mistakes or (() if manifest else MISTAKES):
     answer = answer_to_mistake(written, source, right=right, wrong=wrong)
     display(Code(f"- {right}\n+ {wrong}\n\n{answer}", language="text"))
 

@@ -21,7 +21,7 @@
 # - **Writes** nothing
 # - **Expect** lower bounds on epsilon below every certificate on correct code; certificates refuted where a bug was
 #   planted; an outside attack that works without privacy and hardly at all with it
-# - **Needs** two cores, about a minute
+# - **Needs** two cores, under two minutes
 #
 # An audit {cite}`steinke2023audit` attacks the training that it audits. It yields a *lower* bound on epsilon, where
 # accounting yields an upper bound. If the lower one is above the upper one, something is wrong. The opposite does not

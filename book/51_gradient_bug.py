@@ -21,7 +21,7 @@
 # - **Writes** `gradient_bug.json` in `run_dir`
 # - **Expect** three or more wrong layers in every ConvNeXt tried, without a warning; one image beyond the clip norm; a
 #   cure of a few lines after which all layers are right
-# - **Needs** two cores, a few minutes
+# - **Needs** two cores, under two minutes
 #
 # Opacus made private training in PyTorch usable at all, and this project measures itself against it. The fault shown
 # here is one assumption in one function. It can be repeated, and mended, from this page.

@@ -49,8 +49,8 @@ glue("commit", git_state(), display=False)
 display(chapters[["chapter", "started", "seconds", "git_commit", "source_sha256"]].set_index("chapter"))
 
 # %% [markdown]
-# The chapters took {glue:text}`minutes` minutes; this page was made from the commit {glue:text}`commit`. Chapters whose stores,
-# weights or runs were cached took less than they would from nothing.
+# The chapters took {glue:text}`minutes` minutes in all, some of them side by side; this page was made from the commit
+# {glue:text}`commit`. Chapters whose stores, weights or runs were cached took less than they would from nothing.
 
 # %% [markdown]
 # ## Parameters

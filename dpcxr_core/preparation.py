@@ -38,6 +38,8 @@ class DataChoice:
             layout, or "own" for a hospital's own images.
         source_dir: That folder; empty for simulated hospitals, and where the manifest of "own" names it.
         manifest: own: the YAML file that says how the hospital's tables are read.
+        label_policy: Real images: what the label codes mean, by its name in the manifest; empty for its default.
+        image_recipe: Real images: "corrected" or "as_published", see ``dpcxr_core.data.pictures.recipes``.
         image_size: Side of the stored images, in pixels.
         private_hospital: Simulated: the hospital that is trained on with privacy.
         n_public: Simulated: images of the public hospital, for domain pretraining.
@@ -53,6 +55,8 @@ class DataChoice:
     data_source: str
     source_dir: str = ""
     manifest: str = ""
+    label_policy: str = ""
+    image_recipe: str = "corrected"
     image_size: int = 64
     private_hospital: str = "sim-a"
     n_public: int = 600
@@ -153,6 +157,8 @@ def _official_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, A
         Path(choice.source_dir) if choice.source_dir else None,
         stores / dataset,
         size=choice.image_size,
+        recipe=choice.image_recipe,
+        policy=choice.label_policy or None,
         split=SplitChoice(recipe=facts["default_split"], valid_fraction=_VALID_FRACTION, seed=choice.seed),
         manifest=manifest,
         jobs=jobs,

@@ -109,6 +109,14 @@ def test_another_text_of_the_manifest_gets_stores_of_its_own(tmp_path, hospital)
     assert prepare_study(hospital, tmp_path / "cache", jobs=1).stores != first.stores
 
 
+def test_policy_and_recipe_of_a_choice_are_those_of_its_stores(tmp_path, hospital):
+    chosen = replace(hospital, label_policy="u_one", image_recipe="as_published")
+    places = prepare_study(chosen, tmp_path / "cache", jobs=1)
+    private = open_store(places.store(places.private_dataset))
+    assert private.description["choices"]["policy"] == "u_one"
+    assert private.description["recipe"]["name"] == "as_published"
+
+
 def test_missing_source_folder_is_named(tmp_path):
     choice = DataChoice(data_source="chestxray14", source_dir=str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="nowhere"):

@@ -92,6 +92,24 @@ def test_shards_are_joined_removed_on_request_and_verified(source, tmp_path, cap
         ("--dataset chestxray14 --source nowhere --out s", "no folder nowhere"),
         ("--dataset chestxray14 --source a --out s --shard 9/8", "a shard is 1/N to N/N; got 9/8"),
         ("--dataset chestxray14 --source a --out s --test-fraction 0.2", "--test-fraction goes with --split patients"),
+        ("--dataset simulated --out s --shard 1/2", "--shard goes with a --dataset other than simulated, not with"),
+        ("--dataset simulated --out s --recipe corrected", "--recipe goes with a --dataset other"),
+        ("--dataset simulated --out s --policy u_one", "--policy goes with a --dataset other"),
+        ("--dataset simulated --out s --split official", "--split goes with a --dataset other"),
+        ("--dataset simulated --out s --valid-fraction 0.2", "--valid-fraction goes with a --dataset other"),
+        ("--dataset simulated --out s --manifest m.yml", "--manifest goes with a --dataset other"),
+        ("--dataset simulated --out s --source a", "--source goes with a --dataset other"),
+        ("--dataset simulated --out s --size 16", "at least 32 pixels a side; got 16"),
+        ("--dataset chestxray14 --source a --out s --hospital sim-b", "--hospital goes with --dataset simulated, not"),
+        ("--dataset chestxray14 --source a --out s --world null", "--world goes with --dataset simulated, not with"),
+        ("--dataset chestxray14 --source a --out s --n-train 5", "--n-train goes with --dataset simulated, not with"),
+        ("--dataset chestxray14 --source a --out s --remove-shards", "--remove-shards goes with --join, not with"),
+        ("--join s --out t", "--out goes with --dataset, not with --join, where it would do nothing"),
+        ("--verify s --remove-shards", "--remove-shards goes with --join, not with --verify"),
+        ("--dataset chestxray14 --source a --out .", ". cannot be a store"),
+        ("--dataset simulated --out ..", ".. cannot be a store"),
+        ("--join .", ". cannot be a store"),
+        ("--dataset chestxray14 --source a --out s --seed -1", "seed of the split must be 0 or more; got -1"),
         ("--join nowhere", "there is no shard of nowhere"),
         ("--verify nowhere", "not a finished image store"),
     ],
@@ -100,3 +118,22 @@ def test_options_that_do_not_go_together_are_one_line(words, said, capsys, tmp_p
     monkeypatch.chdir(tmp_path)
     assert said in _error(capsys, words)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_given_is_as_the_help_says(tmp_path):
+    assert _run(f"--dataset simulated --out {tmp_path / 's'} --n-train 20 --n-valid 4 --n-test 8") == 0
+    store = open_store(tmp_path / "s")
+    assert store.description["size"] == 64
+    assert store.description["choices"] == {"hospital": "sim-a", "world": "declared", "seed": 0, "n": [20, 4, 8]}
+
+
+def test_shards_of_other_choices_outlive_a_join_that_removes(source, tmp_path, capsys):
+    words = f"--dataset chestxray14 --source {source} --jobs 1 --out {tmp_path / 'parts'}"
+    for number in (1, 2):
+        assert _run(f"{words} --size 32 --shard {number}/2") == 0
+    assert _run(f"--join {tmp_path / 'parts'} --remove-shards") == 0
+    for number in (1, 2):
+        assert _run(f"{words} --size 24 --shard {number}/2") == 0
+    capsys.readouterr()
+    assert "shard-1-of-2: size was 32, is now 24" in _error(capsys, f"--join {tmp_path / 'parts'} --remove-shards")
+    assert len(list(tmp_path.glob("parts.shard-*"))) == 2

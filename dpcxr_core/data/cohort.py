@@ -29,11 +29,14 @@ class OfficialTable:
             missing where there is no such file.
         counts: What was set to missing or left out while reading, by name.
         unlisted: Files found among the pictures that no row names, relative to the source.
+        patient_ids: What ``patient_id`` names in this copy ("recorded", "admissions", "none"), where the facts of the
+            data set do not settle it.
     """
 
     table: pd.DataFrame
     counts: Mapping[str, int]
     unlisted: tuple[str, ...] = ()
+    patient_ids: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,8 @@ class SplitChoice:
             radiologists for its valid and test files), its manifest says in ``patients_drawn_from`` which official
             splits the patients are drawn from; images of the others take no part.
         valid_fraction: Share of the training patients ("official") or of all patients ("patients") that validate.
-        test_fraction: "patients": share of all patients that test.
-        seed: Seeds the draw.
+        test_fraction: "patients": share of all patients that test; plays no part otherwise.
+        seed: Seeds the draw; 0 or more.
     """
 
     recipe: Literal["official", "patients"]
@@ -58,10 +61,12 @@ class SplitChoice:
     def __post_init__(self) -> None:
         if self.recipe not in ("official", "patients"):
             raise UserError(f"the split recipe is 'official' or 'patients'; got {self.recipe!r}")
-        for name in ("valid_fraction", "test_fraction"):
+        if self.seed < 0:
+            raise UserError(f"the seed of the split must be 0 or more; got {self.seed}")
+        for name in ("valid_fraction", "test_fraction") if self.recipe == "patients" else ("valid_fraction",):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} must lie between 0 and 1; got {getattr(self, name)}")
-        if self.valid_fraction + self.test_fraction >= 1:
+        if self.recipe == "patients" and self.valid_fraction + self.test_fraction >= 1:
             raise UserError(
                 f"valid_fraction {self.valid_fraction} and test_fraction {self.test_fraction} leave no one to train on"
             )
@@ -75,11 +80,13 @@ class OfficialCohort:
         cohort: One row per image; columns of ``dpcxr_core.tables.COHORT`` and the raw codes.
         counts: What was set to missing or left out, by name.
         unlisted: Files found among the images that no official row names, relative to the source.
+        patient_ids: "recorded", or what stands for a patient.
     """
 
     cohort: pd.DataFrame
     counts: Mapping[str, int]
     unlisted: tuple[str, ...]
+    patient_ids: str
 
 
 def cohort_of(
@@ -111,7 +118,8 @@ def cohort_of(
         raise UserError(f"none of the {len(official.table)} images of {facts['title']} is left; counts: {counts}")
     cohort = cohort.join(labels_by(policy, cohort))
     check_patient_disjoint(cohort)
-    return OfficialCohort(checked(cohort, COHORT), counts, official.unlisted)
+    patient_ids = official.patient_ids or facts.get("patient_ids", "recorded")
+    return OfficialCohort(checked(cohort, COHORT), counts, official.unlisted, patient_ids)
 
 
 def _one_row_an_image(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,32 @@ def manifest(name: str) -> dict[str, Any]:
 def facts_of(dataset: str) -> dict[str, Any]:
     """What the sidecar of a data set states; the same keys for every set, and for a hospital's own manifest."""
     return manifest(f"{dataset}.yaml")
+
+
+def names_of_our_sets() -> tuple[str, ...]:
+    """Names of the data sets that the package itself describes; no hospital's own set may have one of them."""
+    return tuple(sorted(path.name.split(".")[0] for path in MANIFESTS.glob("*.croissant.json")))
+
+
+def with_known_keys(where: str, stated: object, known: Sequence[str]) -> dict[str, Any]:
+    """What is stated at ``where`` in a manifest, by key as text; there is no key but the ``known``.
+
+    Args:
+        where: Keys that lead there, with dots between; "" is the manifest itself.
+        stated: What stands there.
+        known: Keys that may stand there.
+
+    Raises:
+        UserError: No mapping stands there, or a key is unknown: it is named, with the key that is closest.
+    """
+    if not isinstance(stated, Mapping):
+        raise UserError(f"{where} must hold 'key: value' lines with {', '.join(known)}; got {stated!r}")
+    for key in map(str, stated):
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise UserError(f"unknown key {f'{where}.{key}'.lstrip('.')!r}; {hint}")
+    return {str(key): value for key, value in stated.items()}
 
 
 def terms_of(facts: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.data.manifests import with_known_keys
 
 CODE = "code_"  # the column "code_pneumonia" holds the set's own coding of pneumonia
 POLICY_NAMES = ("as_published", "u_zero", "u_one", "u_ignore")
@@ -40,27 +41,47 @@ def policies_of(facts: Mapping[str, Any]) -> dict[str, LabelPolicy]:
     (finding -> codes that differ there) and ``leave_out`` (``code`` and ``labels``).
 
     Raises:
-        UserError: A finding is unknown or a value is not 1, 0 or missing.
+        UserError: A key, a finding or a code is unknown, a value is not 1, 0 or missing, or something is not stated.
     """
-    policies = {}
-    for name, stated in facts["policies"].items():
-        differing = stated.get("findings", {})
-        if not set(differing) <= set(FINDINGS):
-            raise UserError(f"policy {name}: findings are {', '.join(FINDINGS)}; got {sorted(differing)}")
-        leave_out = stated.get("leave_out", {})
-        policies[name] = LabelPolicy(
-            name=name,
-            values={
-                finding: {
-                    str(code): _value(name, value)
-                    for code, value in {**stated["values"], **differing.get(finding, {})}.items()
-                }
-                for finding in FINDINGS
-            },
-            left_out_code=str(leave_out.get("code", "")),
-            left_out_labels=tuple(leave_out.get("labels", ())),
-        )
-    return policies
+    if not isinstance(facts["policies"], Mapping):
+        raise UserError(f"policies must map names to what codes mean; got {facts['policies']!r}")
+    codes = tuple(map(str, facts["codes"]))
+    return {name: _policy(name, stated, codes) for name, stated in facts["policies"].items()}
+
+
+def _policy(name: str, stated: object, codes: Sequence[str]) -> LabelPolicy:
+    where = f"policies.{name}"
+    keys = with_known_keys(where, stated, ("values", "findings", "leave_out"))
+    if not keys.get("values"):
+        raise UserError(f"{where}.values is missing; say there what each code means: {', '.join(codes)}")
+    values = _values(f"{where}.values", keys["values"], codes)
+    findings = with_known_keys(f"{where}.findings", keys.get("findings", {}), FINDINGS)
+    differing = {finding: _values(f"{where}.findings.{finding}", each, codes) for finding, each in findings.items()}
+    code, labels = _left_out(f"{where}.leave_out", keys["leave_out"], codes) if "leave_out" in keys else ("", ())
+    return LabelPolicy(
+        name=name,
+        values={finding: {**values, **differing.get(finding, {})} for finding in FINDINGS},
+        left_out_code=code,
+        left_out_labels=labels,
+    )
+
+
+def _values(where: str, stated: object, codes: Sequence[str]) -> dict[str, float]:
+    values = with_known_keys(where, stated, codes)
+    for code, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | str) or value not in _VALUES:
+            raise UserError(f"{where}.{code}: a code means 1, 0 or missing; got {value!r}")
+    return {code: _VALUES[value] for code, value in values.items()}
+
+
+def _left_out(where: str, stated: object, codes: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    keys = with_known_keys(where, stated, ("code", "labels"))
+    code, labels = str(keys.get("code", "")), keys.get("labels")
+    if code not in codes:
+        raise UserError(f"{where}.code must be one of {', '.join(codes)}; got {code!r}")
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise UserError(f"{where}.labels must be a list of labels, such as [pneumonia]; got {labels!r}")
+    return code, tuple(labels)
 
 
 def policy_named(facts: Mapping[str, Any], name: str | None) -> LabelPolicy:
@@ -113,9 +134,3 @@ def prevalence_by_policy(facts: Mapping[str, Any], table: pd.DataFrame) -> pd.Da
         kept = table[~left_out_by(policy, table)]
         rows[name] = {**labels_by(policy, kept).mean(), "images": len(kept)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
-
-
-def _value(policy: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | str) or value not in _VALUES:
-        raise UserError(f"policy {policy}: a code means 1, 0 or missing; got {value!r}")
-    return _VALUES[value]

@@ -34,7 +34,7 @@ from dpcxr_core.data.store import DESCRIPTION_FILE
 from dpcxr_core.data.storing.in_processes import in_processes
 from dpcxr_core.data.storing.prepare_report import PrepareReport, read_report, reported
 from dpcxr_core.data.storing.shard_joining import find_shards, join_shards
-from dpcxr_core.data.storing.shards import WHOLE, Shard
+from dpcxr_core.data.storing.shards import WHOLE, Shard, store_folder
 from dpcxr_core.data.storing.store_writing import Rendered, check_choices, write_store
 
 ReadTables = Callable[[Path, Mapping[str, Any]], OfficialTable]
@@ -89,9 +89,10 @@ def prepare_official(
 
     Raises:
         UserError: A choice is out of range, the source is not as documented, more than half of the pictures
-            cannot be used, or ``out`` was made with other choices.
+            cannot be used, nobody is left to train on, or ``out`` was made with other choices.
     """
     check_choices(size, jobs)
+    out = store_folder(out)
     facts = facts_for(dataset, manifest)
     chosen = recipe_for(recipe, facts.get("already_equalised", False))
     source = _source_of(dataset, source, facts)
@@ -99,8 +100,9 @@ def prepare_official(
     labels = policy_named(facts, policy)
     read_tables, open_picture = DATASETS[dataset]
     official = cohort_of(read_tables(source, facts), facts, labels, split)
+    _refuse_no_training(dataset, official.cohort["split"])
     _refuse_mostly_missing(source, official.cohort["path"])
-    folder = shard.folder(Path(out))
+    folder = shard.folder(out)
     already_finished = (folder / DESCRIPTION_FILE).is_file()
     reading = PictureReading(source, open_picture, chosen.render, size)
     store = write_store(
@@ -110,7 +112,7 @@ def prepare_official(
         size=size,
         recipe=chosen.steps,
         choices={"policy": labels.name, **_choices_of(split)},
-        patient_ids=facts.get("patient_ids", "recorded"),
+        patient_ids=official.patient_ids,
         shard=shard,
         progress=progress,
     )
@@ -120,12 +122,19 @@ def prepare_official(
 def join_prepared(out: Path, *, progress: bool = True) -> PrepareReport:
     """The report of joining all shards of ``out``; the store and its report are those of a run without shards.
 
+    A join that was killed before its report writes it when it is called again.
+
     Raises:
-        UserError: See ``dpcxr_core.data.storing.shard_joining.join_shards``.
+        UserError: See ``dpcxr_core.data.storing.shard_joining.join_shards``; or no shard has a report.
     """
     already_finished = (Path(out) / DESCRIPTION_FILE).is_file()
     store = join_shards(out, progress=progress)
-    said = read_report(store.path) if already_finished else read_report(find_shards(store.path)[0].path)
+    said = read_report(store.path)
+    if said is None:  # tables are read whole for every shard, so that each report says the same of them
+        reports = (read_report(shard.path) for shard in find_shards(store.path))
+        said = next((report for report in reports if report is not None), None)
+    if said is None:
+        raise UserError(f"no shard of {store.path} has its report.json. Prepare any of them again: it takes no time.")
     return reported(store, said["unlisted"], said["counts"], already_finished=already_finished)
 
 
@@ -161,6 +170,15 @@ def _choices_of(split: SplitChoice) -> dict[str, Any]:
     if split.recipe == "official":
         del values["test_fraction"]  # the published test set has no part in it
     return values
+
+
+def _refuse_no_training(dataset: str, splits: pd.Series) -> None:
+    if not (splits == "train").any():
+        counts = ", ".join(f"{n} {split}" for split, n in splits.value_counts().items())
+        raise UserError(
+            f"none of the {len(splits)} images of {dataset} would train ({counts}). "
+            "Check the split column, or draw smaller shares of more patients: --split patients."
+        )
 
 
 def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:

@@ -21,6 +21,13 @@ COHORT_FILE = "cohort.parquet"
 CHECKSUMS_FILE = "checksums.npy"
 DESCRIPTION_FILE = "store.json"
 REFUSED_FILE = "refused.csv"
+_DESCRIBES: dict[str, type] = {
+    **dict.fromkeys(("dataset", "patient_ids", "recipe_hash", "split_hash", "listed_sha256"), str),
+    **dict.fromkeys(("cohort_sha256", "images_sha256", "checksums_sha256"), str),
+    **dict.fromkeys(("size", "n_listed", "n_images", "n_refused"), int),
+    **dict.fromkeys(("recipe", "choices", "counts", "made_by"), dict),
+    "companions": list,
+}
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,18 @@ def _read_description(path: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. Run dpcxr prepare.")
     try:
-        return json.loads((path / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+        description = json.loads((path / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
         raise _mismatch(path, f"{DESCRIPTION_FILE} is not JSON ({error})") from None
+    if not isinstance(description, dict):
+        raise _mismatch(path, f"{DESCRIPTION_FILE} holds a {type(description).__name__}, not keys and values")
+    wrong = [name for name, kind in _DESCRIBES.items() if not isinstance(description.get(name), kind)]
+    if wrong:
+        raise UserError(
+            f"{path / DESCRIPTION_FILE} lacks {', '.join(wrong)}: it was changed, or written by an older version. "
+            "Delete the store and prepare it again."
+        )
+    return description
 
 
 def _mismatch(path: Path, what: str) -> UserError:
@@ -107,14 +123,26 @@ def verify_store(path: Path) -> ImageStore:
 
 
 def _damage_of(store: ImageStore) -> str:
-    file = store.path / CHECKSUMS_FILE
-    if not file.is_file() or file_sha256(file) != store.description.get("checksums_sha256"):
+    try:
+        rows = np.flatnonzero(checksums_of(store.images) != read_checksums(store))
+    except UserError:
         return f"Which rows is not known: {CHECKSUMS_FILE} is missing or was changed too."
-    rows = np.flatnonzero(checksums_of(store.images) != np.load(file, allow_pickle=False))
     if not len(rows):
         return "No row is damaged, only the header of the file."
     named = ", ".join(f"{row} ({store.cohort['image_id'].iloc[row]})" for row in rows[:5])
     return f"{len(rows)} of {len(store.images)} images differ: rows {named}{', ...' if len(rows) > 5 else ''}."
+
+
+def read_checksums(store: ImageStore) -> np.ndarray:
+    """``(n_images,)`` uint32: CRC-32 of each image as it was when the store was finished.
+
+    Raises:
+        UserError: Their file is missing or was changed.
+    """
+    file = store.path / CHECKSUMS_FILE
+    if not file.is_file() or file_sha256(file) != store.description["checksums_sha256"]:
+        raise _mismatch(store.path, f"{CHECKSUMS_FILE} is missing or was changed")
+    return np.load(file, allow_pickle=False)
 
 
 def checksums_of(images: Iterable[np.ndarray]) -> np.ndarray:

@@ -84,8 +84,9 @@ def prevalence_by_group(cohort: pd.DataFrame) -> pd.DataFrame:
         cohort: COHORT rows.
 
     Returns:
-        Columns ``finding group_column group_value n n_positive patients value low high reason``; ``n`` labelled
-        images. A group of which no image is labelled has a row of zeros.
+        Columns ``finding group_column group_value n n_positive patients patients_with patients_without value low high
+        reason``; ``n`` labelled images; a patient with images of both kinds is with and without. A group of which no
+        image is labelled has a row of zeros.
     """
     return _rows(cohort, {"all": _everybody(cohort), **groups_with_unknown(cohort)})
 
@@ -166,13 +167,16 @@ def _row(images: pd.DataFrame, finding: str) -> dict[str, Any]:
     labelled = images.loc[images[finding].notna(), [finding, "patient_id"]]
     y_true, patient_ids = labelled[finding].to_numpy(dtype=float), labelled["patient_id"].to_numpy()
     patients = _n_patients(patient_ids)
-    reason = _too_few_patients(patients, _n_patients(patient_ids[y_true == 1]), _n_patients(patient_ids[y_true == 0]))
+    with_it, without_it = (_n_patients(patient_ids[y_true == label]) for label in (1, 0))
+    reason = _too_few_patients(patients, with_it, without_it)
     value, low, high = clustered_share(y_true, patient_ids) if not reason else _UNKNOWN
     return {
         "finding": finding,
         "n": len(labelled),
         "n_positive": int(np.sum(y_true == 1)),
         "patients": patients,
+        "patients_with": with_it,
+        "patients_without": without_it,
         "value": value,
         "low": low,
         "high": high,

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.groups import MIN_COUNT
+from dpcxr_core.evaluation.groups import age_band
 from dpcxr_core.evaluation.prevalence import NOT_RECORDED
 from dpcxr_core.publishing.palette import SERIES
+from dpcxr_core.publishing.small_cells import hidden_cells, hidden_with_others
 
 # colour, line, height of a cross as a share of the panel's
 _SEX_LOOKS = {"F": (SERIES[1], "-", 0.04), "M": (SERIES[0], "--", 0.1), NOT_RECORDED: ("#7a7a7a", ":", 0.16)}
@@ -25,7 +26,9 @@ _Table = TypeVar("_Table")
 
 
 def plot_ages(ages: Mapping[str, pd.DataFrame]) -> Figure:
-    """A panel a data set: its images by age in steps, one line a sex. A cross is a step of fewer than ten patients.
+    """A panel a data set: its images by age in steps, one line a sex. A cross is a step that is not shown.
+
+    Those are the steps of fewer than ten patients, and those that would tell of them by subtraction.
 
     Args:
         ages: By name, ``ages_by_sex`` of each data set.
@@ -38,13 +41,14 @@ def plot_ages(ages: Mapping[str, pd.DataFrame]) -> Figure:
         if table.empty:
             _say(ax, "no age is recorded")
             continue
-        for sex, rows in table.groupby("sex"):
+        hidden = _hidden_steps(table)
+        for sex, rows in table.reset_index(drop=True).groupby("sex"):
             starts = rows["age_from"].to_numpy()
             edges = np.append(starts, 2 * starts[-1] - starts[-2])
-            few = (rows["patients"] > 0) & (rows["patients"] < MIN_COUNT)
+            few = hidden[rows.index]
             colour, style, height = _SEX_LOOKS[str(sex)]
             ax.stairs(rows["images"].mask(few), edges, color=colour, linestyle=style, linewidth=1.8)
-            _cross(ax, (edges[:-1] + edges[1:])[few.to_numpy()] / 2, height, colour)
+            _cross(ax, (edges[:-1] + edges[1:])[few] / 2, height, colour)
         ax.set_xlim(0, edges[1:][table.groupby("age_from")["images"].sum() > 0].max())
     for sex, (colour, style, _) in _SEX_LOOKS.items():
         figure.axes[0].plot([], [], color=colour, linestyle=style, label=_SEX_NAMES[sex])
@@ -53,7 +57,9 @@ def plot_ages(ages: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def plot_images_per_patient(numbers: Mapping[str, pd.DataFrame | None]) -> Figure:
-    """A panel a data set: the share of patients with so many images. A cross is a bar of fewer than ten patients.
+    """A panel a data set: the share of patients with so many images. A cross is a bar that is not shown.
+
+    Those are the bars of fewer than ten patients, and those that would tell of them by subtraction.
 
     Args:
         numbers: By name, ``patients_by_number`` of each data set; None where patients are not known.
@@ -67,7 +73,7 @@ def plot_images_per_patient(numbers: Mapping[str, pd.DataFrame | None]) -> Figur
             _say(ax, "no patient identifiers")
             continue
         shares = table["patients"] / table["patients"].sum()
-        few = (table["patients"] > 0) & (table["patients"] < MIN_COUNT)
+        few = hidden_cells(table["patients"])
         ax.bar(range(len(table)), shares.mask(few), color=SERIES[0])
         _cross(ax, np.flatnonzero(few), 0.04, SERIES[0])
         ax.yaxis.set_major_formatter("{x:.0%}")
@@ -106,6 +112,19 @@ def plot_prevalence(rows: pd.DataFrame) -> Figure:
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel("prevalence", fontsize=11)
     return figure
+
+
+def _hidden_steps(table: pd.DataFrame) -> np.ndarray:
+    """Which rows of ``ages_by_sex`` are not drawn, when the images of each sex and each age band are known."""
+    patients = table["patients"].to_numpy()
+    parted_by = (table["sex"], age_band(table["age_from"]), np.zeros(len(table)))
+    hidden, before = hidden_cells(patients), -1
+    while hidden.sum() > before:
+        before = hidden.sum()
+        for key in parted_by:
+            for part in table.groupby(np.asarray(key)).indices.values():
+                hidden[part] = hidden_with_others(hidden[part], patients[part])
+    return hidden
 
 
 def _group_name(column: str, value: str) -> str:

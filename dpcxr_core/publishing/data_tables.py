@@ -16,16 +16,18 @@ from dpcxr_core.data.describing.images_per_patient import (
     patients_by_number,
 )
 from dpcxr_core.data.describing.leak import WHOLE
+from dpcxr_core.data.describing.origins import pictures_may_be_shown
+from dpcxr_core.data.describing.summary import patients_known
 from dpcxr_core.data.store import ImageStore
 from dpcxr_core.evaluation.group_counts import group_counts, missing_counts
-from dpcxr_core.evaluation.groups import MIN_COUNT, age_band_names
+from dpcxr_core.evaluation.groups import MIN_COUNT, age_band_names, suppress_small
 from dpcxr_core.evaluation.prevalence import (
     NOT_RECORDED,
     differences_where_missing,
     overall_prevalence,
     prevalence_by_group,
 )
-from dpcxr_core.publishing.small_cells import hidden_cells, shown_counts, shown_images
+from dpcxr_core.publishing.small_cells import WITHHELD, hidden_cells, hidden_with_others, shown_counts, shown_images
 from dpcxr_core.publishing.tables import with_interval
 
 GROUPS = {
@@ -35,11 +37,6 @@ GROUPS = {
 }
 _NO_PATIENTS = "no patient identifiers"
 _RECORDED = "recorded"
-
-
-def patients_known(store: ImageStore) -> bool:
-    """Whether the data set says which images are of one patient; else each image counts as a patient."""
-    return store.description.get("patient_ids", _RECORDED) != "none"
 
 
 def show_sets(stores: Mapping[str, ImageStore], facts: Mapping[str, dict[str, Any] | None]) -> pd.DataFrame:
@@ -56,6 +53,51 @@ def show_sets(stores: Mapping[str, ImageStore], facts: Mapping[str, dict[str, An
             "licence": stated.get("licence", "not stated"),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("data set")
+
+
+def show_reading(read: pd.DataFrame) -> pd.DataFrame:
+    """``reading_table`` in words; where few are refused, or are left, how many were listed would tell how many."""
+    rows = {}
+    for name, row in read.iterrows():
+        few = any(0 < row[part] < MIN_COUNT for part in ("in the store", "refused"))
+        shown = {part: _number(int(row[part])) for part in read.columns}
+        rows[name] = {**shown, "listed": WITHHELD} if few else shown
+    return pd.DataFrame.from_dict(rows, orient="index", columns=read.columns).rename_axis("data set")
+
+
+def show_splits(parted: pd.DataFrame) -> pd.DataFrame:
+    """``split_table`` in words; patients are "not known" where each image counts as one."""
+    rows = {}
+    for name, row in parted.iterrows():
+        images, patients = (row.xs(what, level=1) for what in ("images", "patients"))
+        known = bool(patients.notna().all())
+        counted = (patients if known else images).astype(int)
+        rows[name] = pd.concat(
+            {
+                "images": pd.Series(shown_images(images.astype(int), counted), index=images.index),
+                "patients": pd.Series(shown_counts(counted) if known else "not known", index=images.index),
+            }
+        ).swaplevel()
+    return pd.DataFrame(rows).T.reindex(columns=parted.columns).rename_axis("data set")
+
+
+def patients_in_words(stores: Mapping[str, ImageStore]) -> str:
+    """Where a check of patients checks something, and where people may be on both sides all the same."""
+    unknown = [f"*{name}*" for name, store in stores.items() if not patients_known(store)]
+    admitted = [f"*{name}*" for name, store in stores.items() if _stands_for(store) == "admissions"]
+    sentences = []
+    if unknown:
+        sentences.append(
+            f"In {', '.join(unknown)}, nothing says which images are of one patient: each counts as a patient of its "
+            "own, and the check below finds nobody. A person with several images may be in training and in test, and "
+            "in the public and in the private part; test results may be too good for it, and privacy is that of an "
+            "image, not of a person."
+        )
+    if admitted:
+        sentences.append(
+            f"In {', '.join(admitted)}, a patient is an admission: a person admitted twice may be on both sides."
+        )
+    return " ".join(sentences) or "All of these data sets say which images are of one patient."
 
 
 def show_groups(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
@@ -80,9 +122,10 @@ def show_prevalence(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
 
 
 def groups_to_show(cohort: pd.DataFrame) -> pd.DataFrame:
-    """``prevalence_by_group``; where one group alone is hidden, the smallest other one is too.
+    """``prevalence_by_group``; with a group that is hidden, others are, until no subtraction tells of few patients.
 
-    All groups together are known, so that one hidden group would be what is left over.
+    All groups together are known, so that those hidden are what is left over: together they have ten patients or more
+    with the finding, and ten or more without it, or none, as far as there are any.
     """
     rows = prevalence_by_group(cohort)
     order = {("all", "all"): 0} | {
@@ -90,12 +133,11 @@ def groups_to_show(cohort: pd.DataFrame) -> pd.DataFrame:
         for place, (column, group) in enumerate(((c, g) for c, groups in GROUPS.items() for g in groups), start=1)
     }
     for _, part in rows.groupby(["finding", "group_column"]):
-        there = part[part["n"] > 0]
-        hidden = there["reason"] != ""
-        if hidden.sum() == 1 and len(there) > 1:
-            smallest = there.loc[~hidden, "n"].idxmin()
-            rows.loc[smallest, ["value", "low", "high"]] = math.nan
-            rows.loc[smallest, "reason"] = "withheld, as the difference would tell of fewer than 10 patients"
+        few = (part["reason"] != "").to_numpy()
+        hidden = hidden_with_others(hidden_with_others(few, part["patients_with"]), part["patients_without"])
+        others = part.index[hidden & ~few]
+        rows.loc[others, ["value", "low", "high"]] = math.nan
+        rows.loc[others, "reason"] = f"withheld, as the difference would tell of fewer than {MIN_COUNT} patients"
     places = [order[key] for key in zip(rows["group_column"], rows["group_value"], strict=True)]
     return rows.assign(place=places).sort_values("place", kind="stable").drop(columns="place").reset_index(drop=True)
 
@@ -174,7 +216,7 @@ def show_patients(stores: Mapping[str, ImageStore], leaks: Mapping[str, pd.DataF
         n_patients = ids.nunique()
         rows[name] = {
             "images": f"{len(ids):,}",
-            "patients": f"{n_patients:,}" if patients_known(store) else _NO_PATIENTS,
+            "patients": _number(n_patients) if patients_known(store) else _NO_PATIENTS,
         }
         if patients_known(store) and n_patients >= MIN_COUNT:
             rows[name] |= {
@@ -212,16 +254,21 @@ def leak_in_words(report: pd.DataFrame) -> str:
     )
 
 
-def pictures_in_words(stores: Mapping[str, ImageStore], shown: Mapping[str, ImageStore]) -> str:
-    """Whose pictures are shown, and whose are not."""
-    kept = [name for name in stores if name not in shown]
+def pictures_in_words(
+    stores: Mapping[str, ImageStore], shown: Mapping[str, ImageStore], facts: Mapping[str, dict[str, Any] | None]
+) -> str:
+    """Whose pictures are shown, whose are not, and why: no manifest allows it, or this run was told not to."""
+    kept: dict[str, list[str]] = {}
+    for name in stores.keys() - shown.keys():
+        allowed = pictures_may_be_shown(stores[name], facts[name])
+        why = "this run was told to show none" if allowed else "no manifest says that they may be"
+        kept.setdefault(why, []).append(f"*{name}*")
     if not kept:
         return "All data sets of this page may be shown."
-    stand_in = "" if set(shown) & set(stores) else " Simulated pictures stand in for them; they are of no patient."
-    return (
-        f"Pictures of {', '.join(f'*{name}*' for name in kept)} are not shown: no manifest says that they may be."
-        + stand_in
-    )
+    sentences = [f"Pictures of {', '.join(sorted(names))} are not shown: {why}." for why, names in sorted(kept.items())]
+    if not set(shown) & set(stores):
+        sentences.append("Simulated pictures stand in for them; they are of no patient.")
+    return " ".join(sentences)
 
 
 def _enough(images: pd.DataFrame) -> bool:
@@ -231,8 +278,16 @@ def _enough(images: pd.DataFrame) -> bool:
 def _patients(store: ImageStore) -> str:
     if not patients_known(store):
         return _NO_PATIENTS
-    stands_for = store.description.get("patient_ids", _RECORDED)
-    return f"{store.cohort['patient_id'].nunique():,}" + (f" {stands_for}" if stands_for != _RECORDED else "")
+    stands_for = _stands_for(store)
+    return _number(store.cohort["patient_id"].nunique()) + (f" {stands_for}" if stands_for != _RECORDED else "")
+
+
+def _stands_for(store: ImageStore) -> str:
+    return str(store.description.get("patient_ids", _RECORDED))
+
+
+def _number(count: int) -> str:
+    return suppress_small(count) if 0 < count < MIN_COUNT else f"{count:,}"
 
 
 def _of_all(cohort: pd.DataFrame) -> dict[str, str]:

@@ -21,14 +21,28 @@ def hidden_cells(counts: ArrayLike) -> NDArray[np.bool_]:
         [True, True, False, False]
     """
     numbers = np.asarray(counts)
-    hidden = (numbers > 0) & (numbers < MIN_COUNT)
-    if not hidden.any():
-        return hidden
+    return hidden_with_others((numbers > 0) & (numbers < MIN_COUNT), numbers)
+
+
+def hidden_with_others(hidden: ArrayLike, counts: ArrayLike) -> NDArray[np.bool_]:
+    """The ``hidden`` cells, and those that are hidden with them as ``hidden_cells`` says: ``(n,)`` bool.
+
+    Args:
+        hidden: ``(n,)`` bool.
+        counts: ``(n,)``, what the whole is parted into; it may be another count than the one that hid the cells.
+
+    Example:
+        >>> hidden_with_others([True, True, False, False], [3, 0, 0, 40]).tolist()
+        [True, True, False, True]
+    """
+    numbers, grown = np.asarray(counts), np.array(hidden, dtype=bool)
+    if not numbers[grown].any():
+        return grown
     for place in np.argsort(numbers, kind="stable"):
-        if hidden.sum() > 1 and numbers[hidden].sum() >= MIN_COUNT:
+        if np.count_nonzero(numbers[grown]) > 1 and numbers[grown].sum() >= MIN_COUNT:
             break
-        hidden[place] |= numbers[place] > 0
-    return hidden
+        grown[place] |= numbers[place] > 0
+    return grown
 
 
 def shown_images(images: ArrayLike, patients: ArrayLike) -> list[str]:

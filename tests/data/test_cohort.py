@@ -253,3 +253,24 @@ def test_cohort_counts_count_positives_not_missing_values():
     assert counts["train"] == {"images": 2, "patients": 1, **dict.fromkeys(FINDINGS, 1)}
     assert counts["test"]["pneumonia"] == 0
     assert counts["valid"]["images"] == 0
+
+
+def test_a_share_that_plays_no_part_is_not_checked_and_a_seed_is():
+    assert SplitChoice(recipe="official", valid_fraction=0.85).valid_fraction == 0.85
+    with pytest.raises(UserError, match="leave no one to train on"):
+        SplitChoice(recipe="patients", valid_fraction=0.85)
+    with pytest.raises(UserError, match="seed of the split must be 0 or more; got -1"):
+        SplitChoice(recipe="official", seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("said", "facts", "expected"),
+    [
+        (None, {}, "recorded"),
+        (None, {"patient_ids": "admissions"}, "admissions"),
+        ("recorded", {"patient_ids": "admissions"}, "recorded"),
+    ],
+)
+def test_what_a_patient_id_names_is_said_by_the_copy_or_else_by_the_facts(said, facts, expected):
+    official = OfficialTable(_table(MANY), {}, patient_ids=said)
+    assert _cohort(official, **facts).patient_ids == expected

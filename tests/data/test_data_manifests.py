@@ -5,6 +5,7 @@ import math
 import re
 
 import pytest
+import yaml
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.data.croissant import DATASETS
@@ -38,6 +39,8 @@ REQUIRED_KEYS = {
     "croissant": dict,
 }
 OTHER_CODES = {"yes", "no"}  # of labels beside the findings, which policies use to leave images out
+OPEN_SETS = {"ChestX-ray14"}  # as images_per_patient.yaml calls it
+NOT_COUNTS = {"policies"}
 LARGEST_FILE = 48_000  # bytes; a table of images would be larger
 LARGEST_SUM = 40  # of file names in one list of bad files
 # How the restricted sets write patients, studies and images.
@@ -67,6 +70,10 @@ def _numbers_in(value) -> list[int]:
     if isinstance(value, list):
         return [number for entry in value for number in _numbers_in(entry)]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else []
+
+
+def _few_in(value) -> list[int]:
+    return [number for number in _numbers_in(value) if 1 <= number <= 9]
 
 
 def _strings_in(value) -> list[str]:
@@ -112,20 +119,56 @@ def test_policies_have_the_same_four_names_and_cover_every_code(dataset):
 
 @pytest.mark.parametrize("dataset", SETS)
 def test_policies_treat_codes_as_their_names_say(dataset):
-    """u_zero says no more than u_one; what u_ignore keeps, both say; no finding may turn the other way."""
+    """u_zero says no more than u_one, and of no finding no less; what u_ignore keeps, both say."""
     facts = facts_of(dataset)
     policies = policies_of(facts)
     zero, one, ignore = (policies[name].values for name in ("u_zero", "u_one", "u_ignore"))
     for finding in FINDINGS:
-        for code, meaning in facts["codes"].items():
-            if code in OTHER_CODES or (meaning.startswith("no finding,") and finding != "no_finding"):
+        for code in facts["codes"]:
+            if code in OTHER_CODES or not _is_code_of(finding, code, facts):
                 continue
             least, most, kept = (values[finding][code] for values in (zero, one, ignore))
             assert math.isnan(least) == math.isnan(most), (finding, code)
-            assert math.isnan(least) or finding == "no_finding" or least <= most, (finding, code)
+            if finding == "no_finding":
+                least, most = most, least  # a finding that is taken for absent is one that the image does not have
+            assert math.isnan(least) or least <= most, (finding, code)
             assert math.isnan(kept) or kept == least == most, (finding, code)
         if not all(math.isnan(value) for value in ignore[finding].values()):
             assert {0.0, 1.0} <= set(ignore[finding].values()), f"{finding} has one class under u_ignore"
+
+
+def _is_code_of(finding, code, facts):
+    """Where grades are codes, no finding has codes of its own."""
+    graded = any(meaning.startswith("no finding,") for meaning in facts["codes"].values())
+    return not graded or facts["codes"][code].startswith("no finding,") == (finding == "no_finding")
+
+
+def _codes_of_one_image(finding, facts):
+    """Pairs of a finding's code and no finding's that an image can carry at once."""
+    if "scales" not in facts:  # VinDr-CXR: a reader who marks a finding does not mark "No finding"
+        marked = range(4)
+        pairs = [(f"{n} of 3", f"{none} of 3") for n in marked for none in marked if n + none <= 3]
+        return [*pairs, ("consensus 0", "consensus 1"), ("consensus 1", "consensus 0")]
+    scale = facts["scales"]["heart" if finding == "cardiomegaly" else "side"]
+    at_least = {  # no finding is coded by the largest grade of all
+        "none": ("none", "questionable", "not graded", "present"),
+        "questionable": ("questionable", "not graded", "present"),
+        "not graded": ("not graded", "present"),
+        "present": ("present",),
+    }
+    return [(grade, none) for grade, meaning in scale["grades"].items() for none in at_least[meaning]]
+
+
+@pytest.mark.parametrize("dataset", ["vindr_cxr", "uka_cxr", "taix_ray"])
+def test_no_image_has_a_finding_and_none_under_any_policy(dataset):
+    facts = facts_of(dataset)
+    for name, policy in policies_of(facts).items():
+        for finding in set(FINDINGS) - {"no_finding"}:
+            pairs = _codes_of_one_image(finding, facts)
+            assert len(pairs) >= 9
+            values, none = policy.values[finding], policy.values["no_finding"]
+            both = [pair for pair in pairs if values[pair[0]] == 1 == none[pair[1]]]
+            assert not both, (name, finding)
 
 
 @pytest.mark.parametrize("dataset", SETS)
@@ -140,6 +183,31 @@ def test_golden_counts_show_no_cell_of_one_to_nine():
     numbers = _numbers_in(counts)
     assert len(numbers) > 20
     assert not [number for number in numbers if 1 <= number <= 9]
+
+
+def test_images_per_patient_of_sets_that_are_not_open_are_no_counts_of_few_and_no_ones_own():
+    """What a median or a quantile is, is no count; the largest number of images is one patient's."""
+    stated = yaml.safe_load((MANIFESTS / "images_per_patient.yaml").read_text(encoding="utf-8"))
+    not_open = {name: entry for name, entry in stated.items() if name not in OPEN_SETS}
+    assert len(not_open) >= 4
+    for name, entry in not_open.items():
+        assert entry["max"] is None, name
+        assert entry["patients_by_images"] is None, name
+        assert _few_in({key: entry[key] for key in entry if key not in ("median", "p95")}) == [], name
+
+
+@pytest.mark.parametrize("dataset", sorted(set(SETS) - {"chestxray14", "chestmnist"}))
+def test_sidecars_of_sets_that_are_not_open_state_no_count_of_one_to_nine(dataset):
+    """What policies map codes to, and choices of ours, are not counts of images or patients."""
+    facts = facts_of(dataset)
+    stated = {key: value for key, value in facts.items() if key not in NOT_COUNTS}
+    assert _few_in(stated) == []
+    words = "\n".join(_strings_in({key: value for key, value in stated.items() if key != "bad_files"}))
+    assert re.findall(r"(?<![\d.,])[1-9] (?:images|patients|rows|studies|reports|files)\b", words) == []
+
+
+def test_counts_of_few_are_found_where_they_are():
+    assert _few_in({"train": {"pneumonia": 7, "images": 70}, "list": [0, 3, True]}) == [7, 3]
 
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: path.name)

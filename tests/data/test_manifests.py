@@ -1,7 +1,8 @@
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.manifests import facts_of, manifest, terms_of
+from dpcxr_core.data.manifests import facts_of, manifest, names_of_our_sets, terms_of, with_known_keys
+from dpcxr_core.data.prepare import DATASETS, OWN
 
 
 def test_manifest_missing_names_the_folder():
@@ -35,3 +36,17 @@ def test_terms_that_are_not_a_list_of_texts_are_refused(terms):
     facts = facts_of("chestxray14")  # a text would be taken for its letters
     with pytest.raises(UserError, match="terms of pleural_effusion are a list of texts"):
         terms_of({**facts, "labels": {**facts["labels"], "pleural_effusion": terms}})
+
+
+def test_our_sets_are_those_that_the_command_prepares_and_the_simulated_one():
+    assert set(names_of_our_sets()) == {*DATASETS, "simulated"} - {OWN}
+
+
+def test_known_keys_come_back_as_text_and_another_is_named_with_the_closest():
+    assert with_known_keys("views", {1: "PA", "x": "AP"}, ("1", "x")) == {"1": "PA", "x": "AP"}
+    with pytest.raises(UserError, match="unknown key 'views.lateral'; did you mean 'Lateral'"):
+        with_known_keys("views", {"lateral": "other"}, ("PA", "Lateral"))
+    with pytest.raises(UserError, match="unknown key 'q'; known are PA, AP"):
+        with_known_keys("", {"q": 1}, ("PA", "AP"))
+    with pytest.raises(UserError, match="views must hold 'key: value' lines with PA; got 'PA'"):
+        with_known_keys("views", "PA", ("PA",))

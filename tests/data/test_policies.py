@@ -25,7 +25,8 @@ CHEXPERT_FRONTAL = {
     "pneumonia": ((4675, 1875, 15981, 168496), (0.024, 0.108, 0.714)),
     "no_finding": ((16974, 0, 0, 174053), (0.089, 0.089, 0.089)),  # ignoring its blanks would leave one class
 }
-ONE_LABEL = {"title": "one", "default_policy": "mine"}
+ONE_LABEL = {"title": "one", "default_policy": "mine", "codes": {"yes": "there", "no": "not there"}}
+YES_NO = {"yes": 1, "no": 0}
 
 
 def _table_with(counts: dict[str, tuple[int, ...]]) -> pd.DataFrame:
@@ -98,17 +99,46 @@ def test_codes_without_a_value_are_refused_with_their_counts():
 
 @pytest.mark.parametrize("value", [2, "1", True, 0.5, None, [1], "missing "])
 def test_a_code_means_one_zero_or_missing_and_nothing_else(value):
-    with pytest.raises(UserError, match="policy mine: a code means 1, 0 or missing; got"):
+    with pytest.raises(UserError, match=r"policies.mine.values.yes: a code means 1, 0 or missing; got"):
         policies_of({**ONE_LABEL, "policies": {"mine": {"values": {"yes": value}}}})
 
 
-def test_a_finding_that_is_none_is_refused():
-    with pytest.raises(UserError, match=r"policy mine: findings are .*; got \['pneumona'\]"):
-        policies_of({**ONE_LABEL, "policies": {"mine": {"values": {}, "findings": {"pneumona": {"yes": 1}}}}})
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("yes is 1", "policies.mine must hold 'key: value' lines with values, findings, leave_out; got 'yes is 1'"),
+        ({}, "policies.mine.values is missing; say there what each code means: yes, no"),
+        ({"vals": YES_NO}, "unknown key 'policies.mine.vals'; did you mean 'values'"),
+        ({"values": []}, "policies.mine.values is missing"),
+        ({"values": ["yes"]}, r"policies.mine.values must hold .* with yes, no; got \['yes'\]"),
+        ({"values": {**YES_NO, "yess": 1}}, "unknown key 'policies.mine.values.yess'; did you mean 'yes'"),
+        ({"values": YES_NO, "finding": {}}, "unknown key 'policies.mine.finding'; did you mean 'findings'"),
+        ({"values": YES_NO, "findings": ["pneumonia"]}, "policies.mine.findings must hold 'key: value' lines"),
+        ({"values": YES_NO, "findings": {"pneumona": {}}}, "findings.pneumona'; did you mean 'pneumonia'"),
+        ({"values": YES_NO, "findings": {"pneumonia": "no"}}, "policies.mine.findings.pneumonia must hold"),
+        ({"values": YES_NO, "findings": {"pneumonia": {"noo": 0}}}, "findings.pneumonia.noo'; did you mean 'no'"),
+        ({"values": YES_NO, "leave_out": ["no"]}, "policies.mine.leave_out must hold .* with code, labels"),
+        ({"values": YES_NO, "leave_out": {}}, "leave_out.code must be one of yes, no; got ''"),
+        ({"values": YES_NO, "leave_out": {"code": "noo", "labels": ["edema"]}}, "must be one of yes, no; got 'noo'"),
+        ({"values": YES_NO, "leave_out": {"code": "no"}}, "leave_out.labels must be a list of labels.*; got None"),
+        ({"values": YES_NO, "leave_out": {"code": "no", "labels": []}}, "labels must be a list of labels"),
+        ({"values": YES_NO, "leave_out": {"code": "no", "labels": "edema"}}, "must be a list of labels.*got 'edema'"),
+    ],
+)
+def test_a_slip_in_a_policy_never_passes_in_silence(policy, message):
+    with pytest.raises(UserError, match=message):
+        policies_of({**ONE_LABEL, "policies": {"mine": policy}})
+
+
+@pytest.mark.parametrize("policies", [["mine"], "mine", None])
+def test_policies_are_named(policies):
+    with pytest.raises(UserError, match="policies must map names to what codes mean; got"):
+        policies_of({**ONE_LABEL, "policies": policies})
 
 
 def test_codes_written_as_numbers_in_a_manifest_are_the_texts_of_the_table():
-    policy = policies_of({**ONE_LABEL, "policies": {"mine": {"values": {1: 1, 0: 0, -1: "missing"}}}})["mine"]
+    policies = {"mine": {"values": {1: 1, 0: 0, -1: "missing"}}}
+    policy = policies_of({**ONE_LABEL, "codes": {1: "", 0: "", -1: ""}, "policies": policies})["mine"]
     table = pd.DataFrame({CODE + finding: ["1", "-1"] for finding in FINDINGS})
     np.testing.assert_array_equal(labels_by(policy, table)["pneumonia"], [1, np.nan])
 

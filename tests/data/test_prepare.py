@@ -156,6 +156,7 @@ def _open_or_crash(source, path):
     return open_file(source, path)
 
 
+@pytest.mark.slow
 def test_prepare_survives_decoders_that_crash_and_names_their_pictures(make_official, tmp_path, monkeypatch):
     monkeypatch.setitem(DATASETS, "chestxray14", (DATASETS["chestxray14"][0], _open_or_crash))
     source = make_official()
@@ -225,6 +226,35 @@ def test_joined_shards_are_the_files_of_one_run(make_official, tmp_path):
     assert join_prepared(tmp_path / "parts").already_finished
 
 
+def test_a_join_that_was_killed_before_its_report_writes_it_when_called_again(make_official, tmp_path):
+    source, out = make_official(), tmp_path / "parts"
+    for number in (1, 2):
+        _prepare(source, out, shard=Shard(number, 2))
+    whole = join_prepared(out, progress=False)
+    report = (out / "report.json").read_bytes()
+    (out / "report.json").unlink()
+    Shard(1, 2).folder(out).joinpath("report.json").unlink()  # so was the shard
+    again = join_prepared(out, progress=False)
+    assert (again.counts, again.unlisted) == (whole.counts, list(whole.unlisted))
+    assert (out / "report.json").read_bytes() == report
+    for lost in (out, Shard(2, 2).folder(out)):
+        (lost / "report.json").unlink()
+    with pytest.raises(UserError, match=r"no shard of .* has its report\.json"):
+        join_prepared(out, progress=False)
+
+
+def test_prepare_refuses_a_set_in_which_nobody_trains(make_official, tmp_path):
+    source = make_official()
+    table = (source / COHORT_CSV).read_text().splitlines()
+    (source / COHORT_CSV).write_text("\n".join([table[0], *table[-4:]]) + "\n")
+    names = [line.split(",")[0] for line in table[-4:]]
+    (source / "train_val_list.txt").write_text("")
+    (source / "test_list.txt").write_text("\n".join(names))
+    with pytest.raises(UserError, match=r"none of the 4 images of chestxray14 would train \(4 test\)"):
+        _prepare(source, tmp_path / "store")
+    assert not (tmp_path / "store.partial").exists()
+
+
 _SLOW = """
 import sys, time
 from pathlib import Path
@@ -245,6 +275,7 @@ def _open_slowly(source, path):
     return open_file(source, path)
 
 
+@pytest.mark.slow
 def test_prepare_goes_on_after_kill_9_at_any_moment_and_reads_nothing_again_that_was_kept(make_official, tmp_path):
     source, out, rng = make_official(), tmp_path / "store", random.Random(0)
     whole = _files(_prepare(source, tmp_path / "whole").out)
@@ -273,6 +304,7 @@ def test_prepare_goes_on_after_kill_9_at_any_moment_and_reads_nothing_again_that
     assert _files(out) == whole
 
 
+@pytest.mark.slow
 def test_prepare_reads_or_names_each_of_a_thousand_damaged_files(make_official, tmp_path):
     source = make_official()
     kinds = damaged_files(_pictures(source), 1000, 0)

@@ -15,6 +15,7 @@ from dpcxr_core.data.store import (
     checksums_of,
     labels_of,
     open_store,
+    read_checksums,
     rows_of,
     verify_store,
 )
@@ -91,6 +92,10 @@ def _drop_an_image(path):
         (lambda path: (path / "images.npy").write_bytes(b"x"), "cannot be mapped"),
         (lambda path: _change_description(path, size=32), r"expected \(6, 32, 32\)"),
         (lambda path: (path / "store.json").write_text("{"), "store.json is not JSON"),
+        (lambda path: (path / "store.json").write_text("[]"), "store.json holds a list, not keys"),
+        (lambda path: (path / "store.json").write_text("{}"), "store.json lacks dataset, .*or written by an older"),
+        (lambda path: _change_description(path, choices=None), "store.json lacks choices: it was changed"),
+        (lambda path: _change_description(path, cohort_sha256=5), "store.json lacks cohort_sha256:"),
         (lambda path: (path / "images.npy").unlink(), "not a finished image store: no images.npy"),
         (shutil.rmtree, "not a finished image store: no store.json"),
     ],
@@ -146,3 +151,10 @@ def test_a_store_that_does_not_know_its_patients_is_refused_where_they_matter(st
     check_patients_known(store)
     with pytest.raises(UserError, match=said):
         check_patients_known(replace(store, description={**store.description, "patient_ids": known}))
+
+
+def test_checksums_are_read_only_as_they_were_written(store):
+    assert read_checksums(store).tolist() == checksums_of(IMAGES).tolist()
+    np.save(store.path / "checksums.npy", checksums_of(IMAGES[::-1]))
+    with pytest.raises(UserError, match=r"checksums\.npy is missing or was changed"):
+        read_checksums(store)

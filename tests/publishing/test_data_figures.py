@@ -30,13 +30,13 @@ def test_ages_have_a_panel_a_data_set_and_no_step_of_few_patients():
     first, second = figure.axes
     assert [first.get_title(loc="left"), second.get_title(loc="left")] == ["a", "b"]
     women, unknown = (patch.get_data() for patch in first.patches)
-    assert women.values[0] == 40
-    assert np.isnan(women.values[1])
-    assert women.values[2] == 0
     assert list(women.edges) == [0, 10, 20, 30]
-    assert np.isnan(unknown.values[2])
+    assert np.isnan(women.values[:2]).all()  # three patients, and what their sex's total less the others would tell
+    assert women.values[2] == 0
+    assert unknown.values[0] == 30
+    assert np.isnan(unknown.values[1:]).all()  # nine patients, and the smallest other step
     crosses = [line.get_xdata().tolist() for line in first.get_lines() if line.get_marker() == "x"]
-    assert crosses == [[15.0], [25.0]]
+    assert crosses == [[5.0, 15.0], [15.0, 25.0]]
     assert [text.get_text() for text in second.texts] == ["no age is recorded"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["women", "men", "sex not recorded"]
 
@@ -55,16 +55,29 @@ def test_panels_of_many_data_sets_fit_and_reach_the_oldest():
     assert all(upper.y0 > lower.y1 for upper, lower in zip(rows[:-1], rows[1:], strict=True))
 
 
+def test_no_age_band_tells_of_a_step_by_subtraction():
+    steps = list(range(0, 130, 10))
+    old = pd.DataFrame({"sex": "F", "age_from": steps, "images": 50, "patients": 30})
+    old.loc[old["age_from"].isin([20, 80]), "patients"] = 6  # two are hidden among the women, one of each band
+    table = pd.concat([old, old.assign(sex="M", patients=40)])
+    figure = data_figures.plot_ages({"a": table})
+    women, men = (np.isnan(patch.get_data().values) for patch in figure.axes[0].patches)
+    for band in (slice(0, 4), slice(7, 13)):
+        assert women[band].sum() + men[band].sum() >= 2
+    assert women[[2, 8]].all()
+    assert not women[4:7].any()
+
+
 def test_images_per_patient_leaves_out_bars_of_few():
     table = pd.DataFrame({"patients": [90, 10, 5], "images": [90, 20, 200]}, index=["1", "2", "20 and more"])
     figure = data_figures.plot_images_per_patient({"a": table, "b": None})
     figure.canvas.draw()
     first, second = figure.axes
     heights = [patch.get_height() for patch in first.patches]
-    assert heights[:2] == pytest.approx([90 / 105, 10 / 105])
-    assert np.isnan(heights[2])
+    assert heights[0] == pytest.approx(90 / 105)
+    assert np.isnan(heights[1:]).all()  # the one less the others would tell of the five
     assert [label.get_text() for label in first.get_xticklabels()] == ["1", "2", "20+"]
-    assert first.get_lines()[0].get_xdata().tolist() == [2]
+    assert first.get_lines()[0].get_xdata().tolist() == [1, 2]
     assert [text.get_text() for text in second.texts] == ["no patient identifiers"]
 
 

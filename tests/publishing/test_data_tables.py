@@ -1,9 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.data.describing.leak import leak_report
+from dpcxr_core.data.describing.summary import split_table
 from dpcxr_core.data.store import ImageStore
 from dpcxr_core.publishing import data_tables
 
@@ -59,6 +62,56 @@ def test_what_stands_for_a_patient_is_said(tmp_path, cohort):
     assert table.loc["toy", "patients"] == "150 admissions"
 
 
+def test_sets_of_few_patients_do_not_say_how_few(tmp_path, cohort):
+    few = _store(tmp_path, cohort.head(10))
+    assert data_tables.show_sets({"few": few}, {"few": None}).loc["few", "patients"] == "fewer than 10"
+    leaks = {"few": leak_report(few.cohort["patient_id"], test_fraction=0.2, rng=np.random.default_rng(0))}
+    assert data_tables.show_patients({"few": few}, leaks).loc["few", "patients"] == "fewer than 10"
+
+
+def test_reading_withholds_what_would_tell_how_few_were_refused():
+    read = pd.DataFrame(
+        {"listed": [100, 100, 3000], "in the store": [97, 100, 2950], "refused": [3, 0, 50]}, index=["a", "b", "c"]
+    )
+    shown = data_tables.show_reading(read)
+    assert shown.loc["a"].to_list() == ["withheld", "97", "fewer than 10"]
+    assert shown.loc["b"].to_list() == ["100", "100", "0"]
+    assert shown.loc["c"].to_list() == ["3,000", "2,950", "50"]
+
+
+def test_splits_withhold_few_patients_and_what_would_tell_them(tmp_path, cohort):
+    splits = ["train"] * 240 + ["valid"] * 50 + ["test"] * 10
+    stores = {
+        "toy": _store(tmp_path, cohort.assign(split=splits)),
+        "bare": _store(tmp_path, cohort.assign(split=splits), patient_ids="none"),
+    }
+    shown = data_tables.show_splits(split_table(stores))
+    assert shown.loc["toy"].to_dict() == {
+        ("train", "images"): "240",
+        ("train", "patients"): "120",
+        ("valid", "images"): "withheld",
+        ("valid", "patients"): "withheld",
+        ("test", "images"): "fewer than 10 patients",
+        ("test", "patients"): "fewer than 10",
+    }
+    assert (shown.loc["bare"].xs("patients", level=1) == "not known").all()
+    assert shown.loc["bare", ("test", "images")] == "10"
+
+
+def test_words_say_where_nobody_knows_whose_images_are_whose(tmp_path, cohort):
+    stores = {
+        "toy": _store(tmp_path, cohort),
+        "bare": _store(tmp_path, cohort, patient_ids="none"),
+        "ward": _store(tmp_path, cohort, patient_ids="admissions"),
+    }
+    words = data_tables.patients_in_words(stores)
+    assert "In *bare*, nothing says which images are of one patient" in words
+    assert "the public and in the private part" in words
+    assert "In *ward*, a patient is an admission" in words
+    assert "toy" not in words
+    assert data_tables.patients_in_words({"toy": stores["toy"]}).startswith("All of these data sets say")
+
+
 def test_groups_of_few_patients_are_hidden_with_what_would_tell_them(store):
     row = data_tables.show_groups({"toy": store}).loc["toy"]
     # three patients have an AP view, and 295 of 300 images would say how many images that is
@@ -93,6 +146,47 @@ def test_one_hidden_group_hides_the_smallest_other(store):
     assert (by_age["reason"] == "").sum() == 1
     by_view = table[table["group_column"] == "view"]
     assert (by_view["reason"] != "").all()  # with the three of AP, PA would tell them
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), min_size=3, max_size=3),
+    aged=st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), min_size=4, max_size=4),
+)
+def test_no_groups_left_over_tell_of_few_patients(sizes, aged):
+    """One image a patient; groups of both columns, each with so many patients with and without atelectasis."""
+    sexes = _people(sizes, "sex", ["F", "M", None]).assign(age_years=50.0)
+    ages = _people(aged, "age_years", [20.0, 50.0, 80.0, np.nan]).assign(sex="F")
+    for cohort, column in ((sexes, "sex"), (ages, "age_band")):
+        if cohort.empty:
+            continue
+        rows = data_tables.groups_to_show(cohort)
+        part = rows[(rows["finding"] == "atelectasis") & (rows["group_column"] == column)]
+        hidden, shown = part[part["reason"] != ""], part[part["reason"] == ""]
+        assert hidden["value"].isna().all()
+        for kind in ("patients_with", "patients_without"):
+            left_over = hidden[kind].sum()
+            assert left_over == 0 or left_over >= 10 or not shown[kind].any()
+            assert np.count_nonzero(hidden[kind]) != 1 or not shown[kind].any()
+
+
+def _people(sizes, column, values):
+    rows = [
+        {column: value, "atelectasis": label}
+        for value, (ill, well) in zip(values, sizes, strict=True)
+        for label, number in ((1.0, ill), (0.0, well))
+        for _ in range(number)
+    ]
+    table = pd.DataFrame(rows, columns=[column, "atelectasis"])
+    others = dict.fromkeys(FINDINGS[1:], 0.0)
+    return table.assign(patient_id=[f"p{row}" for row in range(len(table))], view="PA", **others)
+
+
+def test_two_hidden_groups_that_add_up_to_few_hide_a_third():
+    cohort = _people([(3, 90), (4, 90), (40, 90), (60, 90)], "age_years", [20.0, 50.0, 80.0, np.nan]).assign(sex="F")
+    rows = data_tables.groups_to_show(cohort).query("finding == 'atelectasis' and group_column == 'age_band'")
+    hidden = rows.set_index("group_value")["reason"] != ""
+    assert hidden.to_dict() == {"0-39": True, "40-69": True, "70+": True, "not recorded": False}
 
 
 def test_groups_come_in_one_order_for_every_finding(store):
@@ -178,8 +272,12 @@ def test_leak_table_withholds_bands_of_few_patients(tmp_path, cohort):
 
 
 def test_words_say_whose_pictures_are_kept_back(store):
-    assert "may be shown" in data_tables.pictures_in_words({"a": store}, {"a": store})
-    some = data_tables.pictures_in_words({"a": store, "b": store}, {"a": store})
-    assert "*b* are not shown" in some
+    facts = {"a": {"pictures_may_be_shown": True}, "b": None}
+    assert "may be shown" in data_tables.pictures_in_words({"a": store}, {"a": store}, facts)
+    some = data_tables.pictures_in_words({"a": store, "b": store}, {"a": store}, facts)
+    assert "*b* are not shown: no manifest" in some
     assert "stand in" not in some
-    assert "Simulated pictures stand in" in data_tables.pictures_in_words({"b": store}, {"drawn": store})
+    none = data_tables.pictures_in_words({"a": store, "b": store}, {"drawn": store}, facts)
+    assert "*a* are not shown: this run was told to show none." in none
+    assert "*b* are not shown: no manifest says that they may be." in none
+    assert "Simulated pictures stand in" in none

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpcxr_core.publishing.small_cells import hidden_cells, shown_counts, shown_images
+from dpcxr_core.publishing.small_cells import hidden_cells, hidden_with_others, shown_counts, shown_images
 
 COUNTS = st.lists(st.one_of(st.integers(0, 12), st.integers(0, 5000)), min_size=1, max_size=8)
 
@@ -20,6 +20,20 @@ def test_no_small_count_is_shown_nor_the_rest_that_would_tell_it(counts):
         assert counts[hidden].sum() >= 10
     if counts[counts > 0].min(initial=10) >= 10:
         assert not hidden.any()
+
+
+@settings(derandomize=True, deadline=None)
+@given(counts=COUNTS, data=st.data())
+def test_hidden_cells_stay_hidden_and_are_joined_until_they_tell_of_nobody(counts, data):
+    counts = np.array(counts)
+    hidden = np.array(data.draw(st.lists(st.booleans(), min_size=len(counts), max_size=len(counts))), dtype=bool)
+    grown = hidden_with_others(hidden, counts)
+    assert grown[hidden].all()
+    if not counts[hidden].any():
+        assert (grown == hidden).all()
+    elif not grown[counts > 0].all():
+        assert np.count_nonzero(counts[grown]) >= 2
+        assert counts[grown].sum() >= 10
 
 
 @pytest.mark.parametrize(

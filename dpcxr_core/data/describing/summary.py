@@ -10,6 +10,11 @@ from dpcxr_core.config import SPLITS
 from dpcxr_core.data.store import ImageStore
 
 
+def patients_known(store: ImageStore) -> bool:
+    """Whether the data set says which images are of one patient; else each image counts as a patient."""
+    return store.description.get("patient_ids", "recorded") != "none"
+
+
 def reading_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
     """Images of each data set that its tables list, that are in the store, and whose picture was refused."""
     rows = {
@@ -23,14 +28,21 @@ def reading_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("data set")
 
 
-def split_table(cohorts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Images and patients of each split: one row a data set, columns (split, "images" or "patients")."""
+def split_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
+    """Images and patients of each split: one row a data set, columns (split, "images" or "patients").
+
+    Patients are missing where the data set does not say which images are of one patient.
+    """
     rows = {}
-    for name, cohort in cohorts.items():
+    for name, store in stores.items():
+        known = patients_known(store)
         rows[name] = {
-            (split, what): part["patient_id"].nunique() if what == "patients" else len(part)
+            (split, what): number
             for split in SPLITS
-            for part in [cohort[cohort["split"] == split]]
-            for what in ("images", "patients")
+            for part in [store.cohort[store.cohort["split"] == split]]
+            for what, number in (
+                ("images", len(part)),
+                ("patients", part["patient_id"].nunique() if known else float("nan")),
+            )
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("data set")

@@ -14,6 +14,7 @@ from dpcxr_core.data.simulation.simulated import Simulation, render, simulate_co
 MANIFEST_NAME = "klinikum.yaml"
 TABLE_NAME = "Untersuchungen.csv"
 PICTURE_FOLDER = "Aufnahmen"
+MISTAKES = (("F: [weiblich]", "F: [w]"), ("view: Strahlengang", "view: Projektion"))  # right, wrong
 _SUSPECTED_BELOW = 0.68  # severity up to which the report says "V. a." ("suspected"): about a third of the findings
 _TERMS = ("Atelektase", "Kardiomegalie", "Pleuraerguss", "Pneumonie")
 _PAYERS = ("gesetzlich", "privat", "Selbstzahler")
@@ -57,18 +58,20 @@ labels:
 
 
 def write_own_standin(folder: Path, *, n_images: int, size: int, seed: int) -> Path:
-    """Path of the manifest of a simulated export that is now in ``folder``: a table in German, and PNG pictures.
+    """Path of the manifest of a simulated export, in a folder of its own: a table in German, and PNG pictures.
 
     The last picture of the table was not exported, and one picture is in no row, as happens. Dates are invented;
     they give the recorded age.
 
     Args:
-        folder: Made when missing; files of an earlier call are written over.
+        folder: Here a folder named by the other three is made; files of an earlier call with the same are written over,
+            and those of a call with others lie elsewhere.
         n_images: Rows of the table, at least 2.
         size: Pixels a side, at least 32.
         seed: Seeds patients, labels and images.
     """
     simulation = simulate_cohort("sim-d", n_train=n_images, n_valid=0, n_test=0, seed=seed)
+    folder = folder / f"{n_images}-images-{size}-pixels-seed-{seed}"
     pictures = folder / PICTURE_FOLDER
     pictures.mkdir(parents=True, exist_ok=True)
     table = _export(simulation, np.random.default_rng([seed, 1]))

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dpcxr_core.data.simulation.simulated import render, simulate_cohort
+from dpcxr_core.config import UserError
+from dpcxr_core.data.simulation.simulated import SMALLEST_SIZE, render, simulate_cohort
 from dpcxr_core.data.store import DESCRIPTION_FILE
 from dpcxr_core.data.storing.prepare_report import PrepareReport, reported
+from dpcxr_core.data.storing.shards import store_folder
 from dpcxr_core.data.storing.store_writing import Rendered, check_choices, write_store
 
 
@@ -38,7 +40,7 @@ def prepare_simulated(
         n_valid: Images in the split "valid".
         n_test: Images in the split "test".
         seed: Seeds patients, labels and images.
-        size: Height and width of the images in pixels, 16 to 2048.
+        size: Height and width of the images in pixels, 32 to 2048.
         world: "declared" or "null": what sex and age really do.
         jobs: Groups of images drawn at once, at least 1.
         progress: Whether to say how far it is.
@@ -46,8 +48,10 @@ def prepare_simulated(
     Raises:
         UserError: A choice is out of range, or ``out`` was made with other choices.
     """
-    out = Path(out)
+    out = store_folder(out)
     check_choices(size, jobs)
+    if size < SMALLEST_SIZE:
+        raise UserError(f"simulated images have at least {SMALLEST_SIZE} pixels a side; got {size}")
     already_finished = (out / DESCRIPTION_FILE).is_file()
     simulation = simulate_cohort(hospital, n_train, n_valid, n_test, seed, world=world)
 

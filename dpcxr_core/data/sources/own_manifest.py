@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -11,6 +10,20 @@ from typing import Any
 import yaml
 
 from dpcxr_core.config import FINDINGS, SPLITS, UserError
+from dpcxr_core.data.manifests import names_of_our_sets, with_known_keys
+from dpcxr_core.data.policies import policies_of
+from dpcxr_core.data.sources.own_stated import (
+    coding_of,
+    date_format_of,
+    encoding_of,
+    flag_of,
+    list_of,
+    one_of,
+    picture_folders,
+    refuse_beside,
+    terms_in,
+    text_of,
+)
 
 ROWS_FROM = ("table", "dicom", "files")
 KEYS_OF_PICTURES = ("file", "SOPInstanceUID", "AccessionNumber", "StudyInstanceUID")
@@ -91,6 +104,7 @@ def own_facts(path: Path) -> dict[str, Any]:
 def facts_of_text(text: str, path: Path) -> dict[str, Any]:
     """``own_facts`` of a manifest whose text is given; ``path`` is where it lies, and what errors name."""
     try:
+        _refuse_nul(text)
         stated = yaml.load(text, Loader=_Texts)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
@@ -105,66 +119,73 @@ def facts_of_text(text: str, path: Path) -> dict[str, Any]:
         raise UserError(f"{path.name}: {error}") from None
 
 
+def _refuse_nul(text: str) -> None:
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.ScalarToken) and "\0" in token.value:
+            raise UserError(f"line {token.start_mark.line + 1}: {token.value!r} holds the character NUL. Take it out.")
+
+
 def _check_keys(stated: Mapping[str, Any]) -> None:
     for where, known in _KEYS.items():
         here: Any = stated
         for part in where.split(".") if where else ():
             here = here.get(part) or {}
-        if not isinstance(here, dict):
-            raise UserError(f"{where} must hold 'key: value' lines with {', '.join(known)}; got {here!r}")
-        for key in here:
-            if key not in known:
-                close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-                raise UserError(f"unknown key {(where + '.' + key).lstrip('.')!r}; {hint}")
+        with_known_keys(where, here, known)
 
 
 def _facts(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     mapping = _mapping(stated)
-    described = {key: _text(stated, key, "not stated") for key in _DESCRIBED}
-    source = _text(stated, "source", "")
+    described = {key: text_of(stated, key, "not stated") for key in _DESCRIBED}
+    source = text_of(stated, "source", "")
     has_split = bool(mapping["columns"].get("split"))
     facts = {
         "dataset": mapping["name"],
         **described,
-        "title": _text(stated, "title", mapping["name"]),
-        "access": _list(stated.get("access", "by leave of the hospital that it belongs to")),
+        "title": text_of(stated, "title", mapping["name"]),
+        "access": list_of("access", stated.get("access", "by leave of the hospital that it belongs to")),
         "source": str((folder / source).resolve()) if source else "",
         "images": None,
         "patients": None,
         "pictures": "PNG, JPEG or DICOM, as the hospital has them",
         "patient_ids": "none" if mapping["patient"] == NOT_RECORDED else "recorded",
-        "pictures_may_be_shown": _flag(stated, "pictures_may_be_shown", False),
-        "files": {"entries": _list(mapping["table"].get("file", [])), "pictures": mapping["pictures"]},
+        "pictures_may_be_shown": flag_of(stated, "pictures_may_be_shown", default=False),
+        "files": {"entries": list_of("table.file", mapping["table"].get("file", [])), "pictures": mapping["pictures"]},
         "columns": {ours: [theirs] for ours, theirs in mapping["columns"].items()},
         "labels": mapping["labels"]["recorded"],
         "labels_not_used": mapping["labels"]["not_used"],
         "codes": _CODES,
         "policies": _policies(stated),
-        "default_policy": _text(stated, "default_policy", "u_zero"),
+        "default_policy": text_of(stated, "default_policy", "u_zero"),
         "views": mapping["view"],
-        "keep_unknown_view": _flag(stated, "keep_unknown_view", not _records_view(mapping)),
-        "default_split": _text(stated, "default_split", "official" if has_split else "patients"),
+        "keep_unknown_view": flag_of(stated, "keep_unknown_view", default=not _records_view(mapping)),
+        "default_split": text_of(stated, "default_split", "official" if has_split else "patients"),
         "bad_files": {},
         "rules": {"all": "as the manifest maps them; a value that it does not map is an error"},
         "mapping": mapping,
     }
-    _one_of("default_policy", facts["default_policy"], tuple(facts["policies"]))
-    _one_of("default_split", facts["default_split"], ("official", "patients") if has_split else ("patients",))
+    policies_of(facts)  # here, so that a slip in a policy is told before any table is read
+    one_of("default_policy", facts["default_policy"], tuple(facts["policies"]))
+    one_of("default_split", facts["default_split"], ("official", "patients") if has_split else ("patients",))
     return facts
 
 
 def _mapping(stated: Mapping[str, Any]) -> dict[str, Any]:
     """What ``read_own`` goes by: every key there, every coding from the hospital's values to ours."""
-    name = _text(stated, "name", "")
+    name = text_of(stated, "name", "")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
         raise UserError(f"name must be up to 40 of a-z, 0-9, - and _, as it names the store; got {name!r}")
-    rows_from = _text(stated, "rows_from", "table")
-    _one_of("rows_from", rows_from, ROWS_FROM)
-    columns = {ours: _text(stated["columns"], ours, "") for ours in stated.get("columns") or {}}
+    if name in names_of_our_sets():
+        raise UserError(
+            f"name {name!r} is that of a published data set, whose facts would be told of yours. Change it."
+        )
+    rows_from = text_of(stated, "rows_from", "table")
+    one_of("rows_from", rows_from, ROWS_FROM)
+    columns = {ours: text_of(stated["columns"], ours, "") for ours in stated.get("columns") or {}}
     blank = [ours for ours, theirs in columns.items() if not theirs]
     if blank:
         raise UserError(f"columns.{blank[0]} names no column; write its name, or leave the line out")
+    if ("birth_date" in columns) != ("study_date" in columns):
+        raise UserError("columns.birth_date and columns.study_date give the age together. Name both, or neither.")
     kept = stated.get("keep") or {}
     _check_kept(kept)
     side_views = {"other": DICOM_SIDE_VIEWS} if rows_from == "dicom" else {}
@@ -172,32 +193,38 @@ def _mapping(stated: Mapping[str, Any]) -> dict[str, Any]:
         "name": name,
         "rows_from": rows_from,
         "table": _table(stated, rows_from, columns),
-        "pictures": _list(stated.get("pictures", ["."])),
+        "pictures": picture_folders(stated.get("pictures", ["."])),
         "picture_endings": [
             end.lower()
-            for end in _list(stated.get("picture_endings", [""] if rows_from == "dicom" else _PICTURE_ENDINGS))
+            for end in list_of(
+                "picture_endings", stated.get("picture_endings", [""] if rows_from == "dicom" else _PICTURE_ENDINGS)
+            )
         ],
         "columns": columns,
         "keep": dict(kept),
         "patient": _patient(stated, rows_from, columns),
-        "rows_without_patient": _text(stated, "rows_without_patient", "refuse"),
-        "sex": _coding("sex", stated.get("sex") or {**_SEXES, "missing": ["O"] if rows_from == "dicom" else []}),
-        "view": _coding("view", stated.get("view") or {**_VIEWS, **side_views}),
-        "split": _coding("split", stated.get("split") or {split: [split] for split in SPLITS}),
+        "rows_without_patient": text_of(stated, "rows_without_patient", "refuse"),
+        "sex": coding_of("sex", stated.get("sex") or {**_SEXES, "missing": ["O"] if rows_from == "dicom" else []}),
+        "view": coding_of("view", stated.get("view") or {**_VIEWS, **side_views}),
+        "split": coding_of("split", stated.get("split") or {split: [split] for split in SPLITS}),
         "age": _age(stated.get("age") or {}, rows_from),
         "labels": _labels(stated.get("labels") or {}),
     }
-    _one_of("rows_without_patient", mapping["rows_without_patient"], ("refuse", "leave_out"))
-    outside = [each for each in mapping["pictures"] if each.startswith("/") or ".." in each.split("/")]
-    if outside:
-        raise UserError(f"pictures must be folders inside the source; got {outside[0]!r}")
+    one_of("rows_without_patient", mapping["rows_without_patient"], ("refuse", "leave_out"))
+    if rows_from != "table" and not mapping["table"].get("file") and mapping["labels"]["kind"] != "folders":
+        raise UserError(
+            f"labels.{mapping['labels']['kind']} are looked up in a table, and none is named. Name table.file and "
+            f"table.key beside 'rows_from: {rows_from}', or say labels.folders."
+        )
     return mapping
 
 
 def _check_kept(kept: Any) -> None:
     if not isinstance(kept, dict):
         raise UserError(f"keep maps a name of yours to a column, such as 'insurance: Kostentraeger'; got {kept!r}")
-    for ours in kept:
+    for ours, theirs in kept.items():
+        if not isinstance(theirs, str) or not theirs:
+            raise UserError(f"keep.{ours} must name one column; got {theirs!r}")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", ours) or ours in (*_COLUMNS, *FINDINGS) or ours.startswith(_OURS):
             raise UserError(f"keep: {ours!r} must be lower-case letters, digits and _, and no name that is in use")
 
@@ -206,32 +233,36 @@ _OURS = ("code_", "raw_", "label_", "dataset", "image_id", "patient_id", "study_
 
 
 def _table(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]) -> dict[str, str]:
-    table = {key: _text(stated["table"], key, "") for key in stated.get("table") or {}}
+    table = {key: text_of(stated["table"], key, "") for key in stated.get("table") or {}}
     if rows_from == "table":
         if not table.get("file"):
             raise UserError("table.file must name the table; with no table at all, say 'rows_from: dicom' or 'files'")
         if "image" not in columns:
             raise UserError("columns.image must name the column with the picture's file name")
-        _refuse(table, ("key", "key_is"), "table", "'rows_from: table'; columns.image is the key there")
+        refuse_beside(table, ("key", "key_is"), "table", "'rows_from: table'; columns.image is the key there")
     elif table:
         if not table.get("file") or not table.get("key"):
             raise UserError("table needs file, and key: the column that says which picture a row is about")
         allowed = KEYS_OF_PICTURES if rows_from == "dicom" else KEYS_OF_PICTURES[:1]
-        _one_of("table.key_is", table.setdefault("key_is", "file"), allowed)
+        one_of("table.key_is", table.setdefault("key_is", "file"), allowed)
     if rows_from != "table":
         of_rows = tuple(ours for ours in _COLUMNS if ours != "split")
-        _refuse(columns, of_rows, "columns", f"'rows_from: {rows_from}'; only labels, split and keep come from a table")
+        refuse_beside(
+            columns, of_rows, "columns", f"'rows_from: {rows_from}'; only labels, split and keep come from a table"
+        )
     if rows_from != "table" and not table and (columns or stated.get("keep")):
         raise UserError("columns and keep need a table; name it in table.file")
     separator = table.setdefault("separator", ",").replace("\\t", "\t").replace("tab", "\t")
-    if len(separator) != 1:
-        raise UserError(f"table.separator must be one character, or tab; got {separator!r}")
-    return {**table, "separator": separator, "encoding": table.get("encoding", "utf-8-sig")}
+    if len(separator) != 1 or separator in '"\r\n':
+        raise UserError(
+            f"table.separator must be one character (no quotation mark or line end), or tab; got {separator!r}"
+        )
+    return {**table, "separator": separator, "encoding": encoding_of(table, "utf-8-sig")}
 
 
 def _patient(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]) -> str:
     """Where patients are known from: "recorded", "none", or a regular expression for the picture's name."""
-    given = _text(stated, "patient", "")
+    given = text_of(stated, "patient", "")
     if "patient" in columns and given:
         raise UserError("state the patient once: columns.patient, or patient")
     if "patient" in columns or (rows_from == "dicom" and not given):
@@ -253,16 +284,16 @@ def _patient(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, st
 
 
 def _age(stated: Mapping[str, Any], rows_from: str) -> dict[str, Any]:
-    unit = _text(stated, "unit", "years")
-    _one_of("age.unit", unit, ("years", "months", "days"))
+    unit = text_of(stated, "unit", "years")
+    one_of("age.unit", unit, ("years", "months", "days"))
     values = stated.get("values") or {}
     if not isinstance(values, dict):
         raise UserError(f"age.values maps texts to an age or to missing, such as {{'1-5': missing}}; got {values!r}")
     wrong = [each for each in values.values() if each != "missing" and not re.fullmatch(r"\d+(\.\d+)?", str(each))]
     if wrong:
         raise UserError(f"age.values: an age is a number of {unit} or missing; got {wrong[0]!r}")
-    missing = dict.fromkeys(_list(stated.get("missing", [])), "missing")
-    date_format = _text(stated, "date_format", "%Y%m%d" if rows_from == "dicom" else "%Y-%m-%d")
+    missing = dict.fromkeys(list_of("age.missing", stated.get("missing", [])), "missing")
+    date_format = date_format_of(stated, "%Y%m%d" if rows_from == "dicom" else "%Y-%m-%d")
     return {"unit": unit, "values": {**values, **missing}, "date_format": date_format}
 
 
@@ -272,9 +303,11 @@ def _labels(stated: Mapping[str, Any]) -> dict[str, Any]:
     if len(kinds) != 1:
         raise UserError(f"labels needs one of terms (with column), columns (with values) and folders; got {kinds}")
     kind = kinds[0]
-    recorded = {finding: _list(stated[kind].get(finding, [])) for finding in FINDINGS}
+    recorded = _terms(f"labels.{kind}", stated[kind])
     if kind == "columns":
-        _refuse(stated, ("column", "separator", "uncertain_terms", "not_used", "not_mentioned"), "labels", "columns")
+        refuse_beside(
+            stated, ("column", "separator", "uncertain_terms", "not_used", "not_mentioned"), "labels", "columns"
+        )
         if not stated.get("values"):
             raise UserError(
                 "labels.values must say what is positive and negative, such as {positive: [1], negative: [0]}"
@@ -283,28 +316,32 @@ def _labels(stated: Mapping[str, Any]) -> dict[str, Any]:
         several = [finding for finding, columns in recorded.items() if len(columns) > 1]
         if several:
             raise UserError(f"labels.columns.{several[0]} must name one column; got {recorded[several[0]]}")
-        return {"kind": kind, "recorded": recorded, "values": _coding("labels.values", values), "not_used": []}
-    _refuse(stated, ("values",), "labels", f"{kind}; it belongs to columns")
-    uncertain = {finding: _list((stated.get("uncertain_terms") or {}).get(finding, [])) for finding in FINDINGS}
-    not_mentioned = _text(stated, "not_mentioned", "unknown")
-    _one_of("labels.not_mentioned", not_mentioned, ("unknown", "negative"))
+        return {"kind": kind, "recorded": recorded, "values": coding_of("labels.values", values), "not_used": []}
+    refuse_beside(stated, ("values",), "labels", f"{kind}; it belongs to columns")
+    uncertain = _terms("labels.uncertain_terms", stated.get("uncertain_terms") or {})
+    not_mentioned = text_of(stated, "not_mentioned", "unknown")
+    one_of("labels.not_mentioned", not_mentioned, ("unknown", "negative"))
     if kind == "folders":
-        _refuse(stated, ("column", "separator", "uncertain_terms"), "labels", kind)
+        refuse_beside(stated, ("column", "separator", "uncertain_terms"), "labels", kind)
     elif not stated.get("column"):
         raise UserError("labels.column must name the column of terms")
     for finding in FINDINGS:
-        _coding(f"labels, {finding}", {"terms": recorded[finding], "uncertain_terms": uncertain[finding]})
+        coding_of(f"labels, {finding}", {"terms": recorded[finding], "uncertain_terms": uncertain[finding]})
     others = [term for finding in FINDINGS[:-1] for term in recorded[finding] + uncertain[finding]]
-    _coding("labels", {"no_finding": recorded["no_finding"], "another finding": others})
+    coding_of("labels", {"no_finding": recorded["no_finding"], "another finding": others})
     return {
         "kind": kind,
-        "column": _text(stated, "column", ""),
-        "separator": "/" if kind == "folders" else _text(stated, "separator", "|"),
+        "column": text_of(stated, "column", ""),
+        "separator": "/" if kind == "folders" else text_of(stated, "separator", "|"),
         "recorded": recorded,
         "uncertain": uncertain,
         "absent": "negative" if not_mentioned == "negative" else "not mentioned",
-        "not_used": _list(stated.get("not_used", [])),
+        "not_used": list_of("labels.not_used", stated.get("not_used", [])),
     }
+
+
+def _terms(where: str, stated: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {finding: terms_in(f"{where}.{finding}", stated.get(finding, [])) for finding in FINDINGS}
 
 
 def _policies(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,49 +350,11 @@ def _policies(stated: Mapping[str, Any]) -> dict[str, Any]:
             return {key: plain(each) for key, each in value.items()}
         return {"1": 1, "0": 0}.get(value, value) if isinstance(value, str) else value
 
-    return {**_POLICIES, **plain(stated.get("policies") or {})}
+    own = stated.get("policies") or {}
+    if not isinstance(own, dict):
+        raise UserError(f"policies must map a name of yours to values, as in own_example.yaml; got {own!r}")
+    return {**_POLICIES, **plain(own)}
 
 
 def _records_view(mapping: Mapping[str, Any]) -> bool:
     return mapping["rows_from"] == "dicom" or "view" in mapping["columns"]
-
-
-def _coding(what: str, ours: Mapping[str, Any]) -> dict[str, str]:
-    """The hospital's value -> ours, from lists of values under our names; "missing" stays a value here."""
-    coding: dict[str, str] = {}
-    for meaning, values in ours.items():
-        for value in _list(values):
-            if coding.setdefault(value, meaning) != meaning:
-                raise UserError(f"{what}: {value!r} stands under {coding[value]} and under {meaning}. Keep one.")
-    return coding
-
-
-def _list(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(each, str) for each in values):
-        raise UserError(f"expected a text or a list of texts; got {value!r}")
-    return values
-
-
-def _text(stated: Mapping[str, Any], key: str, default: str) -> str:
-    value = stated.get(key, default)
-    if not isinstance(value, str):
-        raise UserError(f"{key} must be one text; got {value!r}")
-    return value or default
-
-
-def _flag(stated: Mapping[str, Any], key: str, default: bool) -> bool:
-    value = _text(stated, key, str(default).lower())
-    _one_of(key, value, ("true", "false"))
-    return value == "true"
-
-
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
-
-
-def _refuse(stated: Mapping[str, Any], keys: tuple[str, ...], where: str, beside: str) -> None:
-    for key in keys:
-        if key in stated:
-            raise UserError(f"{where}.{key} does not go with {beside}")

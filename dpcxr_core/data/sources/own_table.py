@@ -15,6 +15,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.sources.picture_files import leaves_source
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
+_LONGEST_NAME = 255  # bytes, on every file system in common use
 
 
 def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> pd.DataFrame:
@@ -27,9 +28,12 @@ def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str,
 
     Raises:
         UserError: The file is missing, outside the source or not text in that encoding; a column is missing or
-            stands there twice (the header is named); a row is too short; there is no row.
+            stands there twice (the header is named); a row is too short or too long; quotation marks do not pair;
+            there is no row.
     """
     path = source / table["file"]
+    if len(path.name.encode()) > _LONGEST_NAME:
+        raise UserError(f"table.file: no file has a name of {len(path.name)} characters: {path.name[:40]!r} ...")
     if leaves_source(table["file"]) or not path.resolve().is_relative_to(source.resolve()):
         raise UserError(f"table.file must lie inside the source {source}; got {table['file']!r}")
     if not path.is_file():
@@ -37,7 +41,7 @@ def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str,
         raise UserError(f"{source} has no {table['file']}; files there: {', '.join(there) or 'none'}")
     try:
         return _read(path, table, columns)
-    except (UnicodeError, csv.Error) as error:
+    except UnicodeError as error:
         raise UserError(
             f"{path.name} is no table of text in {table['encoding']}: {error}. "
             "State table.encoding, such as cp1252 (Windows), latin-1 or utf-16, or save the table as UTF-8."
@@ -52,18 +56,41 @@ def _read(path: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> p
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding=table["encoding"], newline="") as lines:
         reader = csv.reader(lines, delimiter=table["separator"], strict=True)
-        header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
-        places = _places(path.name, header, columns, table["separator"])
-        last, rows = max(places, default=-1), []
-        for row in reader:
-            if not any(row):
-                continue
-            if len(row) <= last:
-                raise UserError(f"{path.name}, line {reader.line_num}: {len(row)} fields, expected {len(header)}")
-            rows.append([row[place].strip() for place in places])
+        begun = 0
+        try:
+            header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
+            places = _places(path.name, header, columns, table["separator"])
+            last, rows, longer = max(places, default=-1), [], []
+            begun = reader.line_num
+            for row in reader:
+                line, begun = begun + 1, reader.line_num
+                if not any(row):
+                    continue
+                if len(row) <= last:
+                    raise UserError(f"{path.name}, line {line}: {len(row)} fields, expected {len(header)}")
+                if len(row) > len(header):
+                    longer.append((line, len(row)))
+                rows.append([row[place].strip() for place in places])
+        except csv.Error as error:
+            raise UserError(
+                f"{path.name}: quotation marks do not pair in the row that begins in line {begun + 1} ({error}). "
+                'Close the one that is open; a mark that belongs to the text is written twice, "".'
+            ) from None
+    if longer:
+        raise UserError(_too_long(path.name, longer, header, table["separator"]))
     if not rows:
         raise UserError(f"{path.name} has a header and no rows")
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _too_long(name: str, longer: list[tuple[int, int]], header: list[str], separator: str) -> str:
+    """What to do about rows with more fields than the header, whose texts stand in wrong columns."""
+    line, n_fields = longer[0]
+    return (
+        f"{name}: {len(longer)} rows are longer than the header (first: line {line}, {n_fields} fields, the header has "
+        f"{len(header)}). A text that holds the separator {separator!r} must stand in quotation marks, and every "
+        "column needs a name: mend the rows, or export the table with another separator."
+    )
 
 
 def _places(name: str, header: list[str], columns: Mapping[str, str], separator: str) -> list[int]:

@@ -18,6 +18,7 @@ from dpcxr_core.data.sources.optional_columns import read_with_optional
 from dpcxr_core.data.sources.picture_files import find_pictures
 
 DATASET = "uka_cxr"
+STAND_IN = "standin_truth.csv"  # which the synthetic stand-in brings and no copy has
 DAYS_IN_A_YEAR = 365.2425
 HEALTHY = {"1": "healthy", "0": "not healthy", "1.0": "healthy", "0.0": "not healthy"}
 
@@ -26,7 +27,8 @@ def read_uka_cxr(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
     """What the master list says, in its order; grades of each side stay beside the codes.
 
     The list names admissions, not patients: ``patient_id`` is a patient's number only where the copy has one, and the
-    admission otherwise, which is counted. The grades of both sides are kept as ``grade_<column>``.
+    admission otherwise, which is counted, as are the images of the synthetic stand-in. The grades of both sides are
+    kept as ``grade_<column>``.
 
     Args:
         source: Folder with the master list and pictures in ``dicom_files/<request number>/``. Nothing outside it is
@@ -67,13 +69,15 @@ def read_uka_cxr(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
     counts = {
         "rows_in_csv": len(entries),
         "images_whose_patient_id_is_an_admission": 0 if has_patients else len(entries),
+        "images_of_the_synthetic_stand_in": len(entries) if (source / STAND_IN).is_file() else 0,
         "images_with_a_finding_not_graded": int((meanings_of(grades, facts) == "not graded").any(axis=1).sum()),
         "ages_set_missing": n_ages,
         "sex_set_missing": n_sex,
         "requests_with_several_pictures": n_ambiguous,
         "links_out_of_source": n_links_out,
     }
-    return OfficialTable(table, counts, tuple(sorted(set(found) - set(paths.dropna()))))
+    unlisted = tuple(sorted(set(found) - set(paths.dropna())))
+    return OfficialTable(table, counts, unlisted, patient_ids="recorded" if has_patients else None)
 
 
 def _paths_by_request(requests: pd.Series, found: list[str]) -> tuple[pd.Series, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dpcxr_core.config import FINDINGS
+from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import REFUSED_FILE, ImageStore
 from dpcxr_core.files import write_json
 
@@ -31,6 +31,7 @@ class PrepareReport:
         refused: Image id -> reason, for the listed images that are not in the store.
         unlisted: Files found among the pictures that no official row names.
         counts: What was set to missing or left out while reading the tables.
+        splits: Split -> its images and its patients in the store.
         labels: Finding -> images of the store with a label, and how many of them are positive.
         already_finished: The store was there, made with the same choices; nothing was done.
     """
@@ -42,11 +43,12 @@ class PrepareReport:
     refused: Mapping[str, str]
     unlisted: Sequence[str]
     counts: Mapping[str, int]
+    splits: Mapping[str, tuple[int, int]]
     labels: Mapping[str, tuple[int, int]]
     already_finished: bool
 
     def text(self) -> str:
-        """The summary to print: counts, reasons with the first names, and the prevalence of each finding."""
+        """The summary to print: counts, reasons with the first names, splits, and each finding's prevalence."""
         lines = [f"{self.dataset}: {self.n_listed} images listed, {self.n_read} read into {self.out}"]
         if self.already_finished:
             lines.insert(0, f"{self.out} is already prepared with these choices; nothing was done.")
@@ -56,6 +58,10 @@ class PrepareReport:
         if self.unlisted:
             lines.append(f"  found but not listed: {len(self.unlisted)} ({_first(self.unlisted)})")
         lines.extend(f"  {name.replace('_', ' ')}: {n}" for name, n in self.counts.items() if n)
+        lines.extend(
+            f"  {split}: {images} images of {patients} patients" if images else f"  {split}: no image"
+            for split, (images, patients) in self.splits.items()
+        )
         lines.extend(
             f"  {finding.replace('_', ' ')}: {positive} of {labelled} labelled images"
             + (f" ({positive / labelled:.1%})" if labelled else "")
@@ -71,8 +77,12 @@ def _first(names: Sequence[str]) -> str:
 def reported(
     store: ImageStore, unlisted: Sequence[str], counts: Mapping[str, int], *, already_finished: bool
 ) -> PrepareReport:
-    """The report on ``store``; also written to its ``report.json``, unless that is there."""
-    refused = pd.read_csv(store.path / REFUSED_FILE, dtype=str, keep_default_na=False)
+    """The report on ``store``; also written to its ``report.json``, unless that is there.
+
+    Raises:
+        UserError: The list of refused files is gone or was damaged.
+    """
+    refused = _refused(store)
     labels = store.cohort[list(FINDINGS)]
     report = PrepareReport(
         dataset=store.description["dataset"],
@@ -82,6 +92,7 @@ def reported(
         refused=dict(zip(refused["image_id"], refused["reason"], strict=True)),
         unlisted=unlisted,
         counts=counts,
+        splits={split: (there["images"], there["patients"]) for split, there in store.description["counts"].items()},
         labels={finding: (int(labels[finding].count()), int(labels[finding].sum())) for finding in FINDINGS},
         already_finished=already_finished,
     )
@@ -92,6 +103,33 @@ def reported(
     return report
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """What ``report.json`` of a store says."""
-    return json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+def _refused(store: ImageStore) -> pd.DataFrame:
+    file = store.path / REFUSED_FILE
+    try:
+        refused = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}). Delete {store.path} and prepare it again.") from None
+    if not {"image_id", "reason"} <= set(refused) or len(refused) != store.description["n_refused"]:
+        raise UserError(
+            f"{file} does not name the {store.description['n_refused']} pictures that were refused. "
+            f"Delete {store.path} and prepare it again."
+        )
+    return refused
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """What ``report.json`` of a store says; None where a kill prevented it.
+
+    Raises:
+        UserError: It was damaged.
+    """
+    file = folder / REPORT_FILE
+    if not file.is_file():
+        return None
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or not {"unlisted", "counts"} <= set(said):
+        raise UserError(f"{file} was damaged: it is not the report of a preparation. Delete it and call again.")
+    return said

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,14 +22,16 @@ from dpcxr_core.data.store import (
     REFUSED_FILE,
     ImageStore,
     open_store,
+    read_checksums,
     verify_store,
 )
 from dpcxr_core.data.storing.progress import progress_of
-from dpcxr_core.data.storing.shards import Shard
+from dpcxr_core.data.storing.shards import Shard, store_folder
 from dpcxr_core.data.storing.store_finishing import finish_store, image_blocks, npy_header
-from dpcxr_core.data.storing.store_writing import locked, refuse_occupied, refuse_small_disk
+from dpcxr_core.data.storing.store_writing import differences, locked, refuse_occupied, refuse_small_disk
 
 # what a shard has of its own; all else must be alike
+_REMOVED = ".removed"  # behind a shard's name while it is deleted: what a kill leaves is never taken for a shard
 _OWN = {"shard", "n_images", "n_refused", "counts", "split_hash"} | {
     f"{each}_sha256" for each in ("cohort", "images", "checksums")
 }
@@ -42,11 +46,14 @@ def join_shards(out: Path, *, progress: bool = True) -> ImageStore:
 
     Raises:
         UserError: A shard is missing or damaged, or was made from other tables, with other choices or by other code;
-            more than half of the pictures were refused; ``out`` holds something else; the disk is too small.
+            more than half of the pictures were refused; ``out`` holds something else, or is finished and was not
+            made of the shards that lie there; the disk is too small.
     """
-    out = Path(out)
+    out = store_folder(out)
     if (out / DESCRIPTION_FILE).is_file():
-        return open_store(out)
+        store = open_store(out)
+        _refuse_unjoined(store, _finished_shards(out))
+        return store
     shards = find_shards(out)
     common = _common(shards)
     n_images, n_refused = (sum(shard.description[name] for shard in shards) for name in ("n_images", "n_refused"))
@@ -84,13 +91,15 @@ def find_shards(out: Path) -> list[ImageStore]:
     Raises:
         UserError: There is none, one is missing or not finished, or there are those of two ways to part the table.
     """
-    found = [path for path in out.parent.glob(f"{out.name}.shard-*-of-*") if path.suffix != ".partial"]
+    out = store_folder(out)
+    found = _named_beside(out, "")
     if not found:
         raise UserError(f"there is no shard of {out}, such as {Shard(1, 8).folder(out)}. Prepare them with --shard.")
-    numbers = {path.name.rpartition("-of-")[2] for path in found}
+    numbers = {int(path.name.rpartition("-of-")[2]) for path in found}
     if len(numbers) > 1:
-        raise UserError(f"{out} has shards of {' and of '.join(sorted(numbers))}. Keep one way, delete the other.")
-    of = int(numbers.pop())
+        ways = " and of ".join(map(str, sorted(numbers)))
+        raise UserError(f"{out} has shards of {ways}. Keep one way, delete the other.")
+    of = numbers.pop()
     folders = [Shard(number, of).folder(out) for number in range(1, of + 1)]
     missing = [str(folder) for folder in folders if not (folder / DESCRIPTION_FILE).is_file()]
     if missing:
@@ -98,17 +107,63 @@ def find_shards(out: Path) -> list[ImageStore]:
     return [open_store(folder) for folder in folders]
 
 
+def remove_shards(out: Path) -> None:
+    """Deletes all shards of the finished store ``out``, once every image of theirs is known to be in it.
+
+    Promise:
+        Nothing is deleted before all is checked. A removal that was killed is finished by the next call.
+
+    Raises:
+        UserError: ``out`` is damaged, or a shard holds what is not in it; nothing was deleted.
+    """
+    out = store_folder(out)
+    store = verify_store(out)
+    shards = _finished_shards(out)
+    _refuse_unjoined(store, shards)
+    for left in _named_beside(out, _REMOVED):
+        shutil.rmtree(left)
+    for shard in shards:
+        going = shard.path.with_name(shard.path.name + _REMOVED)
+        os.replace(shard.path, going)
+        shutil.rmtree(going)
+
+
+def _named_beside(out: Path, behind: str) -> list[Path]:
+    """Folders named as shards of ``out``, with ``behind`` at the end; a backup by another name is not one."""
+    if not out.parent.is_dir():
+        return []
+    name = re.compile(re.escape(out.name) + r"\.shard-[1-9]\d*-of-[1-9]\d*" + re.escape(behind))
+    return sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name) and path.is_dir())
+
+
+def _finished_shards(out: Path) -> list[ImageStore]:
+    return [open_store(path) for path in _named_beside(out, "") if (path / DESCRIPTION_FILE).is_file()]
+
+
+def _refuse_unjoined(store: ImageStore, shards: Sequence[ImageStore]) -> None:
+    for shard in shards:
+        found = differences(_shared(store), _shared(shard))
+        if found or not _holds(store, shard):
+            raise UserError(
+                f"{store.path} is finished and does not hold what is in {shard.path}: "
+                f"{found or 'its images or which of them were refused differ'}. "
+                f"Delete the shards, or move {store.path} away and join again."
+            )
+
+
+def _holds(store: ImageStore, shard: ImageStore) -> bool:
+    rows = pd.Index(store.cohort["image_id"]).get_indexer(shard.cohort["image_id"])
+    return bool((rows >= 0).all()) and np.array_equal(read_checksums(store)[rows], read_checksums(shard))
+
+
 def _common(shards: Sequence[ImageStore]) -> dict[str, Any]:
     first = _shared(shards[0])
     for shard in shards[1:]:
-        here = _shared(shard)
-        names = [name for name in first if here.get(name) != first[name]]
-        if names:
-            name = names[0]
+        found = differences(first, _shared(shard))
+        if found:
             raise UserError(
-                f"{shard.path} and {shards[0].path} do not belong together: {', '.join(names)} differ "
-                f"({name}: {here.get(name)!r} and {first[name]!r}). Prepare the odd one again, with the same source, "
-                "choices and code."
+                f"{shards[0].path} and {shard.path} do not belong together: {found}. "
+                "Prepare the odd one again, with the same source, choices and code."
             )
     return first
 

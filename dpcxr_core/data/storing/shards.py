@@ -33,11 +33,28 @@ class Shard:
         return range(n_rows * (self.number - 1) // self.of, n_rows * self.number // self.of)
 
     def folder(self, out: Path) -> Path:
-        """Where this part of the store ``out`` lies."""
+        """Where this part of the store ``out`` lies.
+
+        Raises:
+            UserError: See ``store_folder``.
+        """
+        out = store_folder(out)
         return out if self.of == 1 else out.with_name(f"{out.name}.shard-{self.number}-of-{self.of}")
 
 
 WHOLE = Shard(1, 1)
+
+
+def store_folder(out: Path) -> Path:
+    """``out``, which has a name of its own, as shards and unfinished work lie beside it under that name.
+
+    Raises:
+        UserError: It has none, such as "." or "..".
+    """
+    out = Path(out)
+    if out.name in ("", ".."):
+        raise UserError(f"{out} cannot be a store: its work lies beside it, by its name. Name it, such as stores/cxr14")
+    return out
 
 
 def shard_of_text(text: str) -> Shard:

@@ -30,7 +30,7 @@ from dpcxr_core.config import UserError, content_key
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import DESCRIPTION_FILE, IMAGES_FILE, REFUSED_FILE, ImageStore, open_store
 from dpcxr_core.data.storing.progress import progress_of
-from dpcxr_core.data.storing.shards import WHOLE, Shard
+from dpcxr_core.data.storing.shards import WHOLE, Shard, store_folder
 from dpcxr_core.data.storing.store_finishing import finish_store, made_by, npy_header
 from dpcxr_core.data.storing.store_journal import append_chunk, cut_to_good, read_journal
 from dpcxr_core.files import write_json
@@ -98,7 +98,7 @@ def write_store(
         UserError: ``out`` holds something else, or was begun or finished with other choices; another process
             is writing it; the disk is too small or fails; more than half of the pictures cannot be read.
     """
-    out = Path(out)
+    out = store_folder(out)
     cohort = checked(cohort, COHORT).reset_index(drop=True)
     check_patient_disjoint(cohort)
     begun = _begun_with(cohort, size, recipe, choices, patient_ids, shard)
@@ -182,18 +182,28 @@ def _begun_with(
     return begun if shard == WHOLE else {**begun, "shard": str(shard)}
 
 
-def _refuse_differences(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    old = {**there, **there["choices"]}
-    new = {**here, **here["choices"]}
-    names = [name for name in new if name != "choices" and old.get(name) != new[name]]
-    if not names:
-        return
+def _refuse_differences(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    found = differences({name: there.get(name) for name in here}, here)
+    if found:
+        raise UserError(
+            f"{folder} was begun with other choices: {found}. Give another output folder, or delete {folder}."
+        )
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """In words, in what two descriptions of a store differ: each choice and package by its name; "" if in nothing."""
+    old, new = _flat(there), _flat(here)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     said = [name for name in names if name not in ("recipe_hash", "listed_sha256")]
-    differences = "; ".join(f"{name} was {old.get(name)!r}, is now {new[name]!r}" for name in said)
-    raise UserError(
-        f"{folder} was begun with other choices: {differences or 'the cohort table or its files changed'}. "
-        f"Give another output folder, or delete {folder}."
+    return "; ".join(f"{name} was {old.get(name)!r}, is now {new.get(name)!r}" for name in said) or (
+        "the cohort table or its files changed" if names else ""
     )
+
+
+def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(description)
+    choices, packages = values.pop("choices", None) or {}, values.pop("made_by", None) or {}
+    return {**values, **choices, **{f"made by {name}": value for name, value in packages.items()}}
 
 
 def refuse_occupied(out: Path) -> None:
@@ -224,9 +234,19 @@ def locked(folder: Path) -> Iterator[None]:
 def _begin_or_continue(under_way: Path, begun: dict[str, Any]) -> None:
     path = under_way / "begun.json"
     if path.is_file():
-        _refuse_differences(under_way, json.loads(path.read_text(encoding="utf-8")), begun)
+        _refuse_differences(under_way, _read_begun(path), begun)
     else:
         write_json(path, begun)
+
+
+def _read_begun(path: Path) -> dict[str, Any]:
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(begun, dict) and isinstance(begun.get("choices"), dict):
+            return begun
+    except ValueError:
+        pass
+    raise UserError(f"{path} was damaged: it does not say how the store was begun. Delete {path.parent}; call again.")
 
 
 def _rows_at_once(size: int) -> int:

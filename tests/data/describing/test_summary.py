@@ -10,11 +10,19 @@ def cohort():
     return pd.DataFrame({"patient_id": [f"p{row // 2}" for row in range(40)], "split": ["train"] * 20 + ["test"] * 20})
 
 
-def test_split_table_counts_images_and_patients(cohort):
-    row = summary.split_table({"toy": cohort}).loc["toy"]
+def test_split_table_counts_images_and_patients(cohort, tmp_path):
+    row = summary.split_table({"toy": ImageStore(tmp_path, None, cohort, {})}).loc["toy"]
     assert row[("train", "images")] == 20
     assert row[("train", "patients")] == 10
     assert row[("valid", "images")] == 0
+
+
+def test_split_table_counts_no_patients_where_none_are_known(cohort, tmp_path):
+    bare = ImageStore(tmp_path, None, cohort, {"patient_ids": "none"})
+    row = summary.split_table({"bare": bare}).loc["bare"]
+    assert row.xs("patients", level=1).isna().all()
+    assert row[("test", "images")] == 20
+    assert not summary.patients_known(bare)
 
 
 def test_reading_table_says_what_was_refused(cohort, tmp_path):

@@ -4,10 +4,10 @@ from PIL import Image
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.data.policies import prevalence_by_policy
-from dpcxr_core.data.simulation.own_standin import write_own_standin
+from dpcxr_core.data.simulation.own_standin import MISTAKES, write_own_standin
 from dpcxr_core.data.simulation.phantom import CAUSES
 from dpcxr_core.data.simulation.simulated import simulate_cohort
-from dpcxr_core.data.sources.own_hospital import read_own
+from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import own_facts
 
 N = 60
@@ -45,6 +45,18 @@ def test_policies_differ_as_some_findings_are_only_suspected(export):
     prevalence = prevalence_by_policy(facts, read_own(export.parent, facts).table)
     assert (prevalence.loc["u_one", list(CAUSES)] >= prevalence.loc["u_zero", list(CAUSES)]).all()
     assert prevalence.loc["u_one", list(CAUSES)].sum() > prevalence.loc["u_zero", list(CAUSES)].sum()
+
+
+def test_call_with_fewer_images_has_no_picture_of_an_earlier_one(tmp_path):
+    write_own_standin(tmp_path, n_images=8, size=32, seed=3)
+    fewer = write_own_standin(tmp_path, n_images=4, size=32, seed=3)
+    assert len(list((fewer.parent / "Aufnahmen").iterdir())) == 4
+    assert read_own(fewer.parent, own_facts(fewer)).unlisted == ("Aufnahmen/Fehlbelichtung.png",)
+
+
+@pytest.mark.parametrize(("right", "wrong"), MISTAKES)
+def test_mistakes_of_the_chapter_are_answered(export, right, wrong):
+    assert answer_to_mistake(export, export.parent, right=right, wrong=wrong)
 
 
 def test_same_seed_gives_the_same_files(export, tmp_path):

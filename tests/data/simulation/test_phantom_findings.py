@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpcxr_core.data.simulation import phantom_findings as findings
-from tests.data.test_phantom_anatomy import BUILD, PLANE, _column, _draws, _lungs
+from tests.data.simulation.test_phantom_anatomy import BUILD, PLANE, _column, _draws, _lungs
 
 FINDINGS = ("effusion", "consolidation", "plates")
 

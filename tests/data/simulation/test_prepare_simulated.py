@@ -28,3 +28,12 @@ def test_prepare_simulated_gives_the_same_images_for_any_number_of_jobs(tmp_path
     _simulated(tmp_path / "one")
     _simulated(tmp_path / "three", jobs=3)
     assert (tmp_path / "one" / "images.npy").read_bytes() == (tmp_path / "three" / "images.npy").read_bytes()
+
+
+def test_prepare_simulated_refuses_what_cannot_be_drawn_before_it_makes_a_folder(tmp_path):
+    with pytest.raises(UserError, match="at least 32 pixels a side; got 16"):
+        _simulated(tmp_path / "sim", size=16)
+    with pytest.raises(UserError, match="seed"):
+        _simulated(tmp_path / "sim", seed=-1)
+    assert not list(tmp_path.iterdir())
+    assert _simulated(tmp_path / "sim").n_read == 36

@@ -28,11 +28,11 @@ def truth(standin):
     return pd.read_csv(standin[0] / TRUTH, dtype={"image_id": str})
 
 
-def test_reader_takes_it_for_the_real_thing_without_a_word(standin):
+def test_reader_takes_it_for_the_real_thing_but_for_one_count(standin):
     folder, master = standin
     official = read_uka_cxr(folder, FACTS)
-    quiet = ("rows_in_csv", "images_whose_patient_id_is_an_admission")
-    assert {name: n for name, n in official.counts.items() if n} == dict.fromkeys(quiet, 120)
+    said = ("rows_in_csv", "images_whose_patient_id_is_an_admission", "images_of_the_synthetic_stand_in")
+    assert {name: n for name, n in official.counts.items() if n} == dict.fromkeys(said, 120)
     assert official.unlisted == ()
     assert official.table["path"].notna().all()
     cohort = cohort_of(official, FACTS, policy_named(FACTS, None), SplitChoice(recipe="official")).cohort

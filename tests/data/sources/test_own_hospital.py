@@ -14,6 +14,8 @@ from dpcxr_core.data.policies import policy_named, prevalence_by_policy
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import facts_of_text, own_facts
 from dpcxr_core.data.splits import check_patient_disjoint
+from dpcxr_core.publishing.execute import execute_chapter
+from tests.conftest import PROJECT
 from tests.data.sources.test_own_dicom import write_dicom
 
 MANIFEST = """
@@ -342,3 +344,18 @@ def test_paediatric_hospital_is_read_whole(sample_data):
     assert table["code_pneumonia"].value_counts().to_dict() == {"positive": 640, "negative": 320}
     assert table["code_no_finding"].value_counts().to_dict() == {"negative": 640, "positive": 320}
     assert official.unlisted == ()
+
+
+@pytest.mark.slow
+@pytest.mark.sample
+def test_chapter_runs_for_a_manifest_of_ones_own_with_no_other_word_about_it(sample_data, tmp_path):
+    parameters = {
+        "manifest": str(MANIFESTS / "paediatric.yaml"),
+        "source_dir": str(sample_data / "paediatric_csv"),
+        "cache_dir": str(tmp_path / "cache"),
+        "run_dir": str(tmp_path / "run"),
+        "image_size": 32,
+    }
+    chapter = PROJECT / "book" / "13_own_hospital.py"
+    executed = execute_chapter(chapter, tmp_path / "executed", parameters, progress=False).read_text(encoding="utf-8")
+    assert "name: paediatric" in executed

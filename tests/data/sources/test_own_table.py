@@ -45,12 +45,34 @@ def test_table_is_read_whatever_its_separator_and_encoding(tmp_path, data, optio
         (b"Bild;Bild\na;b\n", {"columns": {"image": "Bild"}}, "has 2 columns 'Bild'"),
         ("Bild;Größe\n".encode(), {}, "has a header and no rows"),
         ("Bild;Größe\na.png\n".encode(), {}, "line 2: 1 fields, expected 2"),
-        (b'Bild;Gr\n"a;b\n', {"columns": {"image": "Bild"}}, "no table of text"),
+        (b'Bild;Gr\na;b\n"a;b\n', {"columns": {"image": "Bild"}}, "marks do not pair in the row that begins in line 3"),
+        (b'Bild;Gr\n"a"b;b\n', {"columns": {"image": "Bild"}}, "quotation marks do not pair .* in line 2.*twice"),
+        (b'"Bild;Gr\na;b\n', {"columns": {"image": "Bild"}}, "quotation marks do not pair .* in line 1"),
+        (
+            TEXT.replace("1;x", "1;x;Erguss").replace("y ", "y ;").encode(),
+            {},
+            r"2 rows are longer than the header \(first: line 2, 4 fields, the header has 3\).*';' must stand",
+        ),
         (b"", {}, "no column 'Bild', 'Größe'; its header is \\[\\]"),
         (gzip.compress(TEXT.encode())[:-12], {"name": "t.csv.gz"}, "cut off or damaged"),
         (TEXT.encode(), {"name": "t.csv.gz"}, "cut off or damaged"),
     ],
-    ids=["column", "separator", "encoding", "codec", "twice", "no_rows", "short", "quote", "empty", "cut", "not_gzip"],
+    ids=[
+        "column",
+        "separator",
+        "encoding",
+        "codec",
+        "twice",
+        "no_rows",
+        "short",
+        "quote",
+        "inner_quote",
+        "header_quote",
+        "long",
+        "empty",
+        "cut",
+        "not_gzip",
+    ],
 )
 def test_table_that_does_not_fit_is_refused_with_what_was_found(tmp_path, data, options, message):
     with pytest.raises(UserError, match=message):
@@ -65,6 +87,12 @@ def test_table_outside_the_source_is_not_read(tmp_path):
     for name in ("../t.csv", str(tmp_path / "t.csv"), "link.csv"):
         with pytest.raises(UserError, match="table.file must lie inside the source"):
             read_own_table(source, {"file": name, "separator": ";", "encoding": "utf-8"}, COLUMNS)
+
+
+def test_name_that_no_file_can_have_is_refused(tmp_path):
+    table = {"file": "a" * 300, "separator": ";", "encoding": "utf-8"}
+    with pytest.raises(UserError, match="no file has a name of 300 characters: 'aaaa"):
+        read_own_table(tmp_path, table, COLUMNS)
 
 
 def test_missing_table_is_answered_with_the_files_there(tmp_path):

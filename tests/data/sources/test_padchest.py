@@ -279,3 +279,6 @@ def test_real_csv_gives_the_golden_counts():
         cohort = cohort_of(official, FACTS, policy_named(FACTS, name), SplitChoice(recipe="patients")).cohort
         assert cohort_counts(cohort) == {split: expected[split] for split in SPLITS}
         assert split_hash(cohort) == expected["split_sha256"]
+        if name == "u_ignore":  # which has the findings of u_zero, of fewer labelled images
+            labelled = {split: cohort.loc[cohort["split"] == split, [*FINDINGS]].notna().sum() for split in SPLITS}
+            assert {split: counts.to_dict() for split, counts in labelled.items()} == golden["labelled_under_u_ignore"]

@@ -87,9 +87,10 @@ def test_sex_is_never_guessed_where_the_labs_column_calls_all_others_women(make_
 
 def test_admission_stands_for_the_patient_and_is_counted(make_uka):
     official = read_uka_cxr(make_uka(), FACTS)
-    assert FACTS["patient_ids"] == "admissions"
+    assert (FACTS["patient_ids"], official.patient_ids) == ("admissions", None)
     assert official.table["patient_id"].tolist() == [row[-1] for row in ROWS]
     assert official.counts["images_whose_patient_id_is_an_admission"] == 8
+    assert official.counts["images_of_the_synthetic_stand_in"] == 0
 
 
 def test_patient_column_is_preferred_where_a_copy_has_it(make_uka):
@@ -98,6 +99,7 @@ def test_patient_column_is_preferred_where_a_copy_has_it(make_uka):
     assert official.table["patient_id"].tolist()[:4] == ["anna", "anna", "anna", "p104"]
     assert official.table["admission_id"].tolist()[:3] == ["9001", "9001", "9002"]
     assert official.counts["images_whose_patient_id_is_an_admission"] == 0
+    assert official.patient_ids == "recorded"
 
 
 def test_split_by_admission_that_parts_a_known_patient_is_refused(make_uka):

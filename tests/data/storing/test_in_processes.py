@@ -9,7 +9,7 @@ import pytest
 
 from dpcxr_core.data.storing.in_processes import in_processes
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _squares(numbers):
@@ -64,7 +64,7 @@ def test_what_the_work_raises_ends_the_results():
 
 _PARENT = """
 import sys, time
-from tests.data.test_in_processes import _pids
+from tests.data.storing.test_in_processes import _pids
 from dpcxr_core.data.storing.in_processes import in_processes
 if __name__ == "__main__":
     results = in_processes(_pids, [[0]] * 1000, 2, None)

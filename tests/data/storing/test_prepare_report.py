@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from dpcxr_core.config import UserError
 from dpcxr_core.data.storing.prepare_report import PrepareReport, read_report, reported
-from tests.data.test_store_writing import _write
+from tests.data.storing.test_store_writing import _write
 
 
 @pytest.fixture
@@ -30,6 +31,8 @@ def test_text_names_reasons_with_counts_and_leaves_zeros_out(store):
         "refused, damaged: 1 (i5)",
         "found but not listed: 1 (stray.png)",
         "ages set missing: 2",
+        "train: 8 images of 4 patients",
+        "test: 8 images of 4 patients",
         "pleural effusion: 20 of 20 labelled images (100.0%)",
     ):
         assert said in text
@@ -38,14 +41,14 @@ def test_text_names_reasons_with_counts_and_leaves_zeros_out(store):
 
 
 def test_text_says_so_where_nothing_was_done_or_labelled(store):
-    text = PrepareReport("toy", store.path, 9, 9, {}, (), {}, {"pneumonia": (0, 0)}, already_finished=True).text()
+    text = PrepareReport("toy", store.path, 9, 9, {}, (), {}, {}, {"pneumonia": (0, 0)}, already_finished=True).text()
     assert text.splitlines()[0].endswith("is already prepared with these choices; nothing was done.")
     assert text.splitlines()[-1] == "  pneumonia: 0 of 0 labelled images"
 
 
 def test_only_the_first_names_of_a_reason_are_said():
     refused = {f"i{n}": "empty file" for n in range(7)}
-    text = PrepareReport("toy", "toy", 9, 2, refused, (), {}, {}, already_finished=False).text()
+    text = PrepareReport("toy", "toy", 9, 2, refused, (), {}, {}, {}, already_finished=False).text()
     assert "empty file: 7 (i0, i1, i2, i3, i4, ...)" in text
 
 
@@ -53,3 +56,26 @@ def test_a_report_that_a_kill_prevented_is_written_by_the_next_call_and_never_ch
     reported(store, (), {"first": 1}, already_finished=True)
     reported(store, (), {"second": 2}, already_finished=True)
     assert json.loads((store.path / "report.json").read_text())["counts"] == {"first": 1}
+
+
+def test_a_split_without_an_image_is_remarked_on(store):
+    splits = {"train": (5, 3), "test": (0, 0)}
+    text = PrepareReport("toy", store.path, 9, 9, {}, (), {}, splits, {}, already_finished=False).text()
+    assert text.splitlines()[-2:] == ["  train: 5 images of 3 patients", "  test: no image"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"counts": {}}'])
+def test_a_damaged_report_is_refused_and_one_that_is_not_there_is_none(store, content):
+    assert read_report(store.path) is None
+    (store.path / "report.json").write_text(content)
+    with pytest.raises(UserError, match=r"report\.json was damaged"):
+        read_report(store.path)
+
+
+@pytest.mark.parametrize("content", [None, "", "image_id,path,reason\n", "a,b\n1,2\n3,4\n5,6\n"])
+def test_a_list_of_refused_files_that_is_gone_or_damaged_is_refused(store, content):
+    (store.path / "refused.csv").unlink()
+    if content is not None:
+        (store.path / "refused.csv").write_text(content)
+    with pytest.raises(UserError, match=r"refused\.csv .*prepare it again"):
+        reported(store, (), {}, already_finished=True)

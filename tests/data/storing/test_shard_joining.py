@@ -1,15 +1,16 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.store import verify_store
-from dpcxr_core.data.storing.shard_joining import join_shards
+from dpcxr_core.data.storing.shard_joining import find_shards, join_shards, remove_shards
 from dpcxr_core.data.storing.shards import Shard
 from dpcxr_core.data.storing.store_writing import Rendered
-from tests.data.test_store_writing import SIZE, _cohort, _files, _write
+from tests.data.storing.test_store_writing import SIZE, _cohort, _files, _write
 
 
 def _mixed():
@@ -66,8 +67,8 @@ def _mix_ways(out):
     _shards(out, 2)
 
 
-def _by_other_code(out):
-    file = out.with_name("toy.shard-3-of-3") / "store.json"
+def _by_other_code(out, last=3):
+    file = Shard(last, last).folder(out) / "store.json"
     values = json.loads(file.read_text())
     values["made_by"]["source"] = "0" * 12
     file.write_text(json.dumps(values))
@@ -96,9 +97,9 @@ def _damage(out):
         (_lose, r"1 of 3 shards are missing or not finished: .*toy\.shard-2-of-3"),
         (_leave_unfinished, r"1 of 3 shards are missing or not finished: .*toy\.shard-2-of-3"),
         (_mix_ways, "shards of 2 and of 3"),
-        (_by_other_code, "do not belong together: made_by differ"),
-        (_other_choices, "do not belong together: choices differ"),
-        (_other_table, "do not belong together: listed_sha256 differ"),
+        (_by_other_code, "do not belong together: made by source was .*, is now '000000000000'"),
+        (_other_choices, "do not belong together: seed was 1, is now 2"),
+        (_other_table, "do not belong together: the cohort table or its files changed"),
         (_damage, r"shard-2-of-3 was changed.* 1 of 8 images differ: rows 7 \(i14\)"),
     ],
 )
@@ -140,3 +141,89 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "toy" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="exists and is not an image store"):
         join_shards(tmp_path / "toy")
+
+
+def _damage_the_whole(out):
+    (out / "images.npy").write_bytes((out / "images.npy").read_bytes()[:-1] + b"\x07")
+
+
+def _prepare_again(out, **changed):
+    shutil.rmtree(Shard(2, 2).folder(out))
+    _write(Shard(2, 2).folder(out), **({"cohort": _mixed(), "shard": Shard(2, 2)} | changed))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda out: _prepare_again(out, choices={"seed": 2}), "shard-2-of-2: seed was 1, is now 2"),
+        (
+            lambda out: _prepare_again(
+                out, render=lambda rows: Rendered(np.full((len(rows), SIZE, SIZE), 9, np.uint8))
+            ),
+            "shard-2-of-2: its images or which of them were refused differ",
+        ),
+        (lambda out: _by_other_code(out, 2), "shard-2-of-2: made by source was"),
+    ],
+)
+def test_shards_that_a_finished_store_does_not_hold_are_neither_joined_nor_removed(tmp_path, spoil, message):
+    out = tmp_path / "toy"
+    _shards(out, 2)
+    before = _files(join_shards(out, progress=False).path)
+    spoil(out)
+    for ask in (lambda: join_shards(out, progress=False), lambda: remove_shards(out)):
+        with pytest.raises(UserError, match=message):
+            ask()
+    assert len(find_shards(out)) == 2
+    assert _files(out) == before
+
+
+def test_nothing_is_removed_beside_a_damaged_store(tmp_path):
+    out = tmp_path / "toy"
+    _shards(out, 2)
+    join_shards(out, progress=False)
+    _damage_the_whole(out)
+    with pytest.raises(UserError, match="images differ"):
+        remove_shards(out)
+    assert len(find_shards(out)) == 2
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next(tmp_path, monkeypatch):
+    out = tmp_path / "toy"
+    _shards(out, 3)
+    join_shards(out, progress=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", _stop_midway)
+        with pytest.raises(KeyboardInterrupt):
+            remove_shards(out)
+    assert (tmp_path / "toy.shard-1-of-3.removed" / "images.npy").is_file()
+    join_shards(out, progress=False)
+    remove_shards(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
+    remove_shards(out)
+
+
+def _stop_midway(folder):
+    (folder / "store.json").unlink()
+    raise KeyboardInterrupt
+
+
+def test_a_backup_beside_the_shards_is_not_one_of_them(tmp_path):
+    out = tmp_path / "toy"
+    _shards(out, 2)
+    backup = tmp_path / "toy.shard-1-of-2.old"
+    shutil.copytree(Shard(1, 2).folder(out), backup)
+    (tmp_path / "toy.shard-2-of-2.partial").mkdir()
+    join_shards(out, progress=False)
+    remove_shards(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "toy",
+        "toy.shard-1-of-2.old",
+        "toy.shard-2-of-2.partial",
+    ]
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", "a/.."])
+def test_a_folder_without_a_name_of_its_own_is_refused(out):
+    for ask in (join_shards, find_shards, remove_shards):
+        with pytest.raises(UserError, match="cannot be a store"):
+            ask(Path(out))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.storing.shards import WHOLE, Shard, shard_of_text
+from dpcxr_core.data.storing.shards import WHOLE, Shard, shard_of_text, store_folder
 
 
 @settings(derandomize=True, deadline=None)
@@ -19,6 +19,14 @@ def test_shards_are_contiguous_whole_and_equally_long(n_rows, of):
 def test_a_shard_has_a_folder_beside_the_store():
     assert Shard(3, 8).folder(Path("stores/cxr")) == Path("stores/cxr.shard-3-of-8")
     assert WHOLE.folder(Path("stores/cxr")) == Path("stores/cxr")
+    assert store_folder(Path("cxr/")) == Path("cxr")
+
+
+@pytest.mark.parametrize("out", ["", ".", "..", "/", "stores/.."])
+def test_a_store_has_a_name_of_its_own(out):
+    for ask in (store_folder, WHOLE.folder, Shard(1, 2).folder):
+        with pytest.raises(UserError, match="cannot be a store"):
+            ask(Path(out))
 
 
 def test_a_shard_is_written_as_it_is_read():

@@ -7,7 +7,10 @@ from dpcxr_core.data.store import check_images, checksums_of, open_store
 from dpcxr_core.data.storing.store_finishing import finish_store, image_blocks, made_by, npy_header
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16), dtype=np.uint8)
-BEGUN = {"dataset": "toy", "size": 16, "choices": {}}
+BEGUN = {
+    **{"dataset": "toy", "size": 16, "choices": {}, "recipe": {}, "recipe_hash": "0", "patient_ids": "recorded"},
+    **{"n_listed": 7, "listed_sha256": "0", "made_by": {}},
+}
 
 
 def _cohort():

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import open_store
 from dpcxr_core.data.storing.shards import Shard
+from dpcxr_core.data.storing.store_finishing import made_by
 from dpcxr_core.data.storing.store_writing import Rendered, check_choices, subset_store, write_store
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZE = 16
 N = 23
 REFUSED = {4: "empty file", 5: "damaged", 22: "empty file"}
@@ -120,7 +121,7 @@ def test_write_store_survives_any_torn_end_of_its_files(tmp_path_factory, n_chun
 SLOW_WRITER = """
 import sys, time
 from pathlib import Path
-from tests.data.test_store_writing import _render, _write
+from tests.data.storing.test_store_writing import _render, _write
 _write(Path(sys.argv[1]), lambda rows: time.sleep(0.1) or _render(rows), chunk=1)
 """
 
@@ -158,8 +159,8 @@ def test_write_store_does_not_go_on_with_images_of_other_code(tmp_path, monkeypa
     with pytest.raises(_KilledError):
         _write(tmp_path / "toy", _killed_before(2))
     finished = _files(_write(tmp_path / "other").path)
-    monkeypatch.setattr("dpcxr_core.data.storing.store_writing.made_by", lambda: {"source": "new"})
-    with pytest.raises(UserError, match=r"made_by was .*, is now \{'source': 'new'\}"):
+    monkeypatch.setattr("dpcxr_core.data.storing.store_writing.made_by", lambda: {**made_by(), "scipy": "0.1"})
+    with pytest.raises(UserError, match=r"other choices: made by scipy was '[^';]*', is now '0\.1'\. Give"):
         _write(tmp_path / "toy")
     assert _files(_write(tmp_path / "other").path) == finished  # what is finished is finished
 
@@ -281,3 +282,18 @@ def test_subset_store_takes_rows_images_and_companions_in_the_order_asked(tmp_pa
     assert pd.read_parquet(part.path / "truth.parquet")["severity"].tolist() == [9, 0, 14]
     assert part.description["choices"] == {"seed": 1, "taken_from": "toy"}
     assert open_store(part.path).description["recipe_hash"] == store.description["recipe_hash"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"choices": 3}', '{"choices": {}}'])
+def test_write_store_refuses_a_beginning_that_was_damaged(tmp_path, content):
+    with pytest.raises(_KilledError):
+        _write(tmp_path / "toy", _killed_before(2))
+    (tmp_path / "toy.partial" / "begun.json").write_text(content)
+    with pytest.raises(UserError, match=r"begun\.json was damaged.* Delete .*toy\.partial|size was None, is now 16"):
+        _write(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_write_store_refuses_a_folder_without_a_name_of_its_own(out):
+    with pytest.raises(UserError, match="cannot be a store"):
+        _write(Path(out))
