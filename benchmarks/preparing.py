@@ -1,7 +1,7 @@
 """Preparing at scale and reading what was prepared: ``python -m benchmarks.preparing``.
 
 Wall-clock seconds, so close other programs first; the load that other programs made is written beside each number.
-Results are printed and written as CSV beside those of ``python -m benchmarks``.
+Results are printed and written as CSV, with where, when and by which commit beside them in ``preparing.json``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +25,8 @@ from dpcxr_core.data.manifests import facts_of
 from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.prepare import prepare_official
 from dpcxr_core.data.sources.chestxray14 import read_chestxray14
-from dpcxr_core.provenance import PROJECT_FOLDER, git_state
+from dpcxr_core.files import write_json
+from dpcxr_core.provenance import PROJECT_FOLDER, git_state, versions
 from dpcxr_core.workers import worker_pool
 
 RESULTS = PROJECT_FOLDER / "benchmarks" / "results"
@@ -44,11 +46,10 @@ def main() -> None:
     options = parser.parse_args()
     # every process that reads pictures imports this module: torch would be most of its memory
     from benchmarks.loading_rates import loading_rates
-    from benchmarks.provenance import keep
-    from benchmarks.settings import exact_compute
+    from benchmarks.provenance import this_machine
 
     options.out.mkdir(parents=True, exist_ok=True)
-    commit, started = git_state(), time.monotonic()
+    commit = git_state()  # before files of the repository change
     tables = {
         "preparing": preparing_rates(options.images, options.jobs),
         "cohort_table": cohort_table_times(options.rows),
@@ -56,7 +57,9 @@ def main() -> None:
     }
     for name, table in tables.items():
         print(f"\n{name}\n{table.to_string(index=False)}")
-    keep(options.out, tables, exact_compute(), (time.monotonic() - started) / 60, commit)
+        table.to_csv(options.out / f"{name}.csv", index=False, float_format="%.6g")
+    made = {"commit": commit, "date": datetime.now(UTC).date().isoformat(), "clock": "wall"}
+    write_json(options.out / "preparing.json", made | this_machine() | {"versions": versions()})
 
 
 def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SIDE, size: int = 224) -> pd.DataFrame:

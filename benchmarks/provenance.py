@@ -53,13 +53,20 @@ def _summary(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def about_machine(compute: Compute) -> dict[str, Any]:
     """Where it is measured, and how."""
     return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        **this_machine(),
         "device": torch.cuda.get_device_name(compute.device) if compute.on_gpu else "CPU",
         "threads": torch.get_num_threads(),
         "clock": clock_of(compute),
         "versions": versions(),
+    }
+
+
+def this_machine() -> dict[str, Any]:
+    """Its processor, cores and memory."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
     }
 
 

@@ -7,6 +7,8 @@ in the story of the book, so nothing here spends privacy.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,29 +18,37 @@ from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
-from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key
 from dpcxr_core.starting_points import StartingPoints, make_initialisations
 from dpcxr_core.study import metrics_table, run_many, runs_table
 
 RESULTS = Path(__file__).parent / "results"
 CACHE = Path(".cache") / "tuning" / source_key(PACKAGE_FOLDER / "data")
 TUNING_SEED = 100  # patients that no chapter draws
+N_TEST = 2000
+PRODUCTS = (0.3, 0.65, 1.3)  # learning rate times noise multiplier
+
+
+def header(defaults: DataChoice, commit: str) -> str:
+    """What the table was made with, for the lines above it."""
+    batch, steps, norm = (TUNED_MECHANISM[name] for name in ("expected_batch_size", "n_steps", "max_grad_norm"))
+    return (
+        f"python -m benchmarks.tune_recipe, {datetime.now(UTC).date().isoformat()}, commit {commit}: batch {batch}, "
+        f"{steps} private steps, clip norm {norm}, {defaults.n_public:,} public images, "
+        f"{Recipe().ordinary_n_steps} ordinary steps; one seed, {N_TEST:,} test images of patients that no chapter "
+        f"draws.\nMacro AUROC. learning_rate is learning_rate_times_noise_multiplier "
+        f"({', '.join(str(product) for product in PRODUCTS)}) over the noise multiplier; NaN: without privacy."
+    )
 
 
 def main() -> None:
     """Print macro AUROC by learning rate, for random and domain initialisation, and keep the table."""
+    commit = git_state()  # before a file of the repository changes
     defaults = DataChoice(data_source="simulated")
-    common = {"hospital": PUBLIC_HOSPITAL, "size": defaults.image_size}
+    prepare = partial(prepare_simulated, hospital=PUBLIC_HOSPITAL, size=defaults.image_size)
     tuning = CACHE / "stores" / "tuning"
-    prepare_simulated(tuning, **common, n_train=defaults.n_train, n_valid=200, n_test=2000, seed=TUNING_SEED)
-    prepare_simulated(
-        CACHE / "stores" / PUBLIC_HOSPITAL,
-        **common,
-        n_train=defaults.n_public,
-        n_valid=0,
-        n_test=0,
-        seed=TUNING_SEED + 1,
-    )
+    prepare(tuning, n_train=defaults.n_train, n_valid=200, n_test=N_TEST, seed=TUNING_SEED)
+    prepare(CACHE / "stores" / PUBLIC_HOSPITAL, n_train=defaults.n_public, n_valid=0, n_test=0, seed=TUNING_SEED + 1)
     places = StudyPlaces(
         stores=CACHE / "stores",
         weights=CACHE / "weights",
@@ -65,7 +75,7 @@ def main() -> None:
                     specification,
                     Recipe(learning_rate_times_noise_multiplier=rate, randomness="seeded"),
                 )
-                for rate in (0.3, 0.65, 1.3)
+                for rate in PRODUCTS
             ]
         configs += [
             ordinary_run("tuning", init_name, replace(Recipe(), ordinary_learning_rate=rate)) for rate in (1e-3, 3e-3)
@@ -75,13 +85,14 @@ def main() -> None:
     macro = metrics[
         (metrics["metric"] == "auroc") & (metrics["finding"] == "macro") & (metrics["group_column"] == "all")
     ]
-    runs = runs_table(folders).assign(learning_rate=[config.optimisation.learning_rate for config in configs])
+    rates = [config.optimisation.learning_rate for config in configs if config.optimisation]
+    runs = runs_table(folders).assign(learning_rate=rates)
     table = runs.merge(macro, on="run_id").pivot_table(
         index=["init_label", "target_epsilon", "learning_rate"], values="value", dropna=False
     )
     text = pd.DataFrame(table).dropna().round(3).to_string()
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "tune_recipe.txt").write_text(text + "\n")
+    (RESULTS / "tune_recipe.txt").write_text(f"{header(defaults, commit)}\n\n{text}\n")
     print(text)
 
 

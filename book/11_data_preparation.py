@@ -44,7 +44,7 @@ seed: int = 0  # draws the patients, or the split
 n_resamples: int = 300  # bootstrap resamples of every interval in the book
 jobs: int = 2  # processes
 cache_dir: str = "../.cache"  # image stores, weights and runs, reused while nothing changed
-limits: str = ""  # what a reader should know of these images, shown below the test set's precision
+limits: str = "Read every interval before any number."  # what a reader should know of these images
 run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]

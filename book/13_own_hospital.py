@@ -39,10 +39,8 @@ cache_dir: str = "../.cache"  # the image store, reused while nothing changed
 run_dir: str = "../runs/demo"  # where results go; nothing is left there
 
 # %% tags=["hide-input"]
-from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 from IPython.display import Code, Markdown, display
 
 from dpcxr_core.config import content_key
@@ -53,7 +51,7 @@ from dpcxr_core.data.sources.own_hospital import answer_to_mistake
 from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.store import open_store
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
-from dpcxr_core.publishing import data_tables, figures, policy_tables, tables
+from dpcxr_core.publishing import data_tables, figures, policy_tables
 
 figures.use_house_style()
 standin = {"n_images": n_images, "size": 2 * image_size, "seed": seed}
@@ -85,11 +83,9 @@ out = Path(cache_dir) / "own" / content_key(text, str(source), standin, image_si
 report = prepare_official("own", source, out, size=image_size, manifest=written, jobs=jobs, progress=False)
 store = open_store(out)
 hospital = {report.dataset: store}
-counts = {**report.counts, "files_in_no_row": len(report.unlisted), **Counter(report.refused.values())}
-counts.pop("rows_in_table", None)  # with the images in the store, it would tell how few were refused
-counted = pd.DataFrame({"number": counts}).query("number > 0").rename(index=lambda name: name.replace("_", " "))
 display(data_tables.show_reading(summary.reading_table(hospital)))
-display(tables.show_counts(counted))
+display(data_tables.show_refusals(report.refused))
+display(data_tables.show_counted({**report.counts, "files_in_no_row": len(report.unlisted)}))
 
 # %% [markdown]
 # A number under ten is not shown, nor what would tell it by subtraction. A finding that the hospital does not record is

@@ -19,7 +19,7 @@
 #
 # - **Reads** the private hospital's store, the initialisations, the specifications
 # - **Writes** one run record a cell of the grid, and `comparison.json` in `run_dir`
-# - **Expect** a curve for each initialisation that rises with epsilon, and a dashed line to beat
+# - **Expect** a curve for each initialisation over epsilon, most of them rising, and a dashed line to beat
 # - **Needs** two cores, about seven minutes the first time
 #
 # The study {cite}`tayebi2026role` reports that self-supervised weights beat supervised ones under privacy, and that

@@ -42,17 +42,19 @@ def add_prepare_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--dataset", choices=[*DATASET_NAMES, SIMULATED])
     what.add_argument("--source", type=Path, help="folder of the official files; without it, how to get them is said")
     what.add_argument("--out", type=Path, metavar="STORE", help=_OUT_HELP)
-    what.add_argument("--size", type=int, help="side of the stored images in pixels (default: 64)")
-    what.add_argument("--recipe", choices=["corrected", "as_published"], help="default: corrected")
+    what.add_argument("--size", type=int, help=f"side of the stored images in pixels (default: {_DEFAULTS['size']})")
+    what.add_argument("--recipe", choices=["corrected", "as_published"], help=f"default: {_DEFAULTS['recipe']}")
     what.add_argument(
         "--policy", help="what label codes mean: as_published, u_zero, u_one, u_ignore, or the manifest's"
     )
     what.add_argument("--split", choices=["official", "patients"], help="the published split, or one drawn by patient")
     what.add_argument("--valid-fraction", type=float, help="share of the patients that validates (default: 0.1)")
     what.add_argument("--test-fraction", type=float, help="--split patients: share that tests (default: 0.2)")
-    what.add_argument("--seed", type=int, help="seeds the split, and the simulated hospital (default: 0)")
+    what.add_argument(
+        "--seed", type=int, help=f"seeds the split, and the simulated hospital (default: {_DEFAULTS['seed']})"
+    )
     what.add_argument("--manifest", type=Path, help="own: YAML file that maps columns, codes and terms")
-    what.add_argument("--jobs", type=int, help="processes that read pictures (default: 2)")
+    what.add_argument("--jobs", type=int, help=f"processes that read pictures (default: {_DEFAULTS['jobs']})")
     shards = parser.add_argument_group("on several machines, and afterwards")
     shards.add_argument("--shard", metavar="I/N", help="only part I of N of the images")
     shards.add_argument("--join", type=Path, metavar="STORE", help="make STORE of all its shards; they stay")
@@ -61,11 +63,12 @@ def add_prepare_options(parser: argparse.ArgumentParser) -> None:
     )
     shards.add_argument("--verify", type=Path, metavar="STORE", help="read every image, name those that were damaged")
     simulated = parser.add_argument_group("simulated hospitals")
-    simulated.add_argument("--hospital", help="default: sim-a")
-    simulated.add_argument("--world", choices=["declared", "null"], help="default: declared")
-    simulated.add_argument("--n-train", type=int, help="training images (default: 3000)")
-    simulated.add_argument("--n-valid", type=int, help="validation images (default: 500)")
-    simulated.add_argument("--n-test", type=int, help="test images (default: 6000)")
+    here = _DEFAULTS_SIMULATED
+    simulated.add_argument("--hospital", help=f"default: {here['hospital']}")
+    simulated.add_argument("--world", choices=["declared", "null"], help=f"default: {here['world']}")
+    simulated.add_argument("--n-train", type=int, help=f"training images (default: {here['n_train']})")
+    simulated.add_argument("--n-valid", type=int, help=f"validation images (default: {here['n_valid']})")
+    simulated.add_argument("--n-test", type=int, help=f"test images (default: {here['n_test']})")
 
 
 def run_prepare(options: argparse.Namespace) -> int:

@@ -3,7 +3,8 @@
 import json
 import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as whole
-from benchmarks import growth, noise_and_loading, peak_memory, private_step, provenance
+from benchmarks import growth, loading_rates, noise_and_loading, peak_memory, preparing, private_step, provenance
 from benchmarks.methods import METHODS, OURS, STOCK, Method, make_step, relative_error, rows_per_unit
 from benchmarks.settings import Plan, Setting, batch_of, exact_compute, network
 from dpcxr_core.config import UserError
@@ -224,3 +225,25 @@ def test_files_of_another_machine_are_no_longer_vouched_for(tmp_path, compute):
     assert list(json.loads(path.read_text())["files"]) == ["noise"]
     with pytest.raises(UserError, match=r"no step_times\.csv, step_facts\.csv, memory\.csv, growth\.csv, loading\.csv"):
         speed_tables.read_results(tmp_path)
+
+
+@pytest.mark.slow
+def test_preparing_is_measured_and_leaves_the_machine_of_the_speed_chapter_alone(tmp_path, monkeypatch):
+    tiny = partial(loading_rates.loading_rates, n_images=256, size=32, seconds=0.1)
+    monkeypatch.setattr(loading_rates, "loading_rates", tiny)
+    monkeypatch.setattr(loading_rates, "worker_pool", ThreadPoolExecutor)  # a dozen processes would each import torch
+    monkeypatch.setattr(preparing, "SIDE", 64)
+    monkeypatch.setattr("sys.argv", f"preparing --images 12 --jobs 1 --rows 30 --out {tmp_path}".split())
+    preparing.main()
+    made = json.loads((tmp_path / "preparing.json").read_text())
+    assert made["clock"] == "wall"
+    assert {"commit", "date", "processor", "cores", "memory", "versions"} <= set(made)
+    tables = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("preparing", "cohort_table", "loading_rates")}
+    assert tables["preparing"]["images"].to_list() == [12]
+    assert tables["cohort_table"]["rows"].to_list() == [30]
+    assert len(tables["loading_rates"]) == 8
+    assert all(
+        (table.drop(columns="load") > 0).all(axis=None) for table in (tables["preparing"], tables["cohort_table"])
+    )
+    assert (tables["loading_rates"]["images_per_second"] > 0).all()
+    assert len(list(tmp_path.iterdir())) == 4

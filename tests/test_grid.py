@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from dpcxr_core.grid import (
     public_only_run,
     recipe_from,
 )
+from dpcxr_core.provenance import PROJECT_FOLDER
 
 SPECIFICATIONS = {
     epsilon: PrivacySpecification(
@@ -115,9 +117,21 @@ def test_target_for_what_promises_nothing_is_refused(name):
         _ablations(target_epsilons={name: 8.0})
 
 
+def test_tuned_mechanism_is_that_of_the_table_the_recipe_was_chosen_from():
+    """Without this, a mechanism that nobody measured under could be called the tuned one."""
+    first_line = (PROJECT_FOLDER / "benchmarks/results/tune_recipe.txt").read_text().split("\n")[0]
+    said = re.search(r": batch (\d+), (\d+) private steps, clip norm ([\d.]+), .* (\d+) ordinary steps;", first_line)
+    assert said, first_line
+    batch, n_steps, norm, ordinary_n_steps = said.groups()
+    assert {
+        "expected_batch_size": int(batch),
+        "n_steps": int(n_steps),
+        "max_grad_norm": float(norm),
+    } == TUNED_MECHANISM
+    assert Recipe().ordinary_n_steps == int(ordinary_n_steps)
+
+
 def test_settings_count_as_chosen_on_simulated_patients_only_where_they_are_those():
-    """Batch 256, 24 steps, clip norm 0.5 and the default recipe, as in ``benchmarks/tune_recipe.py``."""
-    assert TUNED_MECHANISM == {"expected_batch_size": 256, "n_steps": 24, "max_grad_norm": 0.5}
     tuned = replace(SPECIFICATIONS[1.0], **TUNED_MECHANISM)
     louder = replace(tuned, noise_multiplier=9.0, sample_rate=0.7, delta=1e-4)
     for recipe in (Recipe(), Recipe(randomness="seeded"), Recipe(physical_batch_size=8)):

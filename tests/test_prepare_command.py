@@ -1,4 +1,7 @@
+import re
 import shlex
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,11 +123,40 @@ def test_options_that_do_not_go_together_are_one_line(words, said, capsys, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_not_given_is_as_the_help_says(tmp_path):
-    assert _run(f"--dataset simulated --out {tmp_path / 's'} --n-train 20 --n-valid 4 --n-test 8") == 0
-    store = open_store(tmp_path / "s")
-    assert store.description["size"] == 64
-    assert store.description["choices"] == {"hospital": "sim-a", "world": "declared", "seed": 0, "n": [20, 4, 8]}
+def _said_defaults(capsys):
+    """Option -> its default, as the help says."""
+    with pytest.raises(SystemExit):
+        cli.main(["prepare", "--help"])
+    options = capsys.readouterr().out.split("\n  --")[1:]
+    found = [(f"--{each.split()[0]}", re.search(r"default: ([\w.-]+)", " ".join(each.split()))) for each in options]
+    return {option: default[1] for option, default in found if default}
+
+
+def _asked_of(function, words, monkeypatch):
+    """What the command asks ``function`` for, by option; it prepares nothing."""
+    asked = {}
+    report = SimpleNamespace(text=lambda: "")
+    monkeypatch.setattr(function, lambda *places, **choices: asked.update(choices) or report)
+    assert _run(words) == 0
+    choices = (asdict(asked["split"]) if "split" in asked else {}) | asked
+    return {f"--{name.replace('_', '-')}": str(value) for name, value in choices.items()}
+
+
+def test_what_is_not_given_is_as_the_help_says(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # no value is broken at a hyphen
+    said = _said_defaults(capsys)
+    for_any = {"--size", "--seed", "--jobs"}
+    of_simulated = {"--hospital", "--world", "--n-train", "--n-valid", "--n-test"}
+    of_official = {"--recipe", "--valid-fraction", "--test-fraction"}
+    assert set(said) == for_any | of_simulated | of_official
+    place, drawing = f"--out {tmp_path / 's'}", "dpcxr_core.data.simulation.prepare_simulated.prepare_simulated"
+    asked = _asked_of(drawing, f"--dataset simulated {place}", monkeypatch)
+    assert asked == {option: said[option] for option in for_any | of_simulated}
+    words = f"--dataset chestxray14 --source {tmp_path} {place} --split patients"
+    asked = _asked_of("dpcxr_core.data.prepare.prepare_official", words, monkeypatch)
+    assert {option: asked[option] for option in for_any | of_official} == {
+        option: said[option] for option in for_any | of_official
+    }
 
 
 def test_shards_of_other_choices_outlive_a_join_that_removes(source, tmp_path, capsys):

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import FINDINGS, SPLITS, UserError
-from dpcxr_core.data.policies import LabelPolicy, labels_by, left_out_by
+from dpcxr_core.data.policies import CODE, LabelPolicy, labels_by, left_out_by
 from dpcxr_core.data.splits import carve_validation, check_patient_disjoint, split_patients
 from dpcxr_core.tables import COHORT, checked
 
 AGE_LIMITS = (0, 120)
+DAYS_IN_A_YEAR = 365.2425  # of the Gregorian calendar
 FRONTAL = ("PA", "AP")
 
 
@@ -159,7 +160,7 @@ def ages_in_years(values: pd.Series) -> tuple[pd.Series, int]:
     ``018M``, ``012D``). An age outside 0 to 120, or one that cannot be read, becomes missing; it is never clipped.
     """
     parts = values.astype("string").str.strip().str.extract(r"^([0-9]{1,6}(?:\.[0-9]{1,9})?)([YMWD]?)$")
-    per_year = parts[1].map({"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425})
+    per_year = parts[1].map({"": 1.0, "Y": 1.0, "M": 12.0, "W": DAYS_IN_A_YEAR / 7, "D": DAYS_IN_A_YEAR})
     years = pd.to_numeric(parts[0]).astype(float) / per_year.astype(float)
     years = years.where(years.between(*AGE_LIMITS))
     given = values.notna() & (values.astype("string").str.strip() != "")
@@ -191,7 +192,7 @@ def codes_of_terms(terms: pd.Series, wanted: Mapping[str, list[str]], separator:
     """
     found = terms.map(lambda text: frozenset(part.strip() for part in text.split(separator)) if text.strip() else None)
     columns = {
-        f"code_{label}": found.map(
+        CODE + label: found.map(
             lambda there, of_label=frozenset(names): (
                 None if there is None else "not mentioned" if of_label.isdisjoint(there) else "mentioned"
             )

@@ -57,7 +57,7 @@ def to_input(batch: np.ndarray, transform: InputTransform, device: torch.device 
     """
     if batch.dtype != np.uint8 or batch.ndim != 3:
         raise ValueError(f"images must be (n, height, width) uint8; got {batch.shape} {batch.dtype}")
-    grey = _moved(torch.tensor(batch), device).to(torch.float32).unsqueeze(1)
+    grey = moved(torch.tensor(batch), device).to(torch.float32).unsqueeze(1)
     if transform.mode == "per_image":
         centred = grey - grey.mean(dim=(1, 2, 3), keepdim=True)
         sd = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
@@ -68,9 +68,11 @@ def to_input(batch: np.ndarray, transform: InputTransform, device: torch.device 
     return (grey / 255 - mean) / std
 
 
-def _moved(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    # from pinned memory, so that the caller does not wait for the copy
-    return pixels.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else pixels.to(device)
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``tensor`` on ``device``; to a GPU it is copied from pinned memory, so that the caller does not wait for it."""
+    if device.type != "cuda" or tensor.device.type == "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def resize_batch(batch: np.ndarray, size: int) -> np.ndarray:

@@ -27,7 +27,7 @@ def manifest(name: str) -> dict[str, Any]:
 
 
 def facts_of(dataset: str) -> dict[str, Any]:
-    """What the sidecar of a data set states; the same keys for every set, and for a hospital's own manifest."""
+    """What the sidecar of a data set states."""
     return manifest(f"{dataset}.yaml")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.data.counted import counted
 from dpcxr_core.data.manifests import with_known_keys
 
 CODE = "code_"  # the column "code_pneumonia" holds the set's own coding of pneumonia
@@ -22,7 +23,7 @@ class LabelPolicy:
     """What each code means. An image without a code has no label under any policy.
 
     Attributes:
-        name: One of ``POLICY_NAMES``, or a name of the user's manifest.
+        name: As the manifest says; every set with codes has those of ``POLICY_NAMES``, and may have more.
         values: Finding -> code -> 1, 0 or NaN.
         left_out_code: Code that makes an image leave the study ...
         left_out_labels: ... if one of these labels carries it.
@@ -108,8 +109,10 @@ def labels_by(policy: LabelPolicy, table: pd.DataFrame) -> pd.DataFrame:
         codes, values = table[CODE + finding], policy.values[finding]
         unknown = codes[codes.notna() & ~codes.isin(list(values))]
         if len(unknown):
-            counts = ", ".join(f"{code!r} ({n} images)" for code, n in unknown.value_counts().head(5).items())
-            raise UserError(f"policy {policy.name} has no value for {finding} coded {counts}; it knows {list(values)}")
+            raise UserError(
+                f"policy {policy.name} has no value for {finding} coded {counted(unknown, 'images')}; "
+                f"it knows {list(values)}"
+            )
         labels[finding] = codes.map(values).astype(float)
     return pd.DataFrame(labels, index=table.index)
 
@@ -127,10 +130,10 @@ def left_out_by(policy: LabelPolicy, table: pd.DataFrame) -> pd.Series:
     return (table[columns] == policy.left_out_code).any(axis=1) if columns else pd.Series(False, index=table.index)
 
 
-def prevalence_by_policy(facts: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
-    """Prevalence among labelled images: a row a policy, a column a finding, and ``images`` that stay."""
-    rows = {}
+def labelled_by_policies(facts: Mapping[str, Any], table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For each policy of a manifest, the rows of ``table`` that stay in the study, with their labels beside them."""
+    labelled = {}
     for name, policy in policies_of(facts).items():
         kept = table[~left_out_by(policy, table)]
-        rows[name] = {**labels_by(policy, kept).mean(), "images": len(kept)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
+        labelled[name] = kept.assign(**labels_by(policy, kept))
+    return labelled

@@ -35,7 +35,7 @@ from dpcxr_core.data.storing.in_processes import in_processes
 from dpcxr_core.data.storing.prepare_report import PrepareReport, read_report, reported
 from dpcxr_core.data.storing.shard_joining import find_shards, join_shards
 from dpcxr_core.data.storing.shards import WHOLE, Shard, store_folder
-from dpcxr_core.data.storing.store_writing import Rendered, check_choices, write_store
+from dpcxr_core.data.storing.store_writing import Rendered, check_choices, most_of, write_store
 
 ReadTables = Callable[[Path, Mapping[str, Any]], OfficialTable]
 
@@ -184,7 +184,7 @@ def _refuse_no_training(dataset: str, splits: pd.Series) -> None:
 def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:
     """Said before hours of decoding: an archive was probably not unpacked."""
     n_missing = int(paths.isna().sum())
-    if 2 * n_missing > len(paths):
+    if most_of(n_missing, len(paths)):
         raise UserError(
             f"{n_missing} of {len(paths)} listed pictures are not in {source}. "
             "Unpack every archive there, in the folders that the manifest names."

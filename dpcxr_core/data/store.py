@@ -150,14 +150,25 @@ def checksums_of(images: Iterable[np.ndarray]) -> np.ndarray:
     return np.fromiter((zlib.crc32(np.ascontiguousarray(image).data) for image in images), dtype=np.uint32)
 
 
+def has_patient_ids(store: ImageStore) -> bool:
+    """Whether patient ids join images: of persons ("recorded") or "admissions"; not where each has its own ("none")."""
+    return store.description["patient_ids"] != "none"
+
+
+def patients_known(store: ImageStore) -> bool:
+    """Whether patient ids are of persons ("recorded"); not where they are of "admissions" or of one image ("none")."""
+    return store.description["patient_ids"] == "recorded"
+
+
 def check_patients_known(store: ImageStore) -> None:
-    """Nothing, if the store knows which images are of one person.
+    """Nothing, if ``patients_known``.
 
     Raises:
-        UserError: Each image, or each admission, counts as a patient there; nothing can then be promised to a patient.
+        UserError: Each image ("none"), or each of the "admissions", counts as a patient there; nothing can then be
+            promised to a patient.
     """
-    known = store.description["patient_ids"]
-    if known != "recorded":
+    if not patients_known(store):
+        known = store.description["patient_ids"]
         meant = "each image counts as one" if known == "none" else f"its patient ids are {known}"
         raise UserError(
             f"{store.description['dataset']} does not know its patients ({meant}), so that no guarantee can be "

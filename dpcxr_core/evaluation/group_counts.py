@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.config import FINDINGS
+from dpcxr_core.config import AGE_BAND_EDGES, FINDINGS
+from dpcxr_core.evaluation.groups import SEX
 from dpcxr_core.evaluation.prevalence import NOT_RECORDED, groups_with_unknown
 
-OLDEST = 120
 _COLUMNS = {"view": "view", "sex": "sex", "age_years": "age"} | {each: each.replace("_", " ") for each in FINDINGS}
 
 
 def group_counts(cohort: pd.DataFrame) -> pd.DataFrame:
-    """Columns ``group_column group_value images patients``: every group of view, sex and age band.
+    """Columns ``group_column group_value images patients``: all, and every group of view, sex and age band.
 
     The groups of one column hold all images between them: "not recorded" is one.
     """
@@ -46,9 +46,9 @@ def ages_by_sex(cohort: pd.DataFrame, width: int = 10) -> pd.DataFrame:
     steps = (known["age_years"].to_numpy() // width * width).astype(int)
     rows = [
         {"sex": sex, "age_from": start, "images": int(inside.sum()), "patients": known["patient_id"][inside].nunique()}
-        for sex in ("F", "M", NOT_RECORDED)
+        for sex in (*SEX.groups, NOT_RECORDED)
         if (sexes == sex).any()
-        for start in range(0, OLDEST + 1, width)
+        for start in range(0, AGE_BAND_EDGES[-1] + 1, width)
         for inside in [(sexes == sex) & (steps == start)]
     ]
     return pd.DataFrame(rows, columns=["sex", "age_from", "images", "patients"])

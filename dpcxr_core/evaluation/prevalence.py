@@ -19,9 +19,9 @@ _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
 def groups_with_unknown(cohort: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
-    """Each image's group by "view", "sex" and "age_band"; "not recorded" where it has none."""
-    columns = {"view": cohort["view"].to_numpy(dtype=object), **group_values(cohort)}
-    del columns["all"]
+    """Each image's group by "all", "view", "sex" and "age_band"; "not recorded" where it has none."""
+    values = group_values(cohort)
+    columns = {"all": values.pop("all"), "view": cohort["view"].to_numpy(dtype=object), **values}
     return {name: np.where(pd.isna(values), NOT_RECORDED, values) for name, values in columns.items()}
 
 
@@ -30,7 +30,8 @@ def clustered_share(y_true: ArrayLike, patient_ids: ArrayLike) -> tuple[float, f
 
     The variance is that of a ratio of sums over patients. It gives the number of independent images that would vary
     as much; Wilson's interval takes that number. So the ends stay within 0 and 1, and writing every image twice
-    changes nothing.
+    changes nothing, unless images of one patient agree less often than images of different patients do: then each
+    counts as one image and never as more.
 
     Args:
         y_true: ``(n_images,)`` of 0 and 1, at least one.
@@ -88,12 +89,12 @@ def prevalence_by_group(cohort: pd.DataFrame) -> pd.DataFrame:
         reason``; ``n`` labelled images; a patient with images of both kinds is with and without. A group of which no
         image is labelled has a row of zeros.
     """
-    return _rows(cohort, {"all": _everybody(cohort), **groups_with_unknown(cohort)})
+    return _rows(cohort, groups_with_unknown(cohort))
 
 
 def overall_prevalence(cohort: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``prevalence_by_group`` about all images."""
-    return _rows(cohort, {"all": _everybody(cohort)})
+    return _rows(cohort, {"all": groups_with_unknown(cohort)["all"]})
 
 
 def differences_where_missing(cohort: pd.DataFrame) -> pd.DataFrame:
@@ -151,10 +152,6 @@ def _rows(cohort: pd.DataFrame, columns: Mapping[str, NDArray[np.object_]]) -> p
 
 def _place_of_finding(findings: pd.Series) -> pd.Series:
     return findings.map(FINDINGS.index)
-
-
-def _everybody(cohort: pd.DataFrame) -> NDArray[np.object_]:
-    return np.full(len(cohort), "all", dtype=object)
 
 
 def _with_patients_numbered(cohort: pd.DataFrame) -> pd.DataFrame:

@@ -17,26 +17,31 @@ from dpcxr_core.data.describing.images_per_patient import (
 )
 from dpcxr_core.data.describing.leak import WHOLE
 from dpcxr_core.data.describing.origins import pictures_may_be_shown
-from dpcxr_core.data.describing.summary import patients_known
-from dpcxr_core.data.store import ImageStore
+from dpcxr_core.data.store import ImageStore, has_patient_ids
 from dpcxr_core.evaluation.group_counts import group_counts, missing_counts
-from dpcxr_core.evaluation.groups import MIN_COUNT, age_band_names, suppress_small
+from dpcxr_core.evaluation.groups import AGE_BAND, MIN_COUNT, SEX
 from dpcxr_core.evaluation.prevalence import (
     NOT_RECORDED,
     differences_where_missing,
     overall_prevalence,
     prevalence_by_group,
 )
-from dpcxr_core.publishing.small_cells import WITHHELD, hidden_cells, hidden_with_others, shown_counts, shown_images
+from dpcxr_core.publishing.small_cells import (
+    WITHHELD,
+    hidden_cells,
+    hidden_with_others,
+    shown_count,
+    shown_counts,
+    shown_images,
+)
 from dpcxr_core.publishing.tables import with_interval
 
 GROUPS = {
     "view": ("PA", "AP", NOT_RECORDED),
-    "sex": ("F", "M", NOT_RECORDED),
-    "age_band": (*age_band_names(), NOT_RECORDED),
+    "sex": (*SEX.groups, NOT_RECORDED),
+    "age_band": (*AGE_BAND.groups, NOT_RECORDED),
 }
 _NO_PATIENTS = "no patient identifiers"
-_RECORDED = "recorded"
 
 
 def show_sets(stores: Mapping[str, ImageStore], facts: Mapping[str, dict[str, Any] | None]) -> pd.DataFrame:
@@ -60,9 +65,34 @@ def show_reading(read: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name, row in read.iterrows():
         few = any(0 < row[part] < MIN_COUNT for part in ("in the store", "refused"))
-        shown = {part: _number(int(row[part])) for part in read.columns}
+        shown = {part: shown_count(int(row[part])) for part in read.columns}
         rows[name] = {**shown, "listed": WITHHELD} if few else shown
     return pd.DataFrame.from_dict(rows, orient="index", columns=read.columns).rename_axis("data set")
+
+
+def show_refusals(refused: Mapping[str, str]) -> pd.DataFrame:
+    """Refused pictures by reason and all together; a reason is withheld where the others would tell of few pictures.
+
+    Args:
+        refused: Image id -> reason.
+    """
+    by_reason = pd.Series(refused, dtype=object).value_counts()
+    shown = [*shown_counts(by_reason), shown_count(len(refused))]
+    return pd.DataFrame({"pictures": shown}, index=pd.Index([*by_reason.index, "all together"], name="refused"))
+
+
+def show_counted(counts: Mapping[str, int]) -> pd.DataFrame:
+    """What was set missing or left out while a hospital's tables were read; not what ``show_refusals`` withholds.
+
+    Pictures that are not found are refused; the rows, with the images in the store, would tell how few were refused.
+    """
+    names = [name for name in counts if name not in ("rows_in_table", "pictures_not_found")]
+    shown = {
+        name.replace("_", " "): shown_count(counts[name])
+        for name in names
+        if counts[name] and not name.endswith("_is_not_recorded")  # of every row
+    }
+    return pd.DataFrame({"number": shown})
 
 
 def show_splits(parted: pd.DataFrame) -> pd.DataFrame:
@@ -83,8 +113,8 @@ def show_splits(parted: pd.DataFrame) -> pd.DataFrame:
 
 def patients_in_words(stores: Mapping[str, ImageStore]) -> str:
     """Where a check of patients checks something, and where people may be on both sides all the same."""
-    unknown = [f"*{name}*" for name, store in stores.items() if not patients_known(store)]
-    admitted = [f"*{name}*" for name, store in stores.items() if _stands_for(store) == "admissions"]
+    unknown = [f"*{name}*" for name, store in stores.items() if not has_patient_ids(store)]
+    admitted = [f"*{name}*" for name, store in stores.items() if store.description["patient_ids"] == "admissions"]
     sentences = []
     if unknown:
         sentences.append(
@@ -203,7 +233,7 @@ def label_mix_in_words(mix: pd.DataFrame) -> str:
 def numbers_of_images(stores: Mapping[str, ImageStore]) -> dict[str, pd.DataFrame | None]:
     """``patients_by_number`` of every data set; None where patients are not known."""
     return {
-        name: patients_by_number(store.cohort["patient_id"]) if patients_known(store) else None
+        name: patients_by_number(store.cohort["patient_id"]) if has_patient_ids(store) else None
         for name, store in stores.items()
     }
 
@@ -216,9 +246,9 @@ def show_patients(stores: Mapping[str, ImageStore], leaks: Mapping[str, pd.DataF
         n_patients = ids.nunique()
         rows[name] = {
             "images": f"{len(ids):,}",
-            "patients": _number(n_patients) if patients_known(store) else _NO_PATIENTS,
+            "patients": shown_count(n_patients) if has_patient_ids(store) else _NO_PATIENTS,
         }
-        if patients_known(store) and n_patients >= MIN_COUNT:
+        if has_patient_ids(store) and n_patients >= MIN_COUNT:
             rows[name] |= {
                 "images a patient, mean": f"{len(ids) / n_patients:.2f}",
                 f"{MIN_COUNT} patients have at least": f"{number_that_patients_reach(ids, MIN_COUNT):,}",
@@ -276,18 +306,10 @@ def _enough(images: pd.DataFrame) -> bool:
 
 
 def _patients(store: ImageStore) -> str:
-    if not patients_known(store):
+    if not has_patient_ids(store):
         return _NO_PATIENTS
-    stands_for = _stands_for(store)
-    return _number(store.cohort["patient_id"].nunique()) + (f" {stands_for}" if stands_for != _RECORDED else "")
-
-
-def _stands_for(store: ImageStore) -> str:
-    return str(store.description.get("patient_ids", _RECORDED))
-
-
-def _number(count: int) -> str:
-    return suppress_small(count) if 0 < count < MIN_COUNT else f"{count:,}"
+    stands_for = store.description["patient_ids"]
+    return shown_count(store.cohort["patient_id"].nunique()) + (f" {stands_for}" if stands_for != "recorded" else "")
 
 
 def _of_all(cohort: pd.DataFrame) -> dict[str, str]:
@@ -310,6 +332,6 @@ def _value(report: pd.DataFrame, column: str) -> float:
 
 def _shares(shares: pd.Series, hidden: np.ndarray) -> list[str]:
     return [
-        "withheld" if hide else "no test image" if math.isnan(share) else f"{share:.0%}"
+        WITHHELD if hide else "no test image" if math.isnan(share) else f"{share:.0%}"
         for share, hide in zip(shares, hidden, strict=True)
     ]

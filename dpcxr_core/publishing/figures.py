@@ -180,7 +180,7 @@ def plot_gallery(images: NDArray[np.uint8], titles: Sequence[str], ncols: int = 
 def plot_loss(ledger: pd.DataFrame, ax: Axes) -> None:
     """Draw the column ``loss`` of a training's ledger or diagnostics against ``step`` on ``ax``.
 
-    The thin line is each step, the thick one the running mean of a twentieth of the steps.
+    The thin line is each step, the thick one the running mean of a twentieth of the steps, where that is two or more.
 
     Raises:
         UserError: A column is missing.
@@ -188,10 +188,11 @@ def plot_loss(ledger: pd.DataFrame, ax: Axes) -> None:
     missing = {"step", "loss"} - set(ledger.columns)
     if missing:
         raise UserError(f"the table lacks {sorted(missing)}; it has {list(ledger.columns)}.")
-    width = max(1, len(ledger) // 20)
-    running = ledger["loss"].rolling(width, min_periods=1).mean()
+    width = len(ledger) // 20
     ax.plot(ledger["step"], ledger["loss"], color="#0072b2", linewidth=0.7, alpha=0.5, label="one step")
-    ax.plot(ledger["step"], running, color="#0072b2", linewidth=2, label=f"mean of {width} steps")
+    if width > 1:
+        running = ledger["loss"].rolling(width, min_periods=1).mean()
+        ax.plot(ledger["step"], running, color="#0072b2", linewidth=2, label=f"mean of {width} steps")
     ax.set_xlabel("step")
     ax.set_ylabel("loss")
     ax.legend()

@@ -10,11 +10,11 @@ import pandas as pd
 
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.manifests import facts_of, manifest
-from dpcxr_core.data.policies import CODE, labels_by, left_out_by, policies_of
+from dpcxr_core.data.policies import CODE, labelled_by_policies, policies_of
 from dpcxr_core.data.store import ImageStore
 from dpcxr_core.evaluation.groups import MIN_COUNT
 from dpcxr_core.evaluation.prevalence import overall_prevalence
-from dpcxr_core.publishing.small_cells import shown_images
+from dpcxr_core.publishing.small_cells import WITHHELD, shown_images
 from dpcxr_core.publishing.tables import with_interval
 
 _GOLDEN = "golden_counts.json"
@@ -36,20 +36,27 @@ def show_policies(store: ImageStore, facts: Mapping[str, Any]) -> pd.DataFrame:
     """Prevalence of each finding by each policy of ``facts``, on the images of one store.
 
     Images that the policy of the store left out are not there. What two policies differ by are the images of a code:
-    where one has images of fewer than ten patients, no policy is shown for that finding.
+    where one has images of fewer than ten patients, no policy is shown for that finding. The images that stay are
+    withheld where they are those of fewer than ten patients, or differ by so few from all or from an earlier policy's.
     """
     few = {finding: _has_small_code(store.cohort, finding) for finding in FINDINGS}
+    told = [store.cohort.index[:0], store.cohort.index]
     rows = {}
-    for name, policy in policies_of(facts).items():
-        kept = store.cohort[~left_out_by(policy, store.cohort)]
-        of_all = overall_prevalence(kept.assign(**labels_by(policy, kept)))
-        rows[name] = {"images": f"{len(kept):,}"} | {
+    for name, kept in labelled_by_policies(facts, store.cohort).items():
+        of_all = overall_prevalence(kept)
+        tells = any(_few_patients(store.cohort, kept.index.symmetric_difference(others)) for others in told)
+        told += [] if tells else [kept.index]
+        rows[name] = {"images": WITHHELD if tells else f"{len(kept):,}"} | {
             row["finding"].replace("_", " "): f"a code of fewer than {MIN_COUNT} patients"
             if few[row["finding"]]
             else with_interval(row["value"], row["low"], row["high"], ".1%", if_nan=row["reason"])
             for row in of_all.to_dict("records")
         }
     return pd.DataFrame(rows).T.rename_axis("policy")
+
+
+def _few_patients(cohort: pd.DataFrame, rows: pd.Index) -> bool:
+    return 0 < cohort.loc[rows, "patient_id"].nunique() < MIN_COUNT
 
 
 def _has_small_code(cohort: pd.DataFrame, finding: str) -> bool:

@@ -56,7 +56,7 @@ def shown_images(images: ArrayLike, patients: ArrayLike) -> list[str]:
     """
     people = np.asarray(patients)
     return [
-        f"{suppress_small(int(few))} patients" if 0 < few < MIN_COUNT else WITHHELD if hide else f"{number:,}"
+        f"{shown_count(few)} patients" if 0 < few < MIN_COUNT else WITHHELD if hide else f"{number:,}"
         for number, few, hide in zip(np.asarray(images), people, hidden_cells(people), strict=True)
     ]
 
@@ -69,7 +69,14 @@ def shown_counts(counts: ArrayLike) -> list[str]:
         ['fewer than 10', 'withheld', '8,000', '0']
     """
     numbers = np.asarray(counts)
-    return [
-        suppress_small(int(number)) if 0 < number < MIN_COUNT else WITHHELD if hide else f"{number:,}"
-        for number, hide in zip(numbers, hidden_cells(numbers), strict=True)
-    ]
+    return [shown_count(number, hide) for number, hide in zip(numbers, hidden_cells(numbers), strict=True)]
+
+
+def shown_count(count: int, hide: bool = False) -> str:
+    """``count`` as text, unless it is from 1 to 9, or to ``hide`` for the sake of such a one.
+
+    Example:
+        >>> shown_count(0), shown_count(9), shown_count(8000), shown_count(12, hide=True)
+        ('0', 'fewer than 10', '8,000', 'withheld')
+    """
+    return suppress_small(count) if 0 < count < MIN_COUNT else WITHHELD if hide else f"{count:,}"

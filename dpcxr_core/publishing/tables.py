@@ -151,11 +151,6 @@ def show_cost(cost: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def show_counts(counts: pd.DataFrame) -> pd.DataFrame:
-    """Counts with those below 10, zero aside, suppressed."""
-    return counts.map(lambda count: "0" if count == 0 else suppress_small(int(count)))
-
-
 def show_precision(precision: pd.DataFrame) -> pd.DataFrame:
     """Counts with small ones suppressed, and the standard error each finding's AUROC would have."""
     return pd.DataFrame(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.images import moved
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -81,12 +82,10 @@ def _exact_and_repeatable() -> None:
 def to_device(tensor: Tensor, compute: Compute) -> Tensor:
     """``tensor`` on the device; images ``(n, channels, height, width)`` in the layout of the model there.
 
-    On a GPU the copy starts from pinned memory and the caller does not wait for it.
+    The caller does not wait for a copy to a GPU.
     """
-    if not compute.on_gpu:
-        return tensor.to(compute.device)
-    moved = tensor if tensor.device.type == "cuda" else tensor.pin_memory().to(compute.device, non_blocking=True)
-    return moved.contiguous(memory_format=torch.channels_last) if moved.dim() == 4 else moved
+    there = moved(tensor, compute.device)
+    return there.contiguous(memory_format=torch.channels_last) if compute.on_gpu and there.dim() == 4 else there
 
 
 def autocast(compute: Compute) -> AbstractContextManager:

@@ -1,12 +1,17 @@
 """Folders in the official layout of the sets, synthetic, with the sets' own traps planted in them."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+
+from dpcxr_core.config import FINDINGS
+from dpcxr_core.data.policies import labelled_by_policies
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -21,6 +26,15 @@ MIMIC_METADATA = (
     "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime,"
     "ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning"
 )
+
+
+def prevalence_by_policy(facts: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    """Prevalence among labelled images: a row a policy, a column a finding, and ``images`` that stay."""
+    rows = {
+        name: {**kept[list(FINDINGS)].mean(), "images": len(kept)}
+        for name, kept in labelled_by_policies(facts, table).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ import pytest
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.data.cohort import OfficialTable, SplitChoice, cohort_counts, cohort_of
 from dpcxr_core.data.manifests import MANIFESTS, facts_of
-from dpcxr_core.data.policies import CODE, POLICY_NAMES, policy_named, prevalence_by_policy
+from dpcxr_core.data.policies import CODE, POLICY_NAMES, policy_named
 from dpcxr_core.data.sources.chestxray14 import read_chestxray14
 from dpcxr_core.data.sources.chexpert import read_chexpert
 from dpcxr_core.data.sources.official_csv import read_columns
 from dpcxr_core.data.splits import split_hash
+from tests.data.conftest import prevalence_by_policy
 
 GOLDEN = json.loads((MANIFESTS / "golden_counts.json").read_text())
 NIH, CHEXPERT = facts_of("chestxray14"), facts_of("chexpert")

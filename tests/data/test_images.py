@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.images import InputTransform, resize_batch, to_input
+from dpcxr_core.data.images import InputTransform, moved, resize_batch, to_input
 
 BATCH = np.random.default_rng(0).integers(0, 256, (5, 12, 10), dtype=np.uint8)
 PER_IMAGE = InputTransform(mode="per_image")
@@ -77,3 +77,12 @@ def test_input_is_computed_where_it_is_wanted(transform):
     elsewhere = to_input(BATCH, transform, torch.device("meta"))
     assert elsewhere.device.type == "meta"
     assert elsewhere.shape == to_input(BATCH, transform).shape
+
+
+def test_tensors_go_to_a_gpu_from_pinned_memory_without_waiting(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: calls.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *where, **how: calls.append((*where, how)) or tensor)
+    for place in ("cuda", "cpu"):
+        moved(torch.zeros(2), torch.device(place))
+    assert calls == ["pinned", (torch.device("cuda"), {"non_blocking": True}), (torch.device("cpu"), {})]

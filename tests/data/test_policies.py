@@ -12,8 +12,8 @@ from dpcxr_core.data.policies import (
     left_out_by,
     policies_of,
     policy_named,
-    prevalence_by_policy,
 )
+from tests.data.conftest import prevalence_by_policy
 
 CHEXPERT = facts_of("chexpert")
 # Images by code (1, 0, -1, blank) and prevalence (U-zero, U-one, U-ignore) among the 191,027 frontal images of

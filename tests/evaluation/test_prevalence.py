@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -38,11 +38,24 @@ def test_one_image_a_patient_gives_wilsons_interval(positive, others):
     assert (value, low, high) == pytest.approx((positive / n, expected.low, expected.high), abs=1e-12)
 
 
-def test_writing_every_image_twice_changes_nothing():
-    table = _cohort(400)
-    once = prevalence.clustered_share(table["pneumonia"], table["patient_id"])
-    twice = pd.concat([table, table])
-    assert prevalence.clustered_share(twice["pneumonia"], twice["patient_id"]) == pytest.approx(once)
+@settings(derandomize=True, deadline=None)
+@given(patients=st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=30))
+@example(patients=[[True, False]] * 98 + [[True, True], [False, False]])
+@example(patients=[[True, False]] * 20)
+def test_writing_every_image_twice_changes_nothing_where_patients_agree_with_themselves(patients):
+    labels = np.array([label for images in patients for label in images], dtype=float)
+    ids = np.repeat(np.arange(len(patients)), [len(images) for images in patients])
+    once = prevalence.clustered_share(labels, ids)
+    twice = prevalence.clustered_share(np.tile(labels, 2), np.tile(ids, 2))
+    of_images = binomtest(int(labels.sum()), len(labels)).proportion_ci(method="wilson")
+    # an image never counts as more than one
+    assert once[1] <= of_images.low + 1e-12
+    assert once[2] >= of_images.high - 1e-12
+    if once[2] - once[1] > of_images.high - of_images.low + 1e-9:
+        assert twice == pytest.approx(once, abs=1e-12)
+    else:  # images of one patient agree less often than chance would have it, or as often
+        assert twice[1] >= once[1] - 1e-12
+        assert twice[2] <= once[2] + 1e-12
 
 
 def test_interval_agrees_with_the_bootstrap_of_patients_and_not_with_that_of_images():

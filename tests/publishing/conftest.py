@@ -50,6 +50,13 @@ def _metrics_of(run_id: str, dataset: str, auroc: float) -> list[dict]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def _options_of_pandas() -> Iterator[None]:
+    """As they were, when the test is over: the house style sets one for the whole process."""
+    with pd.option_context("display.max_colwidth", pd.get_option("display.max_colwidth")):
+        yield
+
+
 @pytest.fixture
 def ax() -> Iterator[plt.Axes]:
     """Axes in the house style; what cannot be laid out fails when the test is over."""

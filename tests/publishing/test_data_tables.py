@@ -11,8 +11,9 @@ from dpcxr_core.data.store import ImageStore
 from dpcxr_core.publishing import data_tables
 
 
-def _store(tmp_path, cohort, **description):
-    return ImageStore(tmp_path, None, cohort, {"dataset": "toy", "recipe": {"name": "corrected"}, **description})
+def _store(tmp_path, cohort, patient_ids="recorded"):
+    description = {"dataset": "toy", "recipe": {"name": "corrected"}, "patient_ids": patient_ids}
+    return ImageStore(tmp_path, None, cohort, description)
 
 
 @pytest.fixture
@@ -77,6 +78,34 @@ def test_reading_withholds_what_would_tell_how_few_were_refused():
     assert shown.loc["a"].to_list() == ["withheld", "97", "fewer than 10"]
     assert shown.loc["b"].to_list() == ["100", "100", "0"]
     assert shown.loc["c"].to_list() == ["3,000", "2,950", "50"]
+
+
+@pytest.mark.parametrize(
+    ("by_reason", "shown"),
+    [
+        ({}, {"all together": "0"}),
+        ({"damaged": 4}, {"damaged": "fewer than 10", "all together": "fewer than 10"}),
+        ({"damaged": 3, "empty": 15}, {"empty": "withheld", "damaged": "fewer than 10", "all together": "18"}),
+        (
+            {"damaged": 3, "empty": 15, "missing": 1200},
+            {"missing": "1,200", "empty": "withheld", "damaged": "fewer than 10", "all together": "1,218"},
+        ),
+    ],
+)
+def test_refusals_withhold_what_their_total_would_tell(by_reason, shown):
+    refused = {f"{reason} {number}": reason for reason, n in by_reason.items() for number in range(n)}
+    assert data_tables.show_refusals(refused)["pictures"].to_dict() == shown
+
+
+def test_counts_tell_neither_the_rows_nor_what_is_refused():
+    counts = {
+        "rows_in_table": 818,
+        "pictures_not_found": 15,
+        "pneumonia_is_not_recorded": 818,
+        "rows_without_labels": 0,
+    }
+    shown = data_tables.show_counted(counts | {"ages_set_missing": 1200, "sex_set_missing": 3})
+    assert shown["number"].to_dict() == {"ages set missing": "1,200", "sex set missing": "fewer than 10"}
 
 
 def test_splits_withhold_few_patients_and_what_would_tell_them(tmp_path, cohort):

@@ -82,6 +82,12 @@ def test_loss_shows_steps_and_their_running_mean(ax):
         figures.plot_loss(ledger[["step"]], ax)
 
 
+@pytest.mark.parametrize(("n_steps", "labels"), [(39, ["one step"]), (40, ["one step", "mean of 2 steps"])])
+def test_loss_of_few_steps_has_no_mean_of_one(ax, n_steps, labels):
+    figures.plot_loss(pd.DataFrame({"step": range(n_steps), "loss": 1.0}), ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == labels
+
+
 def test_epsilon_against_noise_has_a_line_an_accountant(ax):
     table = pd.DataFrame(
         {"noise_multiplier": [2.0, 1.0, 1.0], "epsilon": [1.0, 3.0, 4.0], "accountant": ["pld", "pld", "rdp"]}

@@ -7,14 +7,6 @@ from dpcxr_core.data.manifests import facts_of
 from dpcxr_core.data.store import ImageStore
 from dpcxr_core.publishing import policy_tables
 
-# of the frontal images of train.csv, as released
-CHEXPERT = {
-    "atelectasis": {"1": 29720, "0": 1025, "-1": 29863, "blank": 130419},
-    "cardiomegaly": {"1": 23385, "0": 7869, "-1": 6707, "blank": 153066},
-    "pleural_effusion": {"1": 76899, "0": 25299, "-1": 9578, "blank": 79251},
-    "pneumonia": {"1": 4675, "0": 1875, "-1": 15981, "blank": 168496},
-    "no_finding": {"1": 16974, "0": 0, "-1": 0, "blank": 174053},
-}
 FACTS = {
     "title": "Toy set",
     "codes": {"yes": "seen", "no": "not seen", "maybe": "uncertain"},
@@ -38,8 +30,7 @@ def store(tmp_path):
     return ImageStore(tmp_path, None, cohort, {"dataset": "toy"})
 
 
-def test_chexpert_by_policy_is_as_published(monkeypatch):
-    monkeypatch.setattr(policy_tables, "manifest", lambda name: {"chexpert": {"codes": CHEXPERT}})
+def test_chexpert_by_policy_is_as_published():
     table = policy_tables.published_policies("chexpert")
     found = table["atelectasis"]
     assert (found["u_zero"], found["u_one"], found["u_ignore"]) == pytest.approx((0.156, 0.312, 0.967), abs=5e-4)
@@ -78,6 +69,43 @@ def test_policies_show_what_each_makes_of_the_codes(store):
     assert table.loc["u_one", "pneumonia"].startswith("55.6% [")
     assert table.loc["strict", "pneumonia"].startswith("42.9% [")
     assert table["images"].to_dict() == {"u_zero": "200", "u_one": "200", "strict": "160"}
+
+
+def _policies_leaving(*labels):
+    leaving = {label: {"leave_out": {"code": "maybe", "labels": [label]}} for label in labels}
+    values = FACTS["policies"]["u_zero"]
+    return FACTS | {"policies": {"u_zero": values} | {label: values | out for label, out in leaving.items()}}
+
+
+def _images_by_policy(cohort, *labels):
+    store = ImageStore(None, None, cohort, {"dataset": "toy"})
+    return policy_tables.show_policies(store, _policies_leaving(*labels))["images"].tolist()
+
+
+def test_images_left_out_are_not_told_where_they_are_of_few_patients(store):
+    """Nine patients may be told by subtraction from all images, ten may not; many images of few patients are few."""
+    cohort = store.cohort.assign(code_pneumonia=["maybe"] * 9 + ["no"] * 191)
+    assert _images_by_policy(cohort, "pneumonia") == ["200", "withheld"]
+    cohort.loc[9, "code_pneumonia"] = "maybe"
+    assert _images_by_policy(cohort, "pneumonia") == ["200", "190"]
+    cohort.loc[:9, "patient_id"] = "p0"
+    assert _images_by_policy(cohort, "pneumonia") == ["200", "withheld"]
+
+
+def test_images_that_stay_are_not_told_where_they_are_of_few_patients(store):
+    cohort = store.cohort.assign(code_pneumonia=["no"] * 9 + ["maybe"] * 191)
+    assert _images_by_policy(cohort, "pneumonia") == ["200", "withheld"]
+    cohort.loc[9, "code_pneumonia"] = "no"
+    assert _images_by_policy(cohort, "pneumonia") == ["200", "10"]
+
+
+def test_two_policies_do_not_tell_few_patients_by_their_difference(store):
+    codes = {"code_pneumonia": ["maybe"] * 40 + ["no"] * 160, "code_atelectasis": ["maybe"] * 43 + ["no"] * 157}
+    assert _images_by_policy(store.cohort.assign(**codes), "pneumonia", "atelectasis") == [
+        "200",
+        "160",
+        "withheld",
+    ]
 
 
 def test_policies_that_differ_by_few_patients_are_not_shown(store):

@@ -83,11 +83,6 @@ def test_cost_is_signed_and_its_levels_are_words():
     assert tables.show_cost(cost).loc["a"].to_dict() == {"epsilon 1": "+0.123", "epsilon 8": "-0.002"}
 
 
-def test_counts_below_ten_are_suppressed_and_zero_is_not():
-    shown = tables.show_counts(pd.DataFrame({"a": [0, 3, 12]}))
-    assert shown["a"].to_list() == ["0", "fewer than 10", "12"]
-
-
 def test_precision_suppresses_small_counts():
     precision = pd.DataFrame(
         {"positive": [4], "negative": [500], "standard error": [0.12345]}, index=["pleural_effusion"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.data.describing.origins import pictures_may_be_shown
+from dpcxr_core.data.simulation.prepare_simulated import DRAWN
 from dpcxr_core.data.simulation.simulated import render, simulate_cohort
 from dpcxr_core.data.store import ImageStore
 
@@ -33,7 +34,7 @@ def stores_to_show(
         return allowed
     simulation = simulate_cohort(_STAND_IN, n_train=_N_DRAWN, n_valid=0, n_test=0, seed=seed)
     images = render(simulation, np.arange(_N_DRAWN), size)
-    drawn = ImageStore(Path(), images, simulation.cohort, {"recipe": {"name": "simulated"}})
+    drawn = ImageStore(Path(), images, simulation.cohort, {"recipe": {"name": DRAWN}})
     return {f"{_STAND_IN}, simulated": drawn}
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dpcxr_core.data.manifests import MANIFESTS, facts_of
+from dpcxr_core.data.manifests import facts_of, names_of_our_sets
+from dpcxr_core.data.simulation.prepare_simulated import DRAWN
 from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.store import ImageStore
-
-_DRAWN = "simulated"
 
 
 def is_drawn(store: ImageStore) -> bool:
     """Whether the images are drawings, of no patient."""
-    return store.description["recipe"]["name"] == _DRAWN
+    return store.description["recipe"]["name"] == DRAWN
 
 
 def facts_of_store(store: ImageStore, manifest: Path | None = None) -> dict[str, Any] | None:
@@ -25,16 +24,13 @@ def facts_of_store(store: ImageStore, manifest: Path | None = None) -> dict[str,
         manifest: The hospital's own manifest, if some stores are its own.
     """
     if is_drawn(store):
-        return facts_of(_DRAWN)
+        return facts_of(DRAWN)
     name = store.description["choices"].get("taken_from", store.description["dataset"])
     if manifest is not None:
         own = own_facts(manifest)
         if own["dataset"] == name:
             return own
-    if not (MANIFESTS / f"{name}.yaml").is_file():
-        return None
-    facts = facts_of(name)
-    return facts if "policies" in facts else None  # else a hospital's short one, which says too little unread
+    return facts_of(name) if name in names_of_our_sets() else None
 
 
 def pictures_may_be_shown(store: ImageStore, facts: dict[str, Any] | None) -> bool:

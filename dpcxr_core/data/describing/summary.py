@@ -7,12 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dpcxr_core.config import SPLITS
-from dpcxr_core.data.store import ImageStore
-
-
-def patients_known(store: ImageStore) -> bool:
-    """Whether the data set says which images are of one patient; else each image counts as a patient."""
-    return store.description.get("patient_ids", "recorded") != "none"
+from dpcxr_core.data.store import ImageStore, has_patient_ids
 
 
 def reading_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
@@ -31,11 +26,11 @@ def reading_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
 def split_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
     """Images and patients of each split: one row a data set, columns (split, "images" or "patients").
 
-    Patients are missing where the data set does not say which images are of one patient.
+    Patients are admissions where the store's patient ids are "admissions", and missing where they are "none".
     """
     rows = {}
     for name, store in stores.items():
-        known = patients_known(store)
+        known = has_patient_ids(store)
         rows[name] = {
             (split, what): number
             for split in SPLITS

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from dpcxr_core.data.cohort import DAYS_IN_A_YEAR
 from dpcxr_core.data.simulation.phantom import CAUSES
 from dpcxr_core.data.simulation.simulated import Simulation, render, simulate_cohort
 
@@ -15,7 +16,7 @@ MANIFEST_NAME = "klinikum.yaml"
 TABLE_NAME = "Untersuchungen.csv"
 PICTURE_FOLDER = "Aufnahmen"
 MISTAKES = (("F: [weiblich]", "F: [w]"), ("view: Strahlengang", "view: Projektion"))  # right, wrong
-_SUSPECTED_BELOW = 0.68  # severity up to which the report says "V. a." ("suspected"): about a third of the findings
+_SUSPECTED_BELOW = 0.68  # severity up to which the report says "V. a." ("suspected")
 _TERMS = ("Atelektase", "Kardiomegalie", "Pleuraerguss", "Pneumonie")
 _PAYERS = ("gesetzlich", "privat", "Selbstzahler")
 _MANIFEST = f"""\
@@ -88,7 +89,7 @@ def write_own_standin(folder: Path, *, n_images: int, size: int, seed: int) -> P
 def _export(simulation: Simulation, rng: np.random.Generator) -> pd.DataFrame:
     cohort = simulation.cohort
     taken = pd.Timestamp("2024-01-08") + pd.to_timedelta(rng.integers(0, 360, len(cohort)), unit="D")
-    born = pd.Series(taken) - pd.to_timedelta(np.ceil(cohort["age_years"] * 365.2425 + 1), unit="D")
+    born = pd.Series(taken) - pd.to_timedelta(np.ceil(cohort["age_years"] * DAYS_IN_A_YEAR + 1), unit="D")
     patients = pd.Series(pd.factorize(cohort["patient_id"])[0])
     return pd.DataFrame(
         {

@@ -17,6 +17,8 @@ from dpcxr_core.data.storing.prepare_report import PrepareReport, reported
 from dpcxr_core.data.storing.shards import store_folder
 from dpcxr_core.data.storing.store_writing import Rendered, check_choices, write_store
 
+DRAWN = "simulated"  # the recipe of stores whose images are drawings, and the manifest of their data sets
+
 
 def prepare_simulated(
     out: Path,
@@ -66,7 +68,7 @@ def prepare_simulated(
             _named_by_world(simulation.cohort, hospital, world),
             partial(map, drawn),
             size=size,
-            recipe={"name": "simulated", "drawn_by": f"dpcxr-core {version('dpcxr-core')}"},
+            recipe={"name": DRAWN, "drawn_by": f"dpcxr-core {version('dpcxr-core')}"},
             choices={"hospital": hospital, "world": world, "seed": seed, "n": [n_train, n_valid, n_test]},
             companions={"truth": _named_by_world(simulation.truth, hospital, world)},
             progress=progress,

@@ -12,17 +12,17 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.cohort import DAYS_IN_A_YEAR
 from dpcxr_core.data.simulation.simulated import Simulation, render, simulate_cohort
+from dpcxr_core.data.sources.uka_cxr import STAND_IN
 
 HOSPITAL = "sim-c"  # which plays the part of UKA-CXR
 MASTER_LIST = "original_UKA_master_list.csv"
-TRUTH = "standin_truth.csv"
 GRADES = np.array(["1", "2", "3", "4"])  # none, mild, moderate, severe
 QUESTIONABLE = "5"
 MILD_BELOW, MODERATE_BELOW = 0.7, 0.9  # of the known severity, 0.5 to 1.1 where there is a finding
 _READMITTED = 0.4  # chance that a patient's next radiograph belongs to a new admission
 _AT_ONCE = 64  # pictures drawn together
-_DAYS_IN_A_YEAR = 365.2425
 _INSTANCE = "2.25.{}"  # DICOM's root for numbers that nobody else may have given out
 
 
@@ -70,7 +70,7 @@ def write_uka_standin(
         for row, image in zip(rows, render(simulation, rows, size), strict=True):
             _write_picture(folder, master.iloc[row], image, pictures, inverted=bool(row % 2))
     truth = simulation.truth.assign(image_id=master["image_id"], patient_id=simulation.cohort["patient_id"])
-    truth.to_csv(folder / TRUTH, index=False)
+    truth.to_csv(folder / STAND_IN, index=False)
     master.to_csv(folder / MASTER_LIST, index=False)  # last: a folder that was not finished cannot be read
     return master
 
@@ -135,7 +135,7 @@ def _dates(cohort: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, 
     which = np.searchsorted(patient, cohort["patient_id"].to_numpy(str))
     first_day = np.datetime64("2010-01-01") + rng.integers(0, 12 * 365, len(patient))
     age = cohort["age_years"].to_numpy()[first_row]
-    days_old = np.where(np.isnan(age), 0, (age + 0.2) * _DAYS_IN_A_YEAR + rng.integers(0, 150, len(patient)))
+    days_old = np.where(np.isnan(age), 0, (age + 0.2) * DAYS_IN_A_YEAR + rng.integers(0, 150, len(patient)))
     later = cohort.groupby("patient_id").cumcount().to_numpy() * 5
     return first_day[which] - days_old.astype(int)[which], first_day[which] + later
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,12 +19,13 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.pictures.picture import Picture, UnreadableImageError, grey_picture
-from dpcxr_core.data.sources.forward_rows import ForwardRows
+from dpcxr_core.data.policies import CODE
+from dpcxr_core.data.sources.forward_rows import ForwardRows, row_in_file
 from dpcxr_core.data.sources.official_csv import first_present
-from dpcxr_core.data.sources.picture_files import leaves_source
 
 DATASET = "chestmnist"
 LARGEST_SIDE = 2048  # pixels; the published sizes are 28 to 224
+_PLACE = re.compile(r"(?P<member>[^/]+)/(?P<row>\d+)")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError)
 
 
@@ -89,7 +90,7 @@ def _part(opened: zipfile.ZipFile, archive: str, member: str, facts: Mapping[str
             "age_years": np.nan,
             "path": (f"{archive}#{member}/" + rows).astype(object),
             "raw_labels": texts[which.ravel()],
-            **{f"code_{label}": _codes(labels, names, terms) for label, terms in terms_of(dict(facts)).items()},
+            **{CODE + label: _codes(labels, names, terms) for label, terms in terms_of(facts).items()},
         }
     )
 
@@ -127,21 +128,17 @@ def read_chestmnist_picture(source: Path, path: str) -> Picture:
         UnreadableImageError: There is no such picture, or the archive is damaged there; the reason says which.
         OSError: The disk failed.
     """
-    archive, _, place = path.partition("#")
-    member, _, row = place.partition("/")
-    if leaves_source(archive) or not member or not row.isdecimal() or not (source / archive).is_file():
-        raise UnreadableImageError("names no row of an archive in the source")
+    archive, place = row_in_file(source, path, _PLACE)
     try:
-        return grey_picture(_rows_of(os.getpid(), source / archive, member).row(int(row)))
+        return grey_picture(_rows_of(archive, place["member"]).row(int(place["row"])))
     except IndexError as error:
-        raise UnreadableImageError(f"{archive}: {error}") from None
+        raise UnreadableImageError(f"{archive.name}: {error}") from None
     except _DAMAGE as error:
-        raise UnreadableImageError(f"{archive} is damaged: {_said(error)}") from None
+        raise UnreadableImageError(f"{archive.name} is damaged: {_said(error)}") from None
 
 
 @lru_cache(maxsize=1)
-def _rows_of(process: int, archive: Path, member: str) -> ForwardRows[np.ndarray]:  # noqa: ARG001
-    # The process is part of the key: a forked worker must not read on from a file position it shares with its parent.
+def _rows_of(archive: Path, member: str) -> ForwardRows[np.ndarray]:
     return ForwardRows(lambda: _pictures_in(archive, member))
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, codes_of_terms, recorded_sex, view_of
+from dpcxr_core.data.counted import counted
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.sources.official_csv import first_present, read_columns
-from dpcxr_core.data.sources.picture_files import find_pictures, paths_by_name
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_by_name, unlisted
 
 DATASET = "chestxray14"
 
@@ -61,7 +62,7 @@ def read_chestxray14(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         "sex_set_missing": n_sex,
         "links_out_of_source": n_links_out,
     }
-    return OfficialTable(table, counts, tuple(sorted(set(found) - set(paths.dropna()))))
+    return OfficialTable(table, counts, unlisted(found, paths))
 
 
 def _refuse_unknown_terms(labels: pd.Series, facts: Mapping[str, Any]) -> None:
@@ -70,8 +71,7 @@ def _refuse_unknown_terms(labels: pd.Series, facts: Mapping[str, Any]) -> None:
     terms = labels[labels != ""].str.split("|").explode().str.strip()
     unknown = terms[~terms.isin(known)]
     if len(unknown):
-        counts = ", ".join(f"{term!r} ({n} times)" for term, n in unknown.value_counts().head(5).items())
-        raise UserError(f"Finding Labels holds {counts}; the set's terms are {', '.join(sorted(known))}")
+        raise UserError(f"Finding Labels holds {counted(unknown)}; the set's terms are {', '.join(sorted(known))}")
 
 
 def _read_lists(source: Path, files: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex, v
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.sources.official_csv import first_present, present, read_columns, recoded
-from dpcxr_core.data.sources.picture_files import find_pictures, paths_named
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_named, unlisted
 
 DATASET = "chexpert"
 _PATH = r"^(?:[^/]+/)?((train|valid|test)/(patient\d+)/(study\d+)/view\d+_(frontal|lateral)\.jpg)$"
@@ -48,7 +48,7 @@ def read_chexpert(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
     test, n_test_studies = _test_rows(folder, facts, found)
     entries = pd.concat([*tables, test], ignore_index=True)
     table, counts = _table(entries, found, facts)
-    named = set(table["path"].dropna())
+    of_no_row = unlisted(found, table["path"])
     table["path"] = table["path"].map(lambda path: release + path, na_action="ignore").astype(object)
     races, race_counts = _races(folder, facts, table["patient_id"])
     counts = {
@@ -58,7 +58,7 @@ def read_chexpert(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         **race_counts,
         "links_out_of_source": n_links_out,
     }
-    return OfficialTable(table.join(races), counts, tuple(release + path for path in sorted(set(found) - named)))
+    return OfficialTable(table.join(races), counts, tuple(release + path for path in of_no_row))
 
 
 def _release(source: Path, files: Mapping[str, Any]) -> str:

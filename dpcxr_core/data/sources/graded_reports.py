@@ -46,7 +46,7 @@ def codes_of_grades(grades: pd.DataFrame, facts: Mapping[str, Any]) -> pd.DataFr
     """
     scale_of = {column: scale for scale in facts["scales"].values() for column in scale["columns"]}
     codes = {}
-    for label, columns in terms_of(dict(facts)).items():
+    for label, columns in terms_of(facts).items():
         if label == "no_finding":
             codes[CODE + label] = _most_telling(meanings_of(grades[columns], facts))
         else:

@@ -14,7 +14,7 @@ from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex, v
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.sources.official_csv import first_present, present, read_columns, recoded
-from dpcxr_core.data.sources.picture_files import find_pictures, paths_named
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_named, unlisted
 
 DATASET = "mimic_cxr_jpg"
 
@@ -64,7 +64,7 @@ def read_mimic_cxr_jpg(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         **people_counts,
         "links_out_of_source": n_links_out,
     }
-    return OfficialTable(table, counts, tuple(sorted(set(found) - set(table["path"].dropna()))))
+    return OfficialTable(table, counts, unlisted(found, table["path"]))
 
 
 def _by_key(source: Path, names: list[str], columns: Mapping[str, list[str]], key: list[str]) -> pd.DataFrame:

@@ -13,8 +13,10 @@ from typing import IO, Any
 import pandas as pd
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.counted import counted
 
-csv.field_size_limit(1 << 24)  # a report in one field; beyond it a quote was left open
+LONGEST_FIELD = 1 << 24  # a report in one field; beyond it a quote was left open
+csv.field_size_limit(LONGEST_FIELD)
 
 
 def present(source: Path, names: Sequence[str]) -> Path | None:
@@ -48,7 +50,7 @@ def first_present(source: Path, names: Sequence[str], what: str) -> Path:
     return path
 
 
-def read_columns(path: Path, columns: Mapping[str, Sequence[str]], *, separator: str = ",") -> pd.DataFrame:
+def read_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """The columns of a CSV file (or ``.csv.gz``) that are asked for, as text under our names; blank is "".
 
     A row may have fewer fields than the header, or more where the header's own names hold commas, but not more than
@@ -57,7 +59,6 @@ def read_columns(path: Path, columns: Mapping[str, Sequence[str]], *, separator:
     Args:
         path: UTF-8, with or without a byte order mark.
         columns: Our name -> the names seen in official copies; the first that is there is read.
-        separator: Between fields.
 
     Raises:
         UserError: Not UTF-8, not CSV, cut off, a column is missing or stands there twice, a row is too short or too
@@ -65,7 +66,7 @@ def read_columns(path: Path, columns: Mapping[str, Sequence[str]], *, separator:
     """
     try:
         with _text_of(path) as text:
-            reader = csv.reader(_without_nul(path, text), delimiter=separator, strict=True)
+            reader = csv.reader(_without_nul(path, text), strict=True)
             header = [name.strip() for name in next(reader, [])]
             position = {ours: _position(path, header, theirs) for ours, theirs in columns.items()}
             table = pd.DataFrame(list(_cut(path, reader, len(header), list(position.values()))), dtype=object)
@@ -141,6 +142,5 @@ def recoded(values: pd.Series, coding: Mapping[str, str], what: str) -> pd.Serie
     coded = values.map(dict(coding))
     unknown = values[values.notna() & (values != "") & ~values.isin(list(coding))]
     if len(unknown):
-        counts = ", ".join(f"{value!r} ({n} times)" for value, n in unknown.value_counts().head(5).items())
-        raise UserError(f"{what} holds {counts}; known are {', '.join(map(repr, coding))}")
+        raise UserError(f"{what} holds {counted(unknown)}; known are {', '.join(map(repr, coding))}")
     return coded.astype(object).where(coded.notna(), None)

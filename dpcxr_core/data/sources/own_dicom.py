@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 from pydicom import Dataset, dcmread
-from tqdm import tqdm
+
+from dpcxr_core.data.storing.progress import progress_of
 
 TAGS = {
     "image": "SOPInstanceUID",
@@ -39,16 +40,18 @@ def read_headers(source: Path, found: Sequence[str]) -> tuple[pd.DataFrame, dict
         DICOM PS3.3, modules Patient, General Study, CR Image and SOP Common.
     """
     rows, left_out = [], Counter({"files_that_are_not_dicom": 0, "dicom_files_without_an_image_id": 0})
-    for path in tqdm(found, desc="DICOM headers", mininterval=5, delay=5):
-        header = _header(source / path)
-        if header is None:
-            left_out["files_that_are_not_dicom"] += 1
-        elif header["modality"] not in RADIOGRAPHS:
-            left_out[f"dicom_files_of_modality_{header['modality']}"] += 1
-        elif not header["image"]:
-            left_out["dicom_files_without_an_image_id"] += 1
-        else:
-            rows.append({**{name: header[name] for name in TAGS}, "path": path})
+    with progress_of("DICOM headers", len(found), 0) as advance:
+        for path in found:
+            header = _header(source / path)
+            if header is None:
+                left_out["files_that_are_not_dicom"] += 1
+            elif header["modality"] not in RADIOGRAPHS:
+                left_out[f"dicom_files_of_modality_{header['modality']}"] += 1
+            elif not header["image"]:
+                left_out["dicom_files_without_an_image_id"] += 1
+            else:
+                rows.append({**{name: header[name] for name in TAGS}, "path": path})
+            advance(1)
     return pd.DataFrame(rows, columns=[*TAGS, "path"], dtype=object), dict(left_out)
 
 

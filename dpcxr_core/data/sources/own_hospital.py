@@ -70,7 +70,7 @@ def _in_our_words(
             "path": raw["path"],
         }
     )
-    kept = {"study": "study_id", "age": "raw_age", **{name: name for name in map(str, raw) if name.startswith(RAW)}}
+    kept = {"study": "study_id", "age": RAW + "age", **{name: name for name in map(str, raw) if name.startswith(RAW)}}
     kept |= {name: name for name in mapping["keep"]}
     also = raw[[name for name in kept if name in raw]].rename(columns=kept)
     said = {"patients_are_not_recorded": len(raw)} if mapping["patient"] == "none" else {}

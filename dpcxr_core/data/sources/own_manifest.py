@@ -11,7 +11,7 @@ import yaml
 
 from dpcxr_core.config import FINDINGS, SPLITS, UserError
 from dpcxr_core.data.manifests import names_of_our_sets, with_known_keys
-from dpcxr_core.data.policies import policies_of
+from dpcxr_core.data.policies import CODE, policies_of
 from dpcxr_core.data.sources.own_stated import (
     coding_of,
     date_format_of,
@@ -24,6 +24,7 @@ from dpcxr_core.data.sources.own_stated import (
     terms_in,
     text_of,
 )
+from dpcxr_core.data.sources.own_values import RAW
 
 ROWS_FROM = ("table", "dicom", "files")
 KEYS_OF_PICTURES = ("file", "SOPInstanceUID", "AccessionNumber", "StudyInstanceUID")
@@ -83,10 +84,10 @@ class _Texts(yaml.BaseLoader):
 
 
 def own_facts(path: Path) -> dict[str, Any]:
-    """What a hospital's own manifest states, in the shape of the sidecars in ``data_manifests``.
+    """What a hospital's own manifest states, under the keys of the sidecars in ``data_manifests`` where it has them.
 
-    The keys are explained in ``data_manifests/own_example.yaml``. Beside the keys of every sidecar there are
-    ``dataset`` (its name), ``source`` (the folder it names, or "") and ``mapping``, which ``read_own`` goes by.
+    The keys are explained in ``data_manifests/own_example.yaml``. No sidecar has ``dataset`` (its name), ``source``
+    (the folder it names, or "") and ``mapping``, which ``read_own`` goes by: files, columns, terms and codings.
     Without policies of its own, the manifest has the four of every set; "u_zero" is the default: an uncertain
     finding counts as absent, as does one that is not mentioned.
 
@@ -144,23 +145,13 @@ def _facts(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "title": text_of(stated, "title", mapping["name"]),
         "access": list_of("access", stated.get("access", "by leave of the hospital that it belongs to")),
         "source": str((folder / source).resolve()) if source else "",
-        "images": None,
-        "patients": None,
-        "pictures": "PNG, JPEG or DICOM, as the hospital has them",
         "patient_ids": "none" if mapping["patient"] == NOT_RECORDED else "recorded",
         "pictures_may_be_shown": flag_of(stated, "pictures_may_be_shown", default=False),
-        "files": {"entries": list_of("table.file", mapping["table"].get("file", [])), "pictures": mapping["pictures"]},
-        "columns": {ours: [theirs] for ours, theirs in mapping["columns"].items()},
-        "labels": mapping["labels"]["recorded"],
-        "labels_not_used": mapping["labels"]["not_used"],
         "codes": _CODES,
         "policies": _policies(stated),
         "default_policy": text_of(stated, "default_policy", "u_zero"),
-        "views": mapping["view"],
         "keep_unknown_view": flag_of(stated, "keep_unknown_view", default=not _records_view(mapping)),
         "default_split": text_of(stated, "default_split", "official" if has_split else "patients"),
-        "bad_files": {},
-        "rules": {"all": "as the manifest maps them; a value that it does not map is an error"},
         "mapping": mapping,
     }
     policies_of(facts)  # here, so that a slip in a policy is told before any table is read
@@ -229,7 +220,7 @@ def _check_kept(kept: Any) -> None:
             raise UserError(f"keep: {ours!r} must be lower-case letters, digits and _, and no name that is in use")
 
 
-_OURS = ("code_", "raw_", "label_", "dataset", "image_id", "patient_id", "study_id", "age_years", "path")
+_OURS = (CODE, RAW, "label_", "dataset", "image_id", "patient_id", "study_id", "age_years", "path")
 
 
 def _table(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]) -> dict[str, str]:

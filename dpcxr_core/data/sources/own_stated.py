@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.sources.picture_files import leaves_source
 
 _DAY = pd.Timestamp(2001, 2, 3)
 
@@ -95,10 +96,9 @@ def picture_folders(value: Any) -> list[str]:
     if not folders:
         raise UserError("pictures names no folder; say '.' for the source itself, or leave the line out")
     for each in folders:
-        parts = each.split("/")
-        if each.startswith("/") or ".." in parts:
+        if leaves_source(each):
             raise UserError(f"pictures must be folders inside the source; got {each!r}")
-        if any("**" in part and part != "**" for part in parts):
+        if any("**" in part and part != "**" for part in each.split("/")):
             raise UserError(f"pictures: ** stands for whole folders, as in 'a/**'; got {each!r}. Write one *.")
     return [PurePosixPath(each).as_posix() for each in folders]
 

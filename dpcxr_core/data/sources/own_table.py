@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.sources.official_csv import LONGEST_FIELD
 from dpcxr_core.data.sources.picture_files import leaves_source
 
+csv.field_size_limit(LONGEST_FIELD)
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
 _LONGEST_NAME = 255  # bytes, on every file system in common use
 

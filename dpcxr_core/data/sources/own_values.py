@@ -13,20 +13,12 @@ from typing import Any
 import pandas as pd
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.data.cohort import ages_in_years
+from dpcxr_core.data.cohort import AGE_LIMITS, DAYS_IN_A_YEAR, ages_in_years
+from dpcxr_core.data.counted import counted
 from dpcxr_core.data.policies import CODE
 
 RAW = "raw_"
-_NAMED = 8  # values named in one answer
 _AGE = r"\d+(\.\d+)?[YMWD]?"
-_DAYS_PER_YEAR = 365.2425
-
-
-def counted(values: pd.Series) -> str:
-    """The most frequent of ``values``, each with how often it stands there."""
-    counts = values.value_counts()
-    more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
-    return ", ".join(f"{value!r} ({n} times)" for value, n in counts.head(_NAMED).items()) + more
 
 
 def decoded(values: pd.Series, coding: Mapping[str, str], what: str, mistakes: list[str]) -> pd.Series:
@@ -66,8 +58,8 @@ def ages_of(raw: pd.DataFrame, age: Mapping[str, Any], mistakes: list[str]) -> t
     given = text != ""
     if "birth_date" in raw:
         born, seen = (_dates(raw[name], age, name, mistakes) for name in ("birth_date", "study_date"))
-        by_dates = (seen - born).dt.days / _DAYS_PER_YEAR
-        years = years.where(given, by_dates.where(by_dates.between(0, 120)))
+        by_dates = (seen - born).dt.days / DAYS_IN_A_YEAR
+        years = years.where(given, by_dates.where(by_dates.between(*AGE_LIMITS)))
         given = given | ((raw["birth_date"] != "") & (raw["study_date"] != ""))
     return years.astype(float), int((given & years.isna()).sum())
 
@@ -124,9 +116,9 @@ def _of_terms(raw: pd.DataFrame, labels: Mapping[str, Any], mistakes: list[str])
         for term in _unmapped(text, there, used, not_used, of_folders=labels["kind"] == "folders"):
             unknown[term] += rows_of_text[text]
     if unknown and "any" not in not_used:
-        named = ", ".join(f"{term!r} ({n} images)" for term, n in unknown.most_common(_NAMED))
-        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-        mistakes.append(f"labels does not map {named}{more}. Add them to a finding, or to labels.not_used.")
+        mistakes.append(
+            f"labels does not map {counted(unknown, 'images')}. Add them to a finding, or to labels.not_used."
+        )
     codes = pd.DataFrame(index=raw.index)
     for finding in FINDINGS:
         sure, unsure = frozenset(labels["recorded"][finding]), frozenset(labels["uncertain"][finding])

@@ -14,7 +14,7 @@ from dpcxr_core.data.cohort import AGE_LIMITS, OfficialTable, recorded_sex
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.sources.official_csv import first_present, read_columns, recoded
-from dpcxr_core.data.sources.picture_files import find_pictures, paths_by_name, paths_named
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_by_name, paths_named, unlisted
 
 DATASET = "padchest"
 NOT_RECORDED = ("nan", "UNK")  # the publisher wrote missing values as text
@@ -58,7 +58,7 @@ def read_padchest(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
             "pediatric": _or_missing(entries["pediatric"]),
             "view_found_by": _or_missing(entries["view_found_by"]),
             "raw_labels": _or_missing(entries["labels"]),
-            **_codes(entries["labels"], terms, terms_of(dict(facts))),
+            **_codes(entries["labels"], terms, terms_of(facts)),
             CODE + "labelled_by_model": recoded(entries["labelled_by"], facts["labelled_by_model"], "MethodLabel"),
         }
     )
@@ -72,7 +72,7 @@ def read_padchest(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         "sex_set_missing": n_sex,
         "links_out_of_source": n_links_out,
     }
-    return OfficialTable(table, counts, tuple(sorted(set(found) - set(paths.dropna()))))
+    return OfficialTable(table, counts, unlisted(found, paths))
 
 
 def _or_missing(values: pd.Series) -> pd.Series:

@@ -107,6 +107,11 @@ def paths_named(names: pd.Series, found: Iterable[str]) -> pd.Series:
     return names.astype(object).where(names.isin(list(found)), None)
 
 
+def unlisted(found: Iterable[str], paths: pd.Series) -> tuple[str, ...]:
+    """The files found that no row of ``paths`` names, sorted."""
+    return tuple(sorted(set(found) - set(paths.dropna())))
+
+
 def leaves_source(name: str) -> bool:
     """Whether a file name from a table is absolute or climbs with ``..``, so that it must not be opened."""
     return PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts

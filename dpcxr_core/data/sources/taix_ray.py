@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -18,13 +17,14 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex
 from dpcxr_core.data.pictures.files import decode_picture, read_picture
 from dpcxr_core.data.pictures.picture import Picture, UnreadableImageError
-from dpcxr_core.data.sources.forward_rows import ForwardRows
+from dpcxr_core.data.sources.forward_rows import ForwardRows, row_in_file
 from dpcxr_core.data.sources.graded_reports import GRADE, codes_of_grades, graded_columns, grades_of, meanings_of
 from dpcxr_core.data.sources.official_csv import first_present, present, read_columns, recoded
 from dpcxr_core.data.sources.optional_columns import read_with_optional
-from dpcxr_core.data.sources.picture_files import find_pictures, leaves_source, paths_by_name
+from dpcxr_core.data.sources.picture_files import find_pictures, paths_by_name, unlisted
 
 DATASET = "taix_ray"
+_ROW = re.compile(r"\d+")
 SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.parquet")
 
 
@@ -69,7 +69,7 @@ def read_taix_ray(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         "ages_set_missing": n_ages,
         "sex_set_missing": n_sex,
     }
-    return OfficialTable(table, counts, tuple(sorted(set(found) - set(table["path"].dropna()))))
+    return OfficialTable(table, counts, unlisted(found, table["path"]))
 
 
 def _from_csv(
@@ -144,8 +144,8 @@ def _shard_table(source: Path, shard: str, columns: Mapping[str, list[str]]) -> 
 def read_taix_ray_picture(source: Path, path: str) -> Picture:
     """The picture at a ``path`` of ``read_taix_ray``: a PNG file, or with a ``#`` a row of a parquet file.
 
-    A process keeps the group of rows that it read last open (Hugging Face writes 100 rows a group), so that pictures
-    asked for in rising order are unpacked once.
+    A process keeps the group of rows that it read last open, so that pictures asked for in rising order are unpacked
+    once.
 
     Raises:
         UnreadableImageError: There is no such picture, or it is damaged; the reason says which.
@@ -153,12 +153,10 @@ def read_taix_ray_picture(source: Path, path: str) -> Picture:
     """
     if "#" not in path:
         return read_picture(source / path)
-    shard, _, row = path.partition("#")
-    if leaves_source(shard) or not row.isdecimal() or not (source / shard).is_file():
-        raise UnreadableImageError("names no row of a file in the source")
+    shard, row = row_in_file(source, path, _ROW)
     try:
-        group, place = _group_of(os.getpid(), source / shard, int(row))
-        content = _rows_of(os.getpid(), source / shard, group).row(place)
+        group, place = _group_of(shard, int(row[0]))
+        content = _rows_of(shard, group).row(place)
     except (pa.ArrowException, IndexError) as error:
         raise UnreadableImageError(f"parquet file: {error}") from None
     except OSError as error:
@@ -170,9 +168,9 @@ def read_taix_ray_picture(source: Path, path: str) -> Picture:
     return decode_picture(content)
 
 
-def _group_of(process: int, shard: Path, row: int) -> tuple[int, int]:
+def _group_of(shard: Path, row: int) -> tuple[int, int]:
     """Number of the row group that holds ``row``, and its place there."""
-    ends = _group_ends(process, shard)
+    ends = _group_ends(shard)
     group = int(np.searchsorted(ends, row, side="right"))
     if group == len(ends):
         raise IndexError(f"no row {row}; there are {ends[-1] if len(ends) else 0}")
@@ -180,15 +178,14 @@ def _group_of(process: int, shard: Path, row: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def _group_ends(process: int, shard: Path) -> np.ndarray:  # noqa: ARG001
+def _group_ends(shard: Path) -> np.ndarray:
     with pq.ParquetFile(shard) as opened:
         sizes = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
     return np.cumsum(sizes)
 
 
 @lru_cache(maxsize=1)
-def _rows_of(process: int, shard: Path, group: int) -> ForwardRows[bytes | None]:  # noqa: ARG001
-    # The process is part of the key: a forked worker must not read on from a file position it shares with its parent.
+def _rows_of(shard: Path, group: int) -> ForwardRows[bytes | None]:
     return ForwardRows(lambda: _pictures_in(shard, group))
 
 

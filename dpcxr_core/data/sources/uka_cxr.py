@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dpcxr_core.data.cohort import AGE_LIMITS, OfficialTable, recorded_sex
+from dpcxr_core.data.cohort import AGE_LIMITS, DAYS_IN_A_YEAR, OfficialTable, recorded_sex
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.sources.graded_reports import GRADE, codes_of_grades, graded_columns, grades_of, meanings_of
 from dpcxr_core.data.sources.official_csv import first_present, recoded
 from dpcxr_core.data.sources.optional_columns import read_with_optional
-from dpcxr_core.data.sources.picture_files import find_pictures
+from dpcxr_core.data.sources.picture_files import find_pictures, unlisted
 
 DATASET = "uka_cxr"
 STAND_IN = "standin_truth.csv"  # which the synthetic stand-in brings and no copy has
-DAYS_IN_A_YEAR = 365.2425
 HEALTHY = {"1": "healthy", "0": "not healthy", "1.0": "healthy", "0.0": "not healthy"}
 
 
@@ -76,8 +75,7 @@ def read_uka_cxr(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         "requests_with_several_pictures": n_ambiguous,
         "links_out_of_source": n_links_out,
     }
-    unlisted = tuple(sorted(set(found) - set(paths.dropna())))
-    return OfficialTable(table, counts, unlisted, patient_ids="recorded" if has_patients else None)
+    return OfficialTable(table, counts, unlisted(found, paths), patient_ids="recorded" if has_patients else None)
 
 
 def _paths_by_request(requests: pd.Series, found: list[str]) -> tuple[pd.Series, int]:

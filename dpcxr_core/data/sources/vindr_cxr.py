@@ -15,7 +15,8 @@ from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.sources.official_csv import first_present, read_columns, recoded
-from dpcxr_core.data.sources.picture_files import find_pictures
+from dpcxr_core.data.sources.picture_files import find_pictures, unlisted
+from dpcxr_core.data.storing.progress import progress_of
 
 DATASET = "vindr_cxr"
 SEX, AGE, ROWS = 0x00100040, 0x00101010, 0x00280010  # the DICOM tags
@@ -39,7 +40,7 @@ def read_vindr_cxr(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
     Source:
         Nguyen et al., VinDr-CXR, Scientific Data 9:429 (2022); PhysioNet doi:10.13026/3akn-b287, version 1.0.0.
     """
-    files, wanted = facts["files"], terms_of(dict(facts))
+    files, wanted = facts["files"], terms_of(facts)
     _refuse_kaggle(source, files["kaggle"] + files["train_labels"])
     train = _votes(first_present(source, files["train_labels"], "the VinDr-CXR download"), facts["columns"], wanted)
     test = _consensus(first_present(source, files["test_labels"], "the VinDr-CXR download"), facts["columns"], wanted)
@@ -68,7 +69,7 @@ def read_vindr_cxr(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         "ages_set_missing": n_ages,
         "links_out_of_source": n_links_out,
     }
-    return OfficialTable(table, counts, tuple(sorted(set(found) - set(paths.dropna()))))
+    return OfficialTable(table, counts, unlisted(found, paths))
 
 
 def _refuse_kaggle(source: Path, names: list[str]) -> None:
@@ -134,10 +135,13 @@ def _paths(images: pd.DataFrame, found: list[str]) -> pd.Series:
 
 def _headers(source: Path, paths: pd.Series) -> pd.DataFrame:
     """Texts ``sex`` and ``age`` of each header, "" where there is none, and whether it could be read."""
-    with warnings.catch_warnings():
+    rows = []
+    with warnings.catch_warnings(), progress_of("DICOM headers", len(paths), 0) as advance:
         warnings.simplefilter("ignore")  # pydicom warns of each value against the standard; we check and count them
-        read = [_header(source / path) if path else None for path in paths]
-    rows = [(*header, True) if header else ("", "", False) for header in read]
+        for path in paths:
+            header = _header(source / path) if path else None
+            rows.append((*header, True) if header else ("", "", False))
+            advance(1)
     return pd.DataFrame(rows, columns=["sex", "age", "readable"], index=paths.index)
 
 

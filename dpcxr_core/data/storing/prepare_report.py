@@ -32,6 +32,7 @@ class PrepareReport:
         unlisted: Files found among the pictures that no official row names.
         counts: What was set to missing or left out while reading the tables.
         splits: Split -> its images and its patients in the store.
+        patient_ids: What counts as a patient: one ("recorded"), one of the "admissions", or each image ("none").
         labels: Finding -> images of the store with a label, and how many of them are positive.
         already_finished: The store was there, made with the same choices; nothing was done.
     """
@@ -44,6 +45,7 @@ class PrepareReport:
     unlisted: Sequence[str]
     counts: Mapping[str, int]
     splits: Mapping[str, tuple[int, int]]
+    patient_ids: str
     labels: Mapping[str, tuple[int, int]]
     already_finished: bool
 
@@ -59,7 +61,7 @@ class PrepareReport:
             lines.append(f"  found but not listed: {len(self.unlisted)} ({_first(self.unlisted)})")
         lines.extend(f"  {name.replace('_', ' ')}: {n}" for name, n in self.counts.items() if n)
         lines.extend(
-            f"  {split}: {images} images of {patients} patients" if images else f"  {split}: no image"
+            f"  {split}: {images} images{self._of(patients)}" if images else f"  {split}: no image"
             for split, (images, patients) in self.splits.items()
         )
         lines.extend(
@@ -68,6 +70,11 @@ class PrepareReport:
             for finding, (labelled, positive) in self.labels.items()
         )
         return "\n".join(lines)
+
+    def _of(self, patients: int) -> str:
+        if self.patient_ids == "none":
+            return ", patients not known"
+        return f" of {patients} {'patients' if self.patient_ids == 'recorded' else self.patient_ids}"
 
 
 def _first(names: Sequence[str]) -> str:
@@ -93,11 +100,13 @@ def reported(
         unlisted=unlisted,
         counts=counts,
         splits={split: (there["images"], there["patients"]) for split, there in store.description["counts"].items()},
+        patient_ids=store.description["patient_ids"],
         labels={finding: (int(labels[finding].count()), int(labels[finding].sum())) for finding in FINDINGS},
         already_finished=already_finished,
     )
     said: dict[str, Any] = asdict(report)
-    del said["out"], said["already_finished"]  # what differs between places and calls
+    # what differs between places and calls, and what store.json says
+    del said["out"], said["already_finished"], said["patient_ids"]
     if not (store.path / REPORT_FILE).is_file():  # it may have been killed between the store and its report
         write_json(store.path / REPORT_FILE, said)
     return report

@@ -28,10 +28,10 @@ from dpcxr_core.data.store import (
 from dpcxr_core.data.storing.progress import progress_of
 from dpcxr_core.data.storing.shards import Shard, store_folder
 from dpcxr_core.data.storing.store_finishing import finish_store, image_blocks, npy_header
-from dpcxr_core.data.storing.store_writing import differences, locked, refuse_occupied, refuse_small_disk
+from dpcxr_core.data.storing.store_writing import differences, locked, most_of, refuse_occupied, refuse_small_disk
 
-# what a shard has of its own; all else must be alike
 _REMOVED = ".removed"  # behind a shard's name while it is deleted: what a kill leaves is never taken for a shard
+# what a shard has of its own; all else must be alike
 _OWN = {"shard", "n_images", "n_refused", "counts", "split_hash"} | {
     f"{each}_sha256" for each in ("cohort", "images", "checksums")
 }
@@ -57,9 +57,11 @@ def join_shards(out: Path, *, progress: bool = True) -> ImageStore:
     shards = find_shards(out)
     common = _common(shards)
     n_images, n_refused = (sum(shard.description[name] for shard in shards) for name in ("n_images", "n_refused"))
-    if 2 * n_refused > n_images + n_refused:
+    if most_of(n_refused, n_images + n_refused):
+        worst = sorted(shards, key=lambda shard: -shard.description["n_refused"])[:5]
         raise UserError(
-            f"{n_refused} of {n_images + n_refused} pictures were refused: more than half. See refused.csv."
+            f"{n_refused} of {n_images + n_refused} pictures were refused: more than half. See {REFUSED_FILE} of "
+            + ", ".join(f"{shard.path} ({shard.description['n_refused']})" for shard in worst)
         )
     refuse_occupied(out)
     under_way = out.with_name(out.name + ".joining")

@@ -1,6 +1,6 @@
 """The journal of a store that is being written: what is safely on disk, and what a continued run may build on.
 
-One JSON line for each chunk of rows, written once its images are on disk: ``rows_done`` and ``n_images`` so far, the
+One JSON line for each chunk of rows, written once its images are on disk: the row after its last as ``rows_done``, the
 rows ``refused`` in this chunk with reasons, and the CRC-32 ``checksums`` of its images.
 """
 
@@ -31,21 +31,20 @@ class Journalled:
 
 
 def append_chunk(
-    journal: IO[bytes], images: IO[bytes], chunk: np.ndarray, refused: dict[int, str], *, rows_done: int, n_images: int
+    journal: IO[bytes], images: IO[bytes], chunk: np.ndarray, refused: dict[int, str], *, rows_done: int
 ) -> None:
-    """Appends the images of one chunk and, once they are on disk, its line; the counts include this chunk."""
+    """Appends the images of one chunk and, once they are on disk, its line; ``rows_done`` is the row after its last."""
     _append(images, chunk.tobytes())
     entry = {
         "rows_done": rows_done,
-        "n_images": n_images,
         "refused": [[row, refused[row]] for row in sorted(refused)],
         "checksums": checksums_of(chunk).tolist(),
     }
     _append(journal, json.dumps(entry).encode() + b"\n")
 
 
-def cut_to_good(journal: IO[bytes], images: IO[bytes], header: bytes, size: int, first_row: int) -> tuple[int, int]:
-    """Rows done and images on disk of the lines that hold; whatever follows is cut off both files.
+def cut_to_good(journal: IO[bytes], images: IO[bytes], header: bytes, size: int, first_row: int) -> int:
+    """The row to go on with, after the lines that hold; whatever follows is cut off both files.
 
     A line holds if it is whole and the bytes of its images have its checksums. A power cut, a full disk or a failing
     one can lose what was said to be written, so nothing is believed that cannot be read again.
@@ -64,13 +63,13 @@ def cut_to_good(journal: IO[bytes], images: IO[bytes], header: bytes, size: int,
         entry = _entry_of(line)
         if entry is None or not _on_disk(images, entry["checksums"], size):
             break
-        rows_done, n_images, kept = entry["rows_done"], entry["n_images"], kept + len(line)
+        rows_done, n_images, kept = entry["rows_done"], n_images + len(entry["checksums"]), kept + len(line)
     journal.truncate(kept)
     if n_images == 0:
         images.truncate(0)
         _append(images, header)
     images.truncate(len(header) + n_images * size * size)
-    return rows_done, n_images
+    return rows_done
 
 
 def read_journal(path: Path) -> Journalled:
@@ -90,7 +89,7 @@ def _entry_of(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
-    return entry if isinstance(entry, dict) and {"rows_done", "n_images", "checksums"} <= set(entry) else None
+    return entry if isinstance(entry, dict) and {"rows_done", "refused", "checksums"} <= set(entry) else None
 
 
 def _on_disk(images: IO[bytes], checksums: list[int], size: int) -> bool:

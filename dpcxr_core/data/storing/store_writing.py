@@ -206,6 +206,11 @@ def _flat(description: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **choices, **{f"made by {name}": value for name, value in packages.items()}}
 
 
+def most_of(n_refused: int, n_listed: int) -> bool:
+    """Whether so many of the listed pictures cannot be used that the folder is taken for a wrong one: over half."""
+    return 2 * n_refused > n_listed
+
+
 def refuse_occupied(out: Path) -> None:
     """Nothing, if ``out`` is not there or is an empty folder.
 
@@ -258,7 +263,7 @@ def _append_images(under_way: Path, render: Render, rows: range, size: int, chun
         (under_way / "journal.jsonl").open("a+b") as journal,
         (under_way / "store" / IMAGES_FILE).open("a+b") as images,
     ):
-        rows_done, n_images = cut_to_good(journal, images, npy_header(0, size), size, rows.start)
+        rows_done = cut_to_good(journal, images, npy_header(0, size), size, rows.start)
         refuse_small_disk(under_way, (rows.stop - rows_done) * size * size)
         starts = range(rows_done, rows.stop, chunk)
         chunks = [(start, min(start + chunk, rows.stop)) for start in starts]
@@ -266,10 +271,7 @@ def _append_images(under_way: Path, render: Render, rows: range, size: int, chun
         with progress_of(under_way.stem, len(rows), rows_done - rows.start, progress) as advance:
             for (start, stop), rendered in zip(chunks, rendering, strict=True):
                 _check_rendered(rendered, range(start, stop), size)
-                n_images += len(rendered.images)
-                append_chunk(
-                    journal, images, rendered.images, dict(rendered.refused), rows_done=stop, n_images=n_images
-                )
+                append_chunk(journal, images, rendered.images, dict(rendered.refused), rows_done=stop)
                 advance(stop - start)
 
 
@@ -321,7 +323,7 @@ def _finish(
 
 
 def _refuse_unreadable(under_way: Path, cohort: pd.DataFrame, refused: dict[int, str]) -> None:
-    if 2 * len(refused) <= len(cohort):
+    if not most_of(len(refused), len(cohort)):
         return
     shutil.rmtree(under_way)  # so that a call after the cure reads them again
     reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(refused.values()).most_common(3))

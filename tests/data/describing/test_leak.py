@@ -33,10 +33,11 @@ def test_measured_shares_average_to_the_expected_one():
     draws = [leak_report(ids, test_fraction=0.3, rng=np.random.default_rng(seed)).loc["all"] for seed in range(60)]
     expected = draws[0]["expected_share"]
     shares = np.array([each["leaked_share"] for each in draws])
-    z = (shares.mean() - expected) / (shares.std(ddof=1) / np.sqrt(len(shares)))
-    assert abs(z) < 5
-    without_patients = np.mean([0.3 for _ in draws])  # a draw that knew nothing of patients would say this
-    assert abs((shares.mean() - without_patients) / (shares.std(ddof=1) / np.sqrt(len(shares)))) > 5
+    standard_error = shares.std(ddof=1) / np.sqrt(len(shares))
+    assert abs(shares.mean() - expected) < 5 * standard_error
+    n = np.array([1, 2, 3, 7])
+    with_itself = np.average(1 - 0.3**n, weights=n)  # as if the image that tests could train too
+    assert abs(shares.mean() - with_itself) > 5 * standard_error
 
 
 @settings(derandomize=True, deadline=None)

@@ -11,7 +11,7 @@ def cohort():
 
 
 def test_split_table_counts_images_and_patients(cohort, tmp_path):
-    row = summary.split_table({"toy": ImageStore(tmp_path, None, cohort, {})}).loc["toy"]
+    row = summary.split_table({"toy": ImageStore(tmp_path, None, cohort, {"patient_ids": "recorded"})}).loc["toy"]
     assert row[("train", "images")] == 20
     assert row[("train", "patients")] == 10
     assert row[("valid", "images")] == 0
@@ -22,7 +22,11 @@ def test_split_table_counts_no_patients_where_none_are_known(cohort, tmp_path):
     row = summary.split_table({"bare": bare}).loc["bare"]
     assert row.xs("patients", level=1).isna().all()
     assert row[("test", "images")] == 20
-    assert not summary.patients_known(bare)
+
+
+def test_split_table_counts_admissions_where_they_stand_for_patients(cohort, tmp_path):
+    ward = ImageStore(tmp_path, None, cohort, {"patient_ids": "admissions"})
+    assert summary.split_table({"ward": ward}).loc["ward", ("test", "patients")] == 10
 
 
 def test_reading_table_says_what_was_refused(cohort, tmp_path):

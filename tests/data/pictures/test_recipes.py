@@ -81,15 +81,15 @@ def test_a_jpeg_changes_the_result_by_its_loss_only(write):
     content = jpeg if write == "file" else dicom_bytes(grey, syntax=JPEGBaseline8Bit)
     change = corrected(decode_picture(content), 100).astype(int) - corrected(grey_picture(grey), 100)
     assert np.abs(change).max() <= JPEG_LOSS
-    assert np.abs(change).mean() < 1.5
+    assert np.abs(change).mean() < 0.5  # the loss of four pixels is averaged for each of these; measured: 0.2
 
 
 def test_a_reader_that_forgets_the_inversion_is_caught():
     content = _dicom(12, "RLE", inverted=True)(GREY)
     picture = decode_picture(content)
     expected, forgetful = corrected(grey_picture(GREY), 40), corrected(grey_picture(picture.stored), 40)
-    assert np.corrcoef(expected.ravel(), corrected(picture, 40).ravel())[0, 1] > 0.99
-    assert np.abs(forgetful.astype(int) - expected).max() > 200
+    assert np.abs(corrected(picture, 40).astype(int) - expected).max() <= 1  # float32 rounding, as above
+    assert np.abs(forgetful.astype(int) - expected).max() > 200  # black and white change places, which is 255
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -146,8 +146,9 @@ def _bright(shape: tuple[int, int]) -> Picture:
 
 def test_corrected_filters_fine_texture_that_the_published_recipe_keeps():
     noise = grey_picture(np.random.default_rng(0).normal(128, 30, (512, 512)).clip(0, 255).astype(np.uint8))
+    # 64 pixels averaged leave 30 / 8 levels, and the window (5.15 deviations, 155 levels) makes 6 of them
     assert corrected(noise, 64).std() < 8
-    assert as_published(noise, 64).std() > 60  # aliased, then spread over the whole range
+    assert as_published(noise, 64).std() > 60  # aliased, then spread evenly over the whole range: 255 / sqrt(12) = 74
 
 
 @pytest.mark.parametrize("value", [0, 77, 255, 7777])
@@ -179,12 +180,12 @@ def test_as_published_fills_the_range_and_loses_the_aspect():
 
 
 def test_as_published_takes_dicom_pixels_as_they_are_and_inverts_last():
-    deep = GREY.astype(np.uint16) * 9 + 100  # 12 bits: the upper 8 of 16 would leave ten values
+    deep = GREY.astype(np.uint16) * 9 + 100
     plain = decode_picture(dicom_bytes(deep, bits=12, WindowCenter=500, WindowWidth=3))
     inverted = decode_picture(dicom_bytes(deep, bits=12, PhotometricInterpretation="MONOCHROME1"))
     no_equalising = recipe_for("as_published", already_equalised=True)
     shown = no_equalising.render(plain, 32)
-    assert len(np.unique(shown)) > 100
+    assert len(np.unique(shown)) > 100  # of 256; ten if the upper 8 bits were taken
     np.testing.assert_array_equal(no_equalising.render(inverted, 32), 255 - shown)
     np.testing.assert_array_equal(as_published(inverted, 32), equalised(255 - shown))
 
@@ -231,4 +232,4 @@ def test_both_recipes_render_real_radiographs(sample_data):
     for path in paths:
         picture = decode_picture(path.read_bytes())
         for recipe in RECIPES.values():
-            assert recipe.render(picture, 64).std() > 10
+            assert recipe.render(picture, 64).std() > 10  # a grey sheet has 0; measured: 57 to 81

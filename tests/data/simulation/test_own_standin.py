@@ -3,12 +3,12 @@ import pytest
 from PIL import Image
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.data.policies import prevalence_by_policy
 from dpcxr_core.data.simulation.own_standin import MISTAKES, write_own_standin
 from dpcxr_core.data.simulation.phantom import CAUSES
 from dpcxr_core.data.simulation.simulated import simulate_cohort
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import own_facts
+from tests.data.conftest import prevalence_by_policy
 
 N = 60
 

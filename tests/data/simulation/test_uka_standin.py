@@ -10,8 +10,8 @@ from dpcxr_core.data.pictures.files import read_picture
 from dpcxr_core.data.pictures.recipes import RECIPES
 from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.simulation.simulated import render, simulate_cohort
-from dpcxr_core.data.simulation.uka_standin import HOSPITAL, MASTER_LIST, TRUTH, write_uka_standin
-from dpcxr_core.data.sources.uka_cxr import read_uka_cxr
+from dpcxr_core.data.simulation.uka_standin import HOSPITAL, MASTER_LIST, write_uka_standin
+from dpcxr_core.data.sources.uka_cxr import STAND_IN, read_uka_cxr
 
 FACTS = facts_of("uka_cxr")
 SIZES = {"n_train": 60, "n_valid": 20, "n_test": 40}
@@ -25,7 +25,7 @@ def standin(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def truth(standin):
-    return pd.read_csv(standin[0] / TRUTH, dtype={"image_id": str})
+    return pd.read_csv(standin[0] / STAND_IN, dtype={"image_id": str})
 
 
 def test_reader_takes_it_for_the_real_thing_but_for_one_count(standin):

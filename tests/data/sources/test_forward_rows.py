@@ -1,8 +1,12 @@
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpcxr_core.data.sources.forward_rows import ForwardRows
+from dpcxr_core.data.pictures.picture import UnreadableImageError
+from dpcxr_core.data.sources import forward_rows
+from dpcxr_core.data.sources.forward_rows import ForwardRows, row_in_file
 
 
 class _Source:
@@ -50,3 +54,24 @@ def test_row_that_is_not_there_is_an_index_error(number):
     with pytest.raises(IndexError, match="no row"):
         rows.row(number)
     assert rows.row(9) == 99
+
+
+def test_another_process_opens_the_source_anew(monkeypatch):
+    """A forked worker that read on from its parent's file position would give wrong rows."""
+    source = _Source()
+    rows = ForwardRows(source.start)
+    assert rows.row(3) == 33
+    monkeypatch.setattr(forward_rows.os, "getpid", lambda: -1)
+    assert [rows.row(5), rows.row(6)] == [55, 66]
+    assert source.opened == 2
+
+
+def test_a_row_is_named_by_a_file_in_the_source_and_what_the_pattern_allows(tmp_path):
+    (tmp_path / "a.bin").touch()
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/b.bin").touch()
+    file, row = row_in_file(tmp_path / "source", "b.bin#17", re.compile(r"\d+"))
+    assert (file, row[0]) == (tmp_path / "source/b.bin", "17")
+    for path in ("../a.bin#1", str(tmp_path / "a.bin#1"), "c.bin#1", "b.bin#", "b.bin", "b.bin#x", "b.bin#1#2", "#1"):
+        with pytest.raises(UnreadableImageError, match="names no row of a file in the source"):
+            row_in_file(tmp_path / "source", path, re.compile(r"\d+"))

@@ -10,12 +10,13 @@ from PIL import Image
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import SplitChoice, cohort_of
 from dpcxr_core.data.manifests import MANIFESTS
-from dpcxr_core.data.policies import policy_named, prevalence_by_policy
+from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import facts_of_text, own_facts
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.publishing.execute import execute_chapter
 from tests.conftest import PROJECT
+from tests.data.conftest import prevalence_by_policy
 from tests.data.sources.test_own_dicom import write_dicom
 
 MANIFEST = """

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.manifests import MANIFESTS, facts_of, terms_of
+from dpcxr_core.data.manifests import MANIFESTS, facts_of
 from dpcxr_core.data.policies import POLICY_NAMES, policies_of
 from dpcxr_core.data.sources import own_manifest
 from dpcxr_core.data.sources.own_manifest import facts_of_text, own_facts
@@ -16,9 +16,8 @@ columns: {image: file, patient: who}
 labels: {column: terms, terms: {pneumonia: [yes, 1.0]}}
 """
 SIDECAR = (
-    *("title", "publisher", "url", "licence", "cite", "access", "images", "patients", "reference_labels", "pictures"),
-    *("files", "columns", "labels", "codes", "default_policy", "policies", "views", "keep_unknown_view"),
-    *("default_split", "bad_files", "rules"),
+    *("title", "publisher", "url", "licence", "cite", "access", "reference_labels", "pictures_may_be_shown"),
+    *("codes", "default_policy", "policies", "keep_unknown_view", "default_split"),
 )
 ONE_A_COLUMN = "labels: {columns: {pneumonia: P}, values: {positive: [1], negative: [0], not_mentioned: ['']}}"
 
@@ -32,10 +31,10 @@ def _instead(old, new):
     return SHORTEST.replace(old, new)
 
 
-def test_shortest_manifest_is_filled_in_to_the_shape_of_every_sidecar():
+def test_shortest_manifest_is_filled_in_with_what_every_sidecar_states():
     facts = _facts(SHORTEST)
     assert set(SIDECAR) <= set(facts) & set(facts_of("chestxray14"))
-    assert set(terms_of(facts)) == set(FINDINGS)
+    assert set(facts["mapping"]["labels"]["recorded"]) == set(FINDINGS)
     assert tuple(policies_of(facts)) == POLICY_NAMES
     assert (facts["default_policy"], facts["default_split"], facts["patient_ids"]) == ("u_zero", "patients", "recorded")
     assert facts["keep_unknown_view"] is True
@@ -44,7 +43,7 @@ def test_shortest_manifest_is_filled_in_to_the_shape_of_every_sidecar():
 
 
 def test_values_are_the_texts_that_were_written():
-    assert _facts(SHORTEST)["labels"]["pneumonia"] == ["yes", "1.0"]  # neither True nor "1"
+    assert _facts(SHORTEST)["mapping"]["labels"]["recorded"]["pneumonia"] == ["yes", "1.0"]  # neither True nor "1"
 
 
 def test_every_code_has_a_value_under_every_policy():

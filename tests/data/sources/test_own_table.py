@@ -99,3 +99,9 @@ def test_missing_table_is_answered_with_the_files_there(tmp_path):
     (tmp_path / "other.csv").write_text(TEXT)
     with pytest.raises(UserError, match="has no t.csv; files there: other.csv"):
         read_own_table(tmp_path, {"file": "t.csv", "separator": ";", "encoding": "utf-8"}, COLUMNS)
+
+
+def test_a_long_report_in_one_field_is_read(tmp_path):
+    """Python's own limit is 131,072 characters."""
+    table = _read(tmp_path, b"Bild;Bericht\na.png;" + b"x" * 200_000, columns={"report": "Bericht"})
+    assert table["report"].str.len().tolist() == [200_000]

@@ -20,7 +20,7 @@ def test_report_counts_what_the_store_holds_and_is_kept_in_it(store):
     kept = read_report(store.path)
     assert kept["refused"] == report.refused
     assert kept["unlisted"] == ["stray.png"]
-    assert "out" not in kept
+    assert not {"out", "already_finished", "patient_ids"} & set(kept)
 
 
 def test_text_names_reasons_with_counts_and_leaves_zeros_out(store):
@@ -41,14 +41,16 @@ def test_text_names_reasons_with_counts_and_leaves_zeros_out(store):
 
 
 def test_text_says_so_where_nothing_was_done_or_labelled(store):
-    text = PrepareReport("toy", store.path, 9, 9, {}, (), {}, {}, {"pneumonia": (0, 0)}, already_finished=True).text()
+    text = PrepareReport(
+        "toy", store.path, 9, 9, {}, (), {}, {}, "recorded", {"pneumonia": (0, 0)}, already_finished=True
+    ).text()
     assert text.splitlines()[0].endswith("is already prepared with these choices; nothing was done.")
     assert text.splitlines()[-1] == "  pneumonia: 0 of 0 labelled images"
 
 
 def test_only_the_first_names_of_a_reason_are_said():
     refused = {f"i{n}": "empty file" for n in range(7)}
-    text = PrepareReport("toy", "toy", 9, 2, refused, (), {}, {}, {}, already_finished=False).text()
+    text = PrepareReport("toy", "toy", 9, 2, refused, (), {}, {}, "recorded", {}, already_finished=False).text()
     assert "empty file: 7 (i0, i1, i2, i3, i4, ...)" in text
 
 
@@ -58,10 +60,18 @@ def test_a_report_that_a_kill_prevented_is_written_by_the_next_call_and_never_ch
     assert json.loads((store.path / "report.json").read_text())["counts"] == {"first": 1}
 
 
-def test_a_split_without_an_image_is_remarked_on(store):
+@pytest.mark.parametrize(
+    ("patient_ids", "said"),
+    [
+        ("recorded", "5 images of 3 patients"),
+        ("admissions", "5 images of 3 admissions"),
+        ("none", "5 images, patients not known"),
+    ],
+)
+def test_a_split_without_an_image_is_remarked_on_and_patients_are_called_what_they_are(store, patient_ids, said):
     splits = {"train": (5, 3), "test": (0, 0)}
-    text = PrepareReport("toy", store.path, 9, 9, {}, (), {}, splits, {}, already_finished=False).text()
-    assert text.splitlines()[-2:] == ["  train: 5 images of 3 patients", "  test: no image"]
+    report = PrepareReport("toy", store.path, 9, 9, {}, (), {}, splits, patient_ids, {}, already_finished=False)
+    assert report.text().splitlines()[-2:] == [f"  train: {said}", "  test: no image"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"counts": {}}'])

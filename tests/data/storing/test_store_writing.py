@@ -113,7 +113,7 @@ def test_write_store_survives_any_torn_end_of_its_files(tmp_path_factory, n_chun
         images.write(bytes(n_image_bytes))  # a chunk whose journal line was never written
     (folder / "toy.partial" / "store" / "truth.parquet").write_bytes(b"half")
     with (folder / "toy.partial" / "journal.jsonl").open("ab") as journal:
-        journal.write(b'{"rows_done": 999, "n_images": 999, "refused": [[0, "x"]]}'[:n_journal])
+        journal.write(b'{"rows_done": 999, "refused": [[0, "x"]], "checksums": []}'[:n_journal])
     store = _write(folder / "toy", chunk=chunk)
     assert _files(store.path) == _files(_write(folder / "whole").path)
 
