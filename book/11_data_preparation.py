@@ -55,7 +55,7 @@ from IPython.display import Markdown, display
 from dpcxr_core.data.describing import summary
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import open_store
-from dpcxr_core.evaluation.precision import expected_precision
+from dpcxr_core.evaluation.describing.precision import expected_precision
 from dpcxr_core.handover import leave_places
 from dpcxr_core.preparation import DataChoice, prepare_study
 from dpcxr_core.publishing import data_tables, figures, tables

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dpcxr_core.evaluation.comparison import paired_difference, verdict_of_interval
+from dpcxr_core.evaluation.comparing.paired import paired_difference, verdict_of_interval
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.study import cohort_tested_on
 from dpcxr_core.training.record import read_table

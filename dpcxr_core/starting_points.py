@@ -20,7 +20,7 @@ from dpcxr_core.data.images import resize_batch
 from dpcxr_core.data.natural_images import load_caltech101
 from dpcxr_core.data.simulation.textures import generate_scenes
 from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
-from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.training.architectures import probe_features

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
 from dpcxr_core.data.store import ImageStore, check_images, check_patients_known, labels_of, open_store, rows_of
-from dpcxr_core.evaluation.metrics import evaluate
+from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.evaluation.thresholds import youden_thresholds
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.privacy.selfcheck import brief_selfcheck

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core import claims
-from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import metrics_table, runs_table
 from dpcxr_core.training.record import read_table

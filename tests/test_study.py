@@ -9,7 +9,7 @@ import pytest
 from dpcxr_core import study
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import labels_of, open_store, rows_of
-from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.grid import public_only_run
 from dpcxr_core.provenance import PACKAGE_FOLDER
 from dpcxr_core.publishing.tables import one_metric

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from dpcxr_core.config import RunConfig, UserError
-from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.loop import predict, train
 from dpcxr_core.training.training_set import TrainingData

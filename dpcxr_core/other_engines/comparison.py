@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dpcxr_core.config import RunConfig, UserError
 from dpcxr_core.data.store import labels_of, open_store, rows_of
-from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.other_engines.gradient_survey import GradientSurvey, survey_gradients
 from dpcxr_core.other_engines.opacus_engine import OpacusMethod
 from dpcxr_core.other_engines.swapped_gradients import private_updates

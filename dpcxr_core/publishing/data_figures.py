@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.evaluation.describing.prevalence import NOT_RECORDED
 from dpcxr_core.evaluation.groups import age_band
-from dpcxr_core.evaluation.prevalence import NOT_RECORDED
 from dpcxr_core.publishing.palette import SERIES
 from dpcxr_core.publishing.small_cells import hidden_cells, hidden_with_others
 

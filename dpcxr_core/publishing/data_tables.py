@@ -18,14 +18,14 @@ from dpcxr_core.data.describing.images_per_patient import (
 from dpcxr_core.data.describing.leak import WHOLE
 from dpcxr_core.data.describing.origins import pictures_may_be_shown
 from dpcxr_core.data.store import ImageStore, has_patient_ids
-from dpcxr_core.evaluation.group_counts import group_counts, missing_counts
-from dpcxr_core.evaluation.groups import AGE_BAND, MIN_COUNT, SEX
-from dpcxr_core.evaluation.prevalence import (
+from dpcxr_core.evaluation.describing.group_counts import group_counts, missing_counts
+from dpcxr_core.evaluation.describing.prevalence import (
     NOT_RECORDED,
     differences_where_missing,
     overall_prevalence,
     prevalence_by_group,
 )
+from dpcxr_core.evaluation.groups import AGE_BAND, MIN_COUNT, SEX
 from dpcxr_core.publishing.small_cells import (
     WITHHELD,
     hidden_cells,

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.groups import MIN_COUNT
-from dpcxr_core.evaluation.seeds import over_seeds
 from dpcxr_core.publishing.palette import init_colours
 from dpcxr_core.publishing.results import CONDITION, epsilon_label, metrics_with_runs
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.seeds import over_seeds
+from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.palette import init_colours
 from dpcxr_core.publishing.results import CONDITION, epsilon_label, metric_name
 

@@ -12,8 +12,8 @@ from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.manifests import facts_of, manifest
 from dpcxr_core.data.policies import CODE, labelled_by_policies, policies_of
 from dpcxr_core.data.store import ImageStore
+from dpcxr_core.evaluation.describing.prevalence import overall_prevalence
 from dpcxr_core.evaluation.groups import MIN_COUNT
-from dpcxr_core.evaluation.prevalence import overall_prevalence
 from dpcxr_core.publishing.small_cells import WITHHELD, shown_images
 from dpcxr_core.publishing.tables import with_interval
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dpcxr_core.accounting.certificate import PrivacyCertificate
+from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.groups import suppress_small
-from dpcxr_core.evaluation.seeds import over_seeds
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.publishing.results import CONDITION, epsilon_label, metric_name, metrics_with_runs
 

@@ -16,7 +16,7 @@ from dpcxr_core.auditing.membership import (
     train_shadows,
 )
 from dpcxr_core.config import OrdinaryBatches, UserError
-from dpcxr_core.evaluation.auroc import auroc
+from dpcxr_core.evaluation.statistics.auroc import auroc
 
 
 def _simulated(shift, n_models=16, n_images=200, seed=0):

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.comparison import paired_difference, verdict_of_interval
-from dpcxr_core.evaluation.metrics import evaluate
+from dpcxr_core.evaluation.comparing.paired import paired_difference, verdict_of_interval
+from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.tables import METRICS
 
 OPTIONS = {"n_resamples": 100, "seed": 0}

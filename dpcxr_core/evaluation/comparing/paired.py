@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.grouped import joined, metric_row
+from dpcxr_core.evaluation.comparing.grouped import joined, metric_row
+from dpcxr_core.evaluation.evaluate import grouped_aurocs
 from dpcxr_core.evaluation.groups import ALL
-from dpcxr_core.evaluation.metrics import grouped_aurocs
-from dpcxr_core.evaluation.resampling import data_then_resamples, percentile_interval, resampling_rng
+from dpcxr_core.evaluation.resampling.patients import data_then_resamples, percentile_interval, resampling_rng
 from dpcxr_core.evaluation.scored_images import ScoredImages, scored_images
 from dpcxr_core.tables import METRICS, checked
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.auroc import auroc, weighted_aurocs
+from dpcxr_core.evaluation.statistics.auroc import auroc, weighted_aurocs
 
 # few distinct scores, so that most examples hold ties
 IMAGES = st.lists(

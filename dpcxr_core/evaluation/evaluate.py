@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.auroc import weighted_aurocs
-from dpcxr_core.evaluation.fairness import auroc_range_rows, difference_rows, rate_gap_rows, weighted_share
-from dpcxr_core.evaluation.grouped import GroupedDraws, group_rows, grouped_draws
+from dpcxr_core.evaluation.comparing.gaps import auroc_range_rows, difference_rows, rate_gap_rows, weighted_share
+from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, group_rows, grouped_draws
 from dpcxr_core.evaluation.groups import GROUP_COLUMNS, GroupColumn
-from dpcxr_core.evaluation.resampling import data_then_resamples, resampling_rng
+from dpcxr_core.evaluation.resampling.patients import data_then_resamples, resampling_rng
 from dpcxr_core.evaluation.scored_images import ScoredImages, scored_images
+from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
 from dpcxr_core.tables import METRICS, checked
 
 

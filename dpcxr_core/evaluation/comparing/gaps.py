@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.grouped import GroupedDraws, joined, metric_row
-from dpcxr_core.evaluation.resampling import COVERAGE, defined_resamples, percentile_interval
+from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, joined, metric_row
+from dpcxr_core.evaluation.resampling.patients import COVERAGE, defined_resamples, percentile_interval
 
 GAP_NAME = "max-min"
 

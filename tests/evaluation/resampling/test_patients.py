@@ -5,14 +5,14 @@ import pytest
 from scipy.stats import norm
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.auroc import auroc, weighted_aurocs
-from dpcxr_core.evaluation.resampling import (
+from dpcxr_core.evaluation.resampling.patients import (
     COVERAGE,
     data_then_resamples,
     patient_weights,
     percentile_interval,
     resampling_rng,
 )
+from dpcxr_core.evaluation.statistics.auroc import auroc, weighted_aurocs
 
 PATIENT_IDS = np.array(["b", "a", "b", "c", "a", "b", "d"], dtype=object)
 

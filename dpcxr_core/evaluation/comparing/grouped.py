@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.evaluation.groups import GroupColumn, too_few
-from dpcxr_core.evaluation.resampling import percentile_interval
+from dpcxr_core.evaluation.resampling.patients import percentile_interval
 from dpcxr_core.evaluation.scored_images import ScoredImages
 
 MACRO = "macro"

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.config import AGE_BAND_EDGES, FINDINGS
+from dpcxr_core.evaluation.describing.prevalence import NOT_RECORDED, groups_with_unknown
 from dpcxr_core.evaluation.groups import SEX
-from dpcxr_core.evaluation.prevalence import NOT_RECORDED, groups_with_unknown
 
 _COLUMNS = {"view": "view", "sex": "sex", "age_years": "age"} | {each: each.replace("_", " ") for each in FINDINGS}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.evaluation.grouped import MACRO, group_rows, grouped_draws, joined, metric_row
+from dpcxr_core.evaluation.comparing.grouped import MACRO, group_rows, grouped_draws, joined, metric_row
 from dpcxr_core.evaluation.groups import AGE_BAND, ALL, SEX
 from dpcxr_core.evaluation.scored_images import scored_images
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.evaluation import prevalence
-from dpcxr_core.evaluation.resampling import patient_weights
+from dpcxr_core.evaluation.describing import prevalence
+from dpcxr_core.evaluation.resampling.patients import patient_weights
 
 
 def _cohort(n=2000, images_each=4, seed=0):

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.metrics import evaluate
-from dpcxr_core.evaluation.seeds import over_seeds
+from dpcxr_core.evaluation.comparing.seeds import over_seeds
+from dpcxr_core.evaluation.evaluate import evaluate
 
 
 def _rows(**columns):

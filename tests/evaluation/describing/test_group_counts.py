@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.evaluation import group_counts
+from dpcxr_core.evaluation.describing import group_counts
 
 
 @pytest.fixture

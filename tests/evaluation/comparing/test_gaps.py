@@ -12,7 +12,7 @@ from fairlearn.metrics import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpcxr_core.evaluation.fairness import (
+from dpcxr_core.evaluation.comparing.gaps import (
     auroc_range_rows,
     difference_rows,
     gap_and_scatter,
@@ -20,7 +20,7 @@ from dpcxr_core.evaluation.fairness import (
     rate_gap_rows,
     weighted_share,
 )
-from dpcxr_core.evaluation.grouped import GroupedDraws
+from dpcxr_core.evaluation.comparing.grouped import GroupedDraws
 from dpcxr_core.evaluation.groups import AGE_BAND, ALL
 
 BANDS = AGE_BAND.groups

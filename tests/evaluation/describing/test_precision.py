@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.auroc import auroc
-from dpcxr_core.evaluation.precision import auroc_standard_error, expected_precision
+from dpcxr_core.evaluation.describing.precision import auroc_standard_error, expected_precision
+from dpcxr_core.evaluation.statistics.auroc import auroc
 
 
 def _simulated_standard_error(rate, n_positive, n_negative, n_draws=3000):

@@ -5,11 +5,11 @@ from fairlearn.metrics import MetricFrame, equalized_odds_difference, true_posit
 from sklearn.metrics import roc_auc_score
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.auroc import weighted_aurocs
+from dpcxr_core.evaluation.evaluate import evaluate, grouped_aurocs
 from dpcxr_core.evaluation.groups import ALL, age_band
-from dpcxr_core.evaluation.metrics import evaluate, grouped_aurocs
-from dpcxr_core.evaluation.resampling import data_then_resamples, patient_weights, resampling_rng
+from dpcxr_core.evaluation.resampling.patients import data_then_resamples, patient_weights, resampling_rng
 from dpcxr_core.evaluation.scored_images import scored_images
+from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
 from dpcxr_core.tables import METRICS
 
 KEY = ["dataset", "finding", "metric", "group_column", "group_value"]

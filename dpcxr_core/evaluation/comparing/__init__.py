@@ -1,0 +1,1 @@
+"""Runs, groups and levels beside each other: differences, gaps and tests."""

@@ -1,0 +1,1 @@
+"""Who is in the images, before anything is scored."""

@@ -1,0 +1,1 @@
+"""What training does to the embedding of an image."""

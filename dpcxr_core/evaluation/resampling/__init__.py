@@ -1,0 +1,1 @@
+"""Resamples of patients, and the intervals they give."""

@@ -1,0 +1,1 @@
+"""From one hospital to another: thresholds, shifts and conflicts of labels."""
