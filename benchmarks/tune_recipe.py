@@ -14,13 +14,15 @@ from pathlib import Path
 import pandas as pd
 
 from dpcxr_core.accounting.calibration import specification_for
+from dpcxr_core.config import EvaluationChoice
 from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
+from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
 from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key
 from dpcxr_core.starting_points import StartingPoints, make_initialisations
-from dpcxr_core.study import metrics_table, run_many, runs_table
+from dpcxr_core.study import run_many, runs_table
 
 RESULTS = Path(__file__).parent / "results"
 CACHE = Path(".cache") / "tuning" / source_key(PACKAGE_FOLDER / "data")
@@ -53,9 +55,10 @@ def main() -> None:
         stores=CACHE / "stores",
         weights=CACHE / "weights",
         runs=CACHE / "runs",
+        evaluations=CACHE / "evaluations",
         public_dataset=PUBLIC_HOSPITAL,
         private_dataset="tuning",
-        n_resamples=50,
+        evaluation=EvaluationChoice(n_resamples=50),
     )
     names = make_initialisations(StartingPoints(seed=TUNING_SEED), places, jobs=2)
     configs = []
@@ -81,7 +84,7 @@ def main() -> None:
             ordinary_run("tuning", init_name, replace(Recipe(), ordinary_learning_rate=rate)) for rate in (1e-3, 3e-3)
         ]
     folders = run_many(configs, places, n_jobs=2)
-    metrics = metrics_table(folders)
+    metrics = metrics_table(folders, places, n_jobs=2)
     macro = metrics[
         (metrics["metric"] == "auroc") & (metrics["finding"] == "macro") & (metrics["group_column"] == "all")
     ]

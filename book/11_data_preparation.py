@@ -41,13 +41,14 @@ n_test: int = 5000  # test images of the hospital trained on
 n_external_test: int = 1000  # test images of each other hospital
 public_fraction: float = 0.5  # real images, share of the patients that plays the public part
 seed: int = 0  # draws the patients, or the split
-n_resamples: int = 300  # bootstrap resamples of every interval in the book
+evaluation: dict = {}  # changes to how runs are evaluated, by field, such as {"n_resamples": 1000}
 jobs: int = 2  # processes
 cache_dir: str = "../.cache"  # image stores, weights and runs, reused while nothing changed
 limits: str = "Read every interval before any number."  # what a reader should know of these images
 run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]
+from dataclasses import replace
 from pathlib import Path
 
 from IPython.display import Markdown, display
@@ -57,6 +58,7 @@ from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.describing.precision import expected_precision
 from dpcxr_core.handover import leave_places
+from dpcxr_core.places import evaluation_from
 from dpcxr_core.preparation import DataChoice, prepare_study
 from dpcxr_core.publishing import data_tables, figures, tables
 
@@ -68,9 +70,17 @@ choice = DataChoice(
     image_recipe=image_recipe, image_size=image_size,
     private_hospital=private_hospital, n_public=n_public, n_train=n_train, n_valid=n_valid,
     n_test=n_test, n_external_test=n_external_test, public_fraction=public_fraction,
-    seed=seed, n_resamples=n_resamples,
+    seed=seed,
 )
 tables.show_choices(choice)
+
+# %% [markdown]
+# Runs are evaluated in one way throughout the book: patients resampled, groups compared, decision thresholds chosen.
+# Another way trains nothing again.
+
+# %%
+evaluation_choice = evaluation_from(evaluation)
+tables.show_choices(evaluation_choice)
 
 # %% [markdown]
 # ## From files to stores
@@ -79,7 +89,7 @@ tables.show_choices(choice)
 # order. A store that is complete and unchanged is not made again.
 
 # %%
-places = prepare_study(choice, Path(cache_dir), jobs=jobs)
+places = replace(prepare_study(choice, Path(cache_dir), jobs=jobs), evaluation=evaluation_choice)
 leave_places(Path(run_dir), places)
 datasets = dict.fromkeys([places.private_dataset, places.public_dataset, *places.test_datasets])
 stores = {name: open_store(places.store(name)) for name in datasets}

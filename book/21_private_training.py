@@ -17,7 +17,7 @@
 # **Question.** What does {term}`DP-SGD` do to one network, step by step, and what does it leave behind?
 #
 # - **Reads** the private hospital's store, one initialisation, one specification
-# - **Writes** one run record: config, ledger, certificate, scores, metrics, weights
+# - **Writes** one run record (config, ledger, certificate, scores, weights) and, beside it, its evaluation
 # - **Expect** a check of the engine that passes, a loss that falls, and a test AUROC with its interval
 # - **Needs** one core, under a minute
 #
@@ -39,6 +39,7 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
+from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.grid import private_run, recipe_from
 from dpcxr_core.handover import find_initialisation, find_places, find_specification
 from dpcxr_core.publishing import figures, sentences, tables
@@ -108,7 +109,7 @@ Markdown("> " + record.privacy_statement)
 # private image at all.
 
 # %%
-metrics = read_table(folder, "metrics")
+metrics = metrics_table([folder], places)
 display(tables.auroc_by_finding(metrics, places.private_dataset))
 
 # %% [markdown]

@@ -95,7 +95,7 @@ tables.show_choices(mechanisms["truncated_poisson"])
 names = [(sampling_tables.SAMPLER_WORDS[sampler], seed) for sampler, seed in configs]
 poisson = sampling_tables.SAMPLER_WORDS["poisson"]
 folders = dict(zip(names, run_many(list(configs.values()), places, n_jobs=jobs), strict=True))
-aurocs = mechanism_tables.aurocs_by_name(folders, places.private_dataset)
+aurocs = mechanism_tables.aurocs_by_name(folders, places, n_jobs=jobs)
 differences = claims.against_one_of(folders, poisson, places)
 display(mechanism_tables.show_arms(aurocs, differences, poisson))
 

@@ -163,7 +163,7 @@ configs = [
 # %%
 names = [(name, seed) for name in ("images protected", "patients protected") for seed in seeds]
 folders = dict(zip(names, run_many(configs, places, n_jobs=jobs), strict=True))
-aurocs = mechanism_tables.aurocs_by_name(folders, places.private_dataset)
+aurocs = mechanism_tables.aurocs_by_name(folders, places, n_jobs=jobs)
 differences = claims.against_one_of(folders, "images protected", places)
 
 # %% mystnb={"figure": {"name": "auroc-by-unit", "caption": "Macro AUROC on the internal test set of trainings that protect images and of trainings that protect patients, at the same epsilon. Points: seeds, with 95 % intervals over test patients. Lines: means."}, "image": {"alt": "Macro AUROC on the horizontal axis: a row of points with error bars and a line for each privacy unit."}}

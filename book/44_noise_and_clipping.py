@@ -139,7 +139,7 @@ finished = run_many_that_may_diverge(list(configs.values()), places, n_jobs=jobs
 folders = dict(zip(configs, finished, strict=True))
 
 # %%
-aurocs = mechanism_tables.aurocs_by_name(folders, places.private_dataset)
+aurocs = mechanism_tables.aurocs_by_name(folders, places, n_jobs=jobs)
 differences = claims.against_one_of(folders, PRIVATE, places)
 norms = mechanism_tables.norms_by_step(folders if shows_norms else {})
 

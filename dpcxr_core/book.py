@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
+from dpcxr_core.handover import find_places
 from dpcxr_core.profiles import (
     BOOK_FOLDER,
     chapter_parameters,
@@ -17,6 +18,7 @@ from dpcxr_core.profiles import (
 from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.build import build_book
 from dpcxr_core.publishing.execute import execute_chapter, is_up_to_date
+from dpcxr_core.publishing.page_disclosure import ids_in_stores
 from dpcxr_core.publishing.parameters import check_parameters, declared_parameters
 from dpcxr_core.workers import worker_pool
 
@@ -53,7 +55,8 @@ def make_book(profile_name: str, runs: Path, out: Path) -> Path:
             stale.add(source)
             (notebooks / f"{source.stem}.ipynb").unlink(missing_ok=True)
     _execute_all(needed, notebooks, parameters)
-    return build_book(BOOK_FOLDER, PROJECT_FOLDER / "_config.yml", notebooks, out / profile.name)
+    ids = ids_in_stores(find_places(run_dir).stores) if (run_dir / "places.json").is_file() else frozenset()
+    return build_book(BOOK_FOLDER, PROJECT_FOLDER / "_config.yml", notebooks, out / profile.name, ids)
 
 
 def needed_by_each(sources: list[Path]) -> dict[Path, set[Path]]:

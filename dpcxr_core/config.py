@@ -16,8 +16,10 @@ FINDINGS = ("atelectasis", "cardiomegaly", "pleural_effusion", "pneumonia", "no_
 SPLITS = ("train", "valid", "test")
 AGE_BAND_EDGES = (0, 40, 70, 120)
 
+ThresholdRule = Literal["youden", "fixed_tpr", "max_f1"]
 Clipping = Literal["flat", "automatic", "none"]
 Sampler = Literal["poisson", "truncated_poisson", "fixed_size", "shuffled", "balls_and_bins"]
+THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 CLIPPINGS: tuple[Clipping, ...] = get_args(Clipping)
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
@@ -295,6 +297,54 @@ class RunConfig:
         if self.privacy is not None:
             return "private" if self.privacy.promises else "ablation"
         return "non_private" if self.ordinary is not None else "public_only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationChoice:
+    """How scores become metrics: it can change without any run being trained again.
+
+    Attributes:
+        n_resamples: Bootstrap resamples of patients; 2000 for a claim, a few hundred for a look.
+        seed: Seeds the resamples.
+        age_band_edges: Lower ends of the age bands and, last, the oldest age believed, in years.
+        group_columns: Ways to part the images into groups. "sex", "age_band", "sex_and_age" (crossed) and "view" are
+            known for every data set; any other name is a column of the cohort table.
+        threshold_rule: How decision thresholds are chosen on validation images: "youden" (largest TPR - FPR),
+            "fixed_tpr" (highest threshold with a TPR of at least ``fixed_tpr``) or "max_f1".
+        fixed_tpr: The TPR that "fixed_tpr" asks for.
+        n_calibration_bins: Bins of the expected calibration error.
+    """
+
+    n_resamples: int = 300
+    seed: int = 0
+    age_band_edges: tuple[int, ...] = AGE_BAND_EDGES
+    group_columns: tuple[str, ...] = ("sex", "age_band", "sex_and_age", "view")
+    threshold_rule: ThresholdRule = "youden"
+    fixed_tpr: float = 0.9
+    n_calibration_bins: int = 10
+
+    def __post_init__(self) -> None:
+        _check(self.n_resamples >= 1, f"n_resamples must be at least 1; got {self.n_resamples}")
+        _check(self.seed >= 0, f"seed must not be negative; got {self.seed}")
+        edges = self.age_band_edges
+        _check(
+            len(edges) >= 3 and all(low < high for low, high in zip(edges[:-1], edges[1:], strict=True)),
+            f"age_band_edges must be at least three rising whole years, such as (0, 40, 120); got {edges}",
+        )
+        columns = self.group_columns
+        _check(
+            len(set(columns)) == len(columns) and "all" not in columns,
+            f'group_columns must name each column once, and "all" not at all, as it is always there; got {columns}',
+        )
+        _check(
+            self.threshold_rule in THRESHOLD_RULES,
+            f"threshold_rule must be one of {', '.join(THRESHOLD_RULES)}; got {self.threshold_rule!r}",
+        )
+        _check(0 < self.fixed_tpr < 1, f"fixed_tpr is a share in (0, 1); got {self.fixed_tpr}")
+        _check(
+            2 <= self.n_calibration_bins <= 100,
+            f"n_calibration_bins must be from 2 to 100; got {self.n_calibration_bins}",
+        )
 
 
 def run_config_from_dict(values: dict[str, Any]) -> RunConfig:

@@ -10,14 +10,14 @@ from typing import Any
 
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.files import write_json
-from dpcxr_core.places import StudyPlaces
+from dpcxr_core.places import StudyPlaces, evaluation_from
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
 
-_FOLDERS = ("stores", "weights", "runs")
+_FOLDERS = ("stores", "weights", "runs", "evaluations")
 
 
 def leave_places(run_dir: Path, places: StudyPlaces) -> None:
-    """Leave where the study's images, weights and runs are."""
+    """Leave where the study's images, weights and runs are, and how runs are evaluated."""
     values = asdict(places)
     for name in _FOLDERS:
         values[name] = from_project(values[name])
@@ -25,10 +25,11 @@ def leave_places(run_dir: Path, places: StudyPlaces) -> None:
 
 
 def find_places(run_dir: Path) -> StudyPlaces:
-    """Where the study's images, weights and runs are; left by the data chapter."""
+    """Where the study's images, weights and runs are, and how runs are evaluated; left by the data chapter."""
     values = _read(run_dir, "places.json", "11_data_preparation")
     folders = {name: PROJECT_FOLDER / values[name] for name in _FOLDERS}
-    return StudyPlaces(**{**values, **folders, "external_datasets": tuple(values["external_datasets"])})
+    external, evaluation = tuple(values["external_datasets"]), evaluation_from(values["evaluation"])
+    return StudyPlaces(**{**values, **folders, "external_datasets": external, "evaluation": evaluation})
 
 
 def leave_specifications(run_dir: Path, specifications: Mapping[float, PrivacySpecification]) -> None:

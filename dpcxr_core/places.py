@@ -1,9 +1,13 @@
-"""Where a study's images, weights and runs are, and which data set plays which part."""
+"""Where a study's images, weights and runs are, which data set plays which part, and how runs are evaluated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+from dpcxr_core.config import EvaluationChoice, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,21 +18,23 @@ class StudyPlaces:
         stores: Folder of image stores, each named as its data set.
         weights: Folder of the cached stand-in weights.
         runs: Folder of the run records.
+        evaluations: Folder of what the scores of runs amount to.
         public_dataset: Data set of the domain pretraining; nothing about it is protected.
         private_dataset: Data set that is trained on with privacy; its test split is the internal set.
         external_datasets: Data sets that are only tested on.
         null_dataset: Test images of the private hospital in the world without group effects, if any.
-        n_resamples: Bootstrap resamples of every interval.
+        evaluation: How every run is evaluated.
     """
 
     stores: Path
     weights: Path
     runs: Path
+    evaluations: Path
     public_dataset: str
     private_dataset: str
     external_datasets: tuple[str, ...] = ()
     null_dataset: str | None = None
-    n_resamples: int = 300
+    evaluation: EvaluationChoice = EvaluationChoice()
 
     @property
     def test_datasets(self) -> tuple[str, ...]:
@@ -39,3 +45,19 @@ class StudyPlaces:
     def store(self, dataset: str) -> Path:
         """Folder of the image store of ``dataset``."""
         return self.stores / dataset
+
+
+def evaluation_from(changes: Mapping[str, Any]) -> EvaluationChoice:
+    """The default evaluation with ``changes``, by field; lists, as JSON and YAML have them, become tuples.
+
+    Raises:
+        UserError: A field is unknown or its value makes no sense.
+    """
+    known = [field.name for field in fields(EvaluationChoice)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise UserError(f"an evaluation has no {unknown}; its fields are {known}")
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()
+    }
+    return EvaluationChoice(**values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,6 @@ class DataChoice:
         n_external_test: Simulated: test images of every other hospital and of the null world.
         public_fraction: Real images: share of the training patients that plays the public part.
         seed: Seeds the patients, or the split.
-        n_resamples: Bootstrap resamples of every interval of the study.
     """
 
     data_source: str
@@ -66,7 +65,6 @@ class DataChoice:
     n_external_test: int = 1000
     public_fraction: float = 0.5
     seed: int = 0
-    n_resamples: int = 300
 
     def __post_init__(self) -> None:
         known = (SIMULATED, *DATASETS)
@@ -85,7 +83,7 @@ class DataChoice:
 
 
 def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPlaces:
-    """The places of a study whose stores are ready.
+    """The places of a study whose stores are ready, to be evaluated in the default way.
 
     Stores are kept in ``cache_dir`` under a key of the choice, of what the data set's manifest states, and of the
     code that draws or reads images, so that another choice never meets them. Every byte of a cached store is checked.
@@ -93,17 +91,16 @@ def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPla
     Raises:
         UserError: The official files cannot be read, or a cached store was changed.
     """
-    choice_key = {name: value for name, value in asdict(choice).items() if name != "n_resamples"}
     facts = {} if choice.data_source == SIMULATED else facts_for(choice.data_source, _manifest_of(choice))
     stated = json.dumps(facts, default=str)  # YAML reads some dates as dates
-    stores = cache_dir / "stores" / content_key(choice_key, stated, source_key(PACKAGE_FOLDER / "data"))
+    stores = cache_dir / "stores" / content_key(choice, stated, source_key(PACKAGE_FOLDER / "data"))
     prepare = _simulated_stores if choice.data_source == SIMULATED else _official_stores
     parts = prepare(choice, stores, jobs)
     places = StudyPlaces(
         stores=stores.resolve(),
         weights=(cache_dir / "weights").resolve(),
         runs=(cache_dir / "runs").resolve(),
-        n_resamples=choice.n_resamples,
+        evaluations=(cache_dir / "evaluations").resolve(),
         **parts,
     )
     for dataset in dict.fromkeys([places.public_dataset, *places.test_datasets]):

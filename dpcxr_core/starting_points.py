@@ -23,7 +23,7 @@ from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
 from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
-from dpcxr_core.training.architectures import probe_features
+from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.initialisation import build_initialisation, find_standin, label_of
 from dpcxr_core.training.pretraining import PretrainingData, PretrainingRecipe
 from dpcxr_core.training.standins import (
@@ -147,7 +147,7 @@ def probe_table(names: Sequence[str], places: StudyPlaces) -> pd.DataFrame:
         size = store.description["size"]
         start = build_initialisation(name, weights_dir=places.weights, seed=0, head="reset", image_size=size)
         x_train, x_test = (
-            probe_features(start.model, store.images[part], start.input_transform) for part in (train, test)
+            embeddings_of(start.model, store.images, start.input_transform, rows=part) for part in (train, test)
         )
         aurocs = {
             finding: _probe_auroc(x_train, y_train[:, column], x_test, y_test[:, column])

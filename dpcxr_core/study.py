@@ -1,7 +1,8 @@
-"""Runs of a study: train, score, evaluate and record each; many at once; collect their tables.
+"""Runs of a study: train, score and record each; many at once; a table of them.
 
 A run is named by the content of everything it depends on (choices, images, weights, code), so that
-running a grid again redoes only what changed.
+running a grid again redoes only what changed. What the scores amount to is computed apart, by
+``dpcxr_core.evaluating``.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ from tqdm import tqdm
 from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
 from dpcxr_core.data.store import ImageStore, check_images, check_patients_known, labels_of, open_store, rows_of
-from dpcxr_core.evaluation.evaluate import evaluate
-from dpcxr_core.evaluation.thresholds import youden_thresholds
+from dpcxr_core.files import whole_folder
 from dpcxr_core.places import StudyPlaces
 from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.privacy.units import units_of
@@ -35,15 +35,9 @@ from dpcxr_core.training.device import Compute, find_compute, prepare_model
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
 from dpcxr_core.training.loop import DivergedError, TrainingTrace, predict, train
 from dpcxr_core.training.ranks import ALONE, Ranks, from_first
-from dpcxr_core.training.record import (
-    RunRecord,
-    read_record,
-    read_table,
-    record_folder,
-    write_record_json,
-    write_weights_of,
-)
+from dpcxr_core.training.record import RunRecord, read_record, write_record_json
 from dpcxr_core.training.training_set import TrainingData
+from dpcxr_core.training.weight_files import write_weights_of
 from dpcxr_core.workers import worker_pool
 
 # whatever can change a number of a record
@@ -55,7 +49,6 @@ _DECIDING_CODE = (
     ),
     "privacy",
     "training",
-    "evaluation",
     *("config.py", "tables.py", "study.py"),
 )
 
@@ -66,7 +59,7 @@ def run_key(config: RunConfig, places: StudyPlaces) -> str:
     data = {name: open_store(places.store(name)).description for name in names}
     start = _start_of(config, places)
     weights = (start.weights_key, start.input_transform)
-    key = content_key(config, data, *weights, _deciding_code(), _deciding_libraries(), places.n_resamples)
+    key = content_key(config, data, *weights, _deciding_code(), _deciding_libraries())
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
     init_name = re.sub(r"[^\w.@-]+", "_", config.init_name)  # of weights in a file it holds their path
     return f"{config.dataset}-{init_name}-{config.head}-{level}-s{config.seed}-{key}"
@@ -174,16 +167,16 @@ def _record(
     training: _Training,
     seconds: dict[str, float],
 ) -> None:
-    """Score and evaluate the trained model; leave the whole record."""
+    """Score the test and validation images; leave the whole record."""
     for leftover in places.runs.glob(f".{glob.escape(run_id)}.*"):  # of a process that was killed here
         shutil.rmtree(leftover)
     split_hash = open_store(places.store(config.dataset)).description["split_hash"]
-    with record_folder(places.runs, run_id) as folder:
+    with whole_folder(places.runs / run_id, "record.json") as folder:
         begun = time.perf_counter()
-        scores = _score_all(start, config.dataset, places, run_id)
-        scored = time.perf_counter()
-        _evaluate_into(folder, scores, config.dataset, places)
-        evaluated = time.perf_counter()
+        tested, with_source = places.test_datasets, dict.fromkeys((config.dataset, *places.test_datasets))
+        _scores_of(start, places, tested, "test", run_id).to_parquet(folder / "scores.parquet")
+        _scores_of(start, places, with_source, "valid", run_id).to_parquet(folder / "scores_valid.parquet")
+        seconds_scoring = time.perf_counter() - begun
         if training.trace is not None:
             training.trace.ledger.to_parquet(folder / "ledger.parquet")
             training.trace.diagnostics.to_parquet(folder / "diagnostics.parquet")
@@ -200,7 +193,7 @@ def _record(
             privacy_statement=privacy_statement(certificate, randomness=config.randomness) if certificate else None,
             selfcheck=training.selfcheck,
             versions={**versions(), "commit": git_state()},
-            seconds={**seconds, "scoring": scored - begun, "evaluation": evaluated - scored},
+            seconds={**seconds, "scoring": seconds_scoring},
         )
         write_weights_of(folder, start.model)
         write_record_json(folder, record)
@@ -270,15 +263,15 @@ def _check_declared(specification: PrivacySpecification, found: int) -> None:
         )
 
 
-def _score_all(start: Initialisation, trained_on: str, places: StudyPlaces, run_id: str) -> pd.DataFrame:
-    """Scores of every test set, and of the validation images of the data set trained on."""
-    tables = [score_split(start, places.store(name), "test", run_id) for name in places.test_datasets]
-    tables.append(score_split(start, places.store(trained_on), "valid", run_id))
+def _scores_of(
+    start: Initialisation, places: StudyPlaces, datasets: Iterable[str], split: str, run_id: str
+) -> pd.DataFrame:
+    """The SCORES table of the images of one split of several data sets."""
+    tables = [_scores_of_store(start, places.store(name), split, run_id) for name in datasets]
     return pd.concat(tables, ignore_index=True)
 
 
-def score_split(start: Initialisation, store_path: Path, split: str, run_id: str) -> pd.DataFrame:
-    """The scores table of one split of one store, with its ``split`` as an extra column."""
+def _scores_of_store(start: Initialisation, store_path: Path, split: str, run_id: str) -> pd.DataFrame:
     store = open_store(store_path)
     rows = rows_of(store, split)
     y_score = predict(start.model, store.images, start.input_transform, rows=rows)
@@ -294,24 +287,7 @@ def score_split(start: Initialisation, store_path: Path, split: str, run_id: str
             "y_score": y_score.ravel().astype(float),
         }
     )
-    return checked(table, SCORES).assign(split=split)
-
-
-def _evaluate_into(folder: Path, scores: pd.DataFrame, trained_on: str, places: StudyPlaces) -> None:
-    """Write the scores and metrics tables; thresholds come from the source's validation images."""
-    valid = scores[(scores["split"] == "valid") & (scores["dataset"] == trained_on)].drop(columns="split")
-    test = scores[scores["split"] == "test"].drop(columns="split")
-    thresholds = youden_thresholds(valid) if len(valid) else None
-    cohort = cohort_tested_on(places)
-    metrics = evaluate(test, cohort, n_resamples=places.n_resamples, seed=0, decision_thresholds=thresholds)
-    test.to_parquet(folder / "scores.parquet")
-    metrics.to_parquet(folder / "metrics.parquet")
-
-
-def cohort_tested_on(places: StudyPlaces) -> pd.DataFrame:
-    """Cohort rows of all test images of the study."""
-    stores = [open_store(places.store(name)) for name in places.test_datasets]
-    return pd.concat([store.cohort.iloc[rows_of(store, "test")] for store in stores], ignore_index=True)
+    return checked(table, SCORES)
 
 
 def run_many(configs: Sequence[RunConfig], places: StudyPlaces, *, n_jobs: int) -> list[Path]:
@@ -375,19 +351,16 @@ def runs_table(folders: Iterable[Path]) -> pd.DataFrame:
                 "run_id": record.run_id,
                 "train_dataset": config.dataset,
                 "init_name": config.init_name,
+                "architecture": config.init_name.partition(".")[0],
                 "init_label": record.init_label + (", own head" if own_head else ""),
                 "head": config.head,
                 "kind": config.kind,
                 "target_epsilon": config.target_epsilon if config.target_epsilon is not None else np.nan,
                 "epsilon_spent": certificate.get("epsilon_pld", np.nan),
                 "noise_multiplier": config.privacy.noise_multiplier if config.privacy else np.nan,
+                "privacy_unit": config.privacy.privacy_unit if config.privacy else None,
                 "seed": config.seed,
                 "seconds": sum(value for part, value in record.seconds.items() if part != "loading"),
             }
         )
     return pd.DataFrame(rows)
-
-
-def metrics_table(folders: Iterable[Path]) -> pd.DataFrame:
-    """The metrics tables of several runs, one below the other."""
-    return pd.concat([read_table(folder, "metrics") for folder in folders], ignore_index=True)

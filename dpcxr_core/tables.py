@@ -58,6 +58,7 @@ METRICS = pa.DataFrameSchema(
         "value": pa.Column(float, nullable=True, coerce=True),
         "low": pa.Column(float, nullable=True, coerce=True),
         "high": pa.Column(float, nullable=True, coerce=True),
+        "noise_floor": pa.Column(float, checks=pa.Check.ge(0), nullable=True, coerce=True),
         "reason": _text(),
     },
     strict=True,

@@ -1,13 +1,13 @@
 """What many tests share: one thread, and where the real sample lies."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from dpcxr_core.config import PrivacySpecification, RunConfig
+from dpcxr_core.config import EvaluationChoice, PrivacySpecification, RunConfig
 from dpcxr_core.grid import Recipe, comparison_runs, private_run, public_only_run
 from dpcxr_core.handover import leave_places
 from dpcxr_core.places import StudyPlaces
@@ -48,8 +48,8 @@ def tiny_study(tmp_path_factory) -> TinyStudy:
     """Two seeds of three initialisations, private and not, and the public-only reference; about half a minute."""
     run_dir = tmp_path_factory.mktemp("study")
     sizes = {"n_public": 200, "n_train": 160, "n_valid": 80, "n_test": 260, "n_external_test": 120}
-    choice = DataChoice(data_source="simulated", n_resamples=40, **sizes)
-    places = prepare_study(choice, run_dir / "cache", jobs=2)
+    places = prepare_study(DataChoice(data_source="simulated", **sizes), run_dir / "cache", jobs=2)
+    places = replace(places, evaluation=EvaluationChoice(n_resamples=40))
     leave_places(run_dir, places)
     steps = StartingPoints(n_scenes=80, nondomain_steps=4, selfsupervised_steps=3, domain_steps=60)
     init_names = make_initialisations(steps, places, jobs=1)

@@ -12,7 +12,16 @@ import pytest
 import torch
 
 from benchmarks import __main__ as whole
-from benchmarks import growth, loading_rates, noise_and_loading, peak_memory, preparing, private_step, provenance
+from benchmarks import (
+    growth,
+    loading_rates,
+    noise_and_loading,
+    peak_memory,
+    preparing,
+    private_step,
+    provenance,
+    resampling,
+)
 from benchmarks.methods import METHODS, OURS, STOCK, Method, make_step, relative_error, rows_per_unit
 from benchmarks.settings import Plan, Setting, batch_of, exact_compute, network
 from dpcxr_core.config import UserError
@@ -247,3 +256,13 @@ def test_preparing_is_measured_and_leaves_the_machine_of_the_speed_chapter_alone
     )
     assert (tables["loading_rates"]["images_per_second"] > 0).all()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_resampling_is_measured_beside_scikit_learn_and_agrees(tmp_path, monkeypatch):
+    sizes = "--images 2000 --patients 220 --resamples 6 --by-sklearn 2 --rounds 1"
+    monkeypatch.setattr("sys.argv", ["resampling", *sizes.split(), "--out", str(tmp_path)])
+    resampling.main()
+    table = pd.read_csv(tmp_path / "resampling.csv")
+    assert len(table) == 3
+    assert (table["seconds"] > 0).all()
+    assert (tmp_path / "resampling.json").is_file()

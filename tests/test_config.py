@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import (
+    EvaluationChoice,
     OptimisationChoice,
     OrdinaryBatches,
     PrivacySpecification,
@@ -102,3 +103,23 @@ def test_public_only_run_needs_the_kept_head():
 def test_content_key_differs_exactly_when_the_content_does(first, second):
     same = content_key(replace(PRIVATE, seed=first)) == content_key(replace(PRIVATE, seed=second))
     assert same == (first == second)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"n_resamples": 0}, "n_resamples.*0"),
+        ({"seed": -1}, "seed.*-1"),
+        ({"age_band_edges": (0, 120)}, "rising"),
+        ({"age_band_edges": (0, 70, 40, 120)}, "rising"),
+        ({"group_columns": ("sex", "view", "sex")}, "once"),
+        ({"group_columns": ("all",)}, "always there"),
+        ({"threshold_rule": "best"}, "youden, fixed_tpr, max_f1; got 'best'"),
+        ({"fixed_tpr": 1.0}, "fixed_tpr"),
+        ({"n_calibration_bins": 1}, "2 to 100"),
+        ({"n_calibration_bins": 101}, "2 to 100"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused(wrong, named):
+    with pytest.raises(UserError, match=named):
+        EvaluationChoice(**wrong)

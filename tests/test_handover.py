@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from dpcxr_core import handover
-from dpcxr_core.config import PrivacySpecification, UserError
+from dpcxr_core.config import EvaluationChoice, PrivacySpecification, UserError
 from dpcxr_core.places import StudyPlaces
 from tests.conftest import PROJECT
 
@@ -26,9 +26,11 @@ def test_places_are_found_as_they_were_left(tmp_path):
         stores=tmp_path / "stores",
         weights=tmp_path / "weights",
         runs=tmp_path / "runs",
+        evaluations=tmp_path / "evaluations",
         public_dataset="sim-source",
         private_dataset="sim-a",
         external_datasets=("sim-b",),
+        evaluation=EvaluationChoice(n_resamples=7, age_band_edges=(0, 18, 120), group_columns=("sex", "race")),
     )
     handover.leave_places(tmp_path, places)
     assert handover.find_places(tmp_path) == places

@@ -1,28 +1,18 @@
 import ast
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dpcxr_core import study
-from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.config import FINDINGS, EvaluationChoice, UserError
 from dpcxr_core.data.store import labels_of, open_store, rows_of
-from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.grid import public_only_run
 from dpcxr_core.provenance import PACKAGE_FOLDER
-from dpcxr_core.publishing.tables import one_metric
-from dpcxr_core.study import (
-    cohort_tested_on,
-    metrics_table,
-    run_key,
-    run_many,
-    run_many_that_may_diverge,
-    run_one,
-    runs_table,
-)
-from dpcxr_core.tables import METRICS, SCORES, checked
+from dpcxr_core.study import run_key, run_many, run_many_that_may_diverge, run_one, runs_table
+from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.initialisation import find_standin
 from dpcxr_core.training.record import read_record, read_table
 
@@ -43,7 +33,7 @@ def test_private_run_leaves_a_whole_record(tiny_study):
         "ledger.parquet",
         "diagnostics.parquet",
         "scores.parquet",
-        "metrics.parquet",
+        "scores_valid.parquet",
         "weights.safetensors",
     }
     assert record.certificate["epsilon_pld"] <= record.config.target_epsilon
@@ -54,22 +44,25 @@ def test_private_run_leaves_a_whole_record(tiny_study):
     json.loads((folder / "record.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_scores_cover_every_test_image_of_every_data_set_once(tiny_study):
-    scores = checked(read_table(_folder(tiny_study, "non_private"), "scores"), SCORES)
-    cohort = cohort_tested_on(tiny_study.places)
-    assert set(scores["dataset"]) == set(tiny_study.places.test_datasets)
-    assert len(scores) == len(cohort) * len(FINDINGS)
+@pytest.mark.parametrize(("name", "split"), [("scores", "test"), ("scores_valid", "valid")])
+def test_scores_cover_every_image_of_the_split_once(name, split, tiny_study):
+    scores = checked(read_table(_folder(tiny_study, "non_private"), name), SCORES)
     assert not scores.duplicated(["image_id", "finding"]).any()
-    assert set(scores["image_id"]) == set(cohort["image_id"])
+    for dataset in tiny_study.places.test_datasets:
+        cohort = open_store(tiny_study.places.store(dataset)).cohort.query("split == @split")
+        mine = scores[scores["dataset"] == dataset]
+        assert len(mine) == len(cohort) * len(FINDINGS)
+        assert set(mine["image_id"]) == set(cohort["image_id"])
+        assert (split == "valid" and dataset == tiny_study.places.null_dataset) == mine.empty
+    assert set(scores["dataset"]) <= set(tiny_study.places.test_datasets)
 
 
-def test_metrics_are_those_of_the_scores(tiny_study):
-    folder = _folder(tiny_study, "public_only")
-    scores, metrics = read_table(folder, "scores"), checked(read_table(folder, "metrics"), METRICS)
-    dataset = tiny_study.places.private_dataset
-    mine = scores[(scores["dataset"] == dataset) & (scores["finding"] == "pleural_effusion")]
-    row = one_metric(metrics, dataset, "auroc", finding="pleural_effusion")
-    assert row["value"].item() == pytest.approx(auroc(mine["y_true"], mine["y_score"]))
+def test_validation_images_of_the_set_trained_on_are_scored_also_where_it_is_not_tested_on(tiny_study, tmp_path):
+    places = replace(tiny_study.places, runs=tmp_path, external_datasets=(), null_dataset=None)
+    elsewhere = public_only_run(tiny_study.places.external_datasets[0], tiny_study.init_names[-1])
+    folder = run_one(elsewhere, places)
+    assert set(read_table(folder, "scores")["dataset"]) == {places.private_dataset}
+    assert set(read_table(folder, "scores_valid")["dataset"]) == {elsewhere.dataset, places.private_dataset}
 
 
 def test_a_run_on_disk_is_not_repeated(tiny_study):
@@ -80,16 +73,16 @@ def test_a_run_on_disk_is_not_repeated(tiny_study):
     assert (folder / "record.json").stat().st_mtime_ns == before
 
 
-def test_run_key_changes_with_choices_images_and_resamples(tiny_study):
+def test_run_key_changes_with_choices_and_images_but_not_with_the_evaluation(tiny_study):
     config, places = tiny_study.configs[0], tiny_study.places
     keys = {
         run_key(config, places),
         run_key(replace(config, seed=5), places),
-        run_key(config, replace(places, n_resamples=41)),
         run_key(config, replace(places, external_datasets=places.external_datasets[:1])),
     }
-    assert len(keys) == 4
-    assert run_key(config, places) == run_key(config, places)
+    assert len(keys) == 3
+    evaluated_otherwise = replace(places, evaluation=EvaluationChoice(n_resamples=41), evaluations=Path("elsewhere"))
+    assert run_key(config, evaluated_otherwise) == run_key(config, places)
 
 
 def test_weights_from_a_file_run_too_and_their_path_stays_out_of_the_folder_name(tiny_study, tmp_path):
@@ -191,7 +184,7 @@ def test_training_reads_the_images_where_they_are(tiny_study, monkeypatch):
 def test_time_spent_loading_is_recorded_as_part_of_training(tiny_study):
     record = read_record(_folder(tiny_study, "private"))
     assert 0 < record.seconds["loading"] < record.seconds["training"]
-    whole = record.seconds["training"] + record.seconds["scoring"] + record.seconds["evaluation"]
+    whole = record.seconds["training"] + record.seconds["scoring"]
     assert runs_table([_folder(tiny_study, "private")])["seconds"].item() == pytest.approx(whole)
 
 
@@ -201,21 +194,19 @@ def test_runs_table_tells_runs_apart(tiny_study):
     assert not runs.duplicated(["init_label", "kind", "target_epsilon", "seed"]).any()
     private = runs[runs["kind"] == "private"]
     assert (private["epsilon_spent"] <= private["target_epsilon"]).all()
-    assert runs.loc[runs["kind"] != "private", "epsilon_spent"].isna().all()
-
-
-def test_metrics_table_holds_the_rows_of_every_run(tiny_study):
-    metrics = metrics_table(tiny_study.folders)
-    expected = sum(len(read_table(folder, "metrics")) for folder in tiny_study.folders)
-    assert len(metrics) == expected
-    assert isinstance(metrics, pd.DataFrame)
-    assert np.isfinite(metrics.loc[metrics["metric"] == "auroc", "value"]).any()
+    assert runs.loc[runs["kind"] != "private", ["epsilon_spent", "privacy_unit"]].isna().all(axis=None)
+    assert set(private["privacy_unit"]) == {"image"}
+    assert set(runs["architecture"]) == {"convnext_mini"}
 
 
 def test_every_module_that_decides_a_record_is_part_of_its_key():
-    """Whatever deciding code imports of this package decides as well, or only writes files and finds versions."""
+    """Whatever deciding code imports of this package decides as well, or only writes files and finds versions.
+
+    Evaluation does not: another way to evaluate must train nothing again.
+    """
     deciding = [PACKAGE_FOLDER / name for name in study._DECIDING_CODE]
     files = [file for path in deciding for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    assert not any("evaluation" in file.parts for file in files)
     neutral = {"files", "provenance", "places", "workers"}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -70,7 +70,10 @@ def test_metrics_contract_refuses_an_unknown_column():
         "value": 0.5,
         "low": 0.4,
         "high": 0.6,
+        "noise_floor": float("nan"),
     }
     assert len(checked(pd.DataFrame([row]), METRICS)) == 1
+    with pytest.raises(UserError, match="noise_floor"):
+        checked(pd.DataFrame([row | {"noise_floor": -0.1}]), METRICS)
     with pytest.raises(UserError, match="extra"):
         checked(pd.DataFrame([row | {"extra": 1}]), METRICS)

@@ -102,9 +102,9 @@ def _study_in(run_dir: Path, stores: Path) -> Study:
         stores=stores,
         weights=run_dir / "weights",
         runs=run_dir / "runs",
+        evaluations=run_dir / "evaluations",
         public_dataset="none",
         private_dataset="sim-a",
-        n_resamples=3,
     )
     leave_places(run_dir, places)
     return Study(run_dir, places)
@@ -186,7 +186,7 @@ def _finish(study: Study, config: RunConfig, *, n_ranks: int = 1) -> Path:
 
 def _assert_same_bits(folder: Path, whole: Path) -> None:
     assert (folder / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    for name in ("ledger", "diagnostics", "scores", "metrics"):
+    for name in ("ledger", "diagnostics", "scores", "scores_valid"):
         pd.testing.assert_frame_equal(read_table(folder, name), read_table(whole, name), check_exact=True)
     assert read_record(folder).certificate == read_record(whole).certificate
 

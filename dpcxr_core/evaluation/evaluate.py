@@ -1,119 +1,135 @@
-"""A metrics table from one run's scores: AUROC, rates and gaps, each with its interval by patient."""
+"""A metrics table from one run's scores: every metric and gap, each with its interval by patient."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.comparing.gaps import auroc_range_rows, difference_rows, rate_gap_rows, weighted_share
-from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, group_rows, grouped_draws
-from dpcxr_core.evaluation.groups import GROUP_COLUMNS, GroupColumn
-from dpcxr_core.evaluation.resampling.patients import data_then_resamples, resampling_rng
-from dpcxr_core.evaluation.scored_images import ScoredImages, scored_images
-from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
+from dpcxr_core.config import FINDINGS, EvaluationChoice, UserError
+from dpcxr_core.evaluation.comparing.gaps import difference_rows, gap_rows, range_rows, worst_group_rows
+from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, Measure, Measured, group_rows, grouped_draws
+from dpcxr_core.evaluation.draws import Draws, draws_of_columns
+from dpcxr_core.evaluation.group_metrics import RATE_METRICS, SCORE_METRICS, rate_metrics, score_metrics
+from dpcxr_core.evaluation.resampling.patients import Resamples, of_images
+from dpcxr_core.evaluation.scored_images import ScoredImages, scored_images, shared_resamples
+from dpcxr_core.evaluation.statistics.probability_calibration import pooled_bin_edges
 from dpcxr_core.tables import METRICS, checked
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one run's scores say.
+
+    Attributes:
+        metrics: METRICS table of all its data sets.
+        draws: By data set, the resamples behind AUROC, TPR and FPR.
+    """
+
+    metrics: pd.DataFrame
+    draws: dict[str, Draws]
 
 
 def evaluate(
     scores: pd.DataFrame,
     cohort: pd.DataFrame,
-    *,
-    n_resamples: int,
-    seed: int,
-    decision_thresholds: Mapping[str, float] | None = None,
-) -> pd.DataFrame:
-    """The metrics table of one run: each number with its interval and, where needed, a reason.
+    choice: EvaluationChoice,
+    thresholds: Mapping[str, float] | None,
+) -> Evaluation:
+    """The metrics of one run, each number with its interval and, where needed, a reason; and the draws behind them.
 
-    For each data set, each finding scored and "macro" (their mean):
+    For each data set, each finding scored and "macro" (their mean), and each group column of ``choice``:
 
-    =============================  ==========================  =========================================
-    metric                         group_column                group_value
-    =============================  ==========================  =========================================
-    ``auroc``                      all, sex, age_band          each group
-    ``auroc_difference``           sex, age_band               "F-M"; "70+ - 0-39" (oldest - youngest)
-    ``auroc_range``                sex, age_band               "max-min"
-    ``tpr``, ``fpr``               all, sex, age_band          each group
-    ``tpr_difference``             sex, age_band               "max-min"
-    ``equalized_odds_difference``  sex, age_band               "max-min" (the larger of TPR's and FPR's)
-    =============================  ==========================  =========================================
+    ====================================================  ===========================  ============================
+    metric                                                group_column                 group_value
+    ====================================================  ===========================  ============================
+    ``SCORE_METRICS``, ``RATE_METRICS``                   all, and each of ``choice``  each group
+    ``auroc_difference``                                  sex, age_band, view          "F-M", "70+ - 0-39", "AP-PA"
+    ``auroc_range``                                       each of ``choice``           "max-min"
+    ``tpr_difference``, ``fpr_difference``,               each of ``choice``           "max-min"
+    ``equalized_odds_difference`` (the larger of both),
+    ``equalized_odds_difference_mean``,
+    ``ppv_difference``, ``selection_rate_difference``,
+    ``ece_difference``
+    ``worst_group_auroc``                                 each of ``choice``           "min"
+    ====================================================  ===========================  ============================
 
-    The last three rows need ``decision_thresholds``.
+    Rates and what is made of them need ``thresholds``. Underdiagnosis is the FPR of "no_finding".
 
     Promise:
         The value is the statistic of the data. ``low`` and ``high`` are the 2.5th and 97.5th percentiles of
-        ``n_resamples`` bootstrap resamples of patients, the same resamples for all findings and groups, and
-        for every run scored on the same patients with the same seed. A group with fewer than 10 positives
+        bootstrap resamples of patients within strata of sex and age band, the same resamples for all findings
+        and groups, and for every run scored on the same patients. A group with fewer than 10 positives
         or 10 negatives has a NaN and a reason. A macro mean takes the same findings in every group
-        compared. The "max-min" gaps, never negative, have the intervals of ``fairness.gap_interval``, and
-        their ``reason`` gives the gap expected with no true difference.
+        compared. The "max-min" gaps, never negative, have the intervals of ``gaps.gap_interval`` and, as
+        ``noise_floor``, the gap to expect with no true difference.
 
     Args:
         scores: SCORES table of one run, of any number of data sets.
         cohort: COHORT table that holds at least the images scored.
-        n_resamples: Bootstrap resamples; 2000 for a claim, a few hundred for a look.
-        seed: Seeds the resamples, not negative.
-        decision_thresholds: Score at or above which a finding is predicted, from ``youden_thresholds``.
+        choice: Resamples, groups and bins.
+        thresholds: Score at or above which a finding is predicted; NaN or absent where there is none.
 
     Returns:
-        METRICS table. In gap rows ``n`` counts the images of the groups compared and ``n_positive`` the
-        positives of the group with fewest; in macro rows ``n_positive`` is that of the rarest finding.
-        Counts are exact: pass them through ``suppress_small`` before they are shown.
+        In gap rows ``n`` counts the images of the groups compared and ``n_positive`` the positives of the group
+        with fewest; in macro rows ``n_positive`` is that of the rarest finding. Counts are exact: pass them
+        through ``suppress_small`` before they are shown.
 
     Raises:
-        UserError: As ``scored_images`` and ``patient_weights``; or a threshold is for no known finding.
+        UserError: As ``scored_images``; or a threshold is for no known finding.
     """
-    unknown = sorted(set(decision_thresholds or {}) - set(FINDINGS))
+    unknown = sorted(set(thresholds or {}) - set(FINDINGS))
     if unknown:
-        raise UserError(f"decision_thresholds must be for findings among {FINDINGS}; got {unknown}")
-    tables = []
-    for images in scored_images(scores, cohort):
-        weights = data_then_resamples(images.patient_ids, n_resamples, resampling_rng(seed, images.dataset))
-        rows: list[dict[str, Any]] = []
-        for column in GROUP_COLUMNS:
-            rows += _auroc_rows(images, column, weights)
-            if decision_thresholds is not None:
-                rows += _rate_rows(images, column, weights, decision_thresholds)
+        raise UserError(f"decision thresholds must be for findings among {FINDINGS}; got {unknown}")
+    tables, draws = [], {}
+    for images in scored_images(scores, cohort, choice):
+        columns = grouped_metrics(images, shared_resamples(images, choice), choice, thresholds)
+        rows = [row for by_metric in columns for row in _rows(by_metric)]
         tables.append(pd.DataFrame(rows).assign(run_id=images.run_id, dataset=images.dataset))
-    return checked(pd.concat(tables, ignore_index=True)[list(METRICS.columns)], METRICS)
+        draws[images.dataset] = draws_of_columns(images.run_id, images.dataset, columns)
+    metrics = pd.concat(tables, ignore_index=True)[list(METRICS.columns)]
+    return Evaluation(checked(metrics, METRICS), draws)
 
 
-def grouped_aurocs(images: ScoredImages, column: GroupColumn, weights: NDArray) -> GroupedDraws:
-    """AUROC of every group and finding, on the data and on each resample."""
-
-    def statistic(y_true: NDArray, f: int, weights: NDArray) -> NDArray[np.float64]:
-        return weighted_aurocs(y_true, images.y_score[:, f], weights)
-
-    return grouped_draws(images, column, weights, statistic)
-
-
-def _auroc_rows(images: ScoredImages, column: GroupColumn, weights: NDArray) -> list[dict[str, Any]]:
-    aurocs = grouped_aurocs(images, column, weights)
-    rows = group_rows(aurocs, "auroc")
-    if column.contrast is not None:
-        rows += difference_rows(aurocs, "auroc_difference") + auroc_range_rows(aurocs)
-    return rows
+def grouped_metrics(
+    images: ScoredImages, resamples: Resamples, choice: EvaluationChoice, thresholds: Mapping[str, float] | None
+) -> list[dict[str, GroupedDraws]]:
+    """Every metric, by name, of the groups of each column of ``images``."""
+    measure = _measure(images, resamples, choice, thresholds)
+    metrics = SCORE_METRICS if thresholds is None else SCORE_METRICS + RATE_METRICS
+    return [grouped_draws(images, column, metrics, len(resamples.weights), measure) for column in images.columns]
 
 
-def _rate_rows(
-    images: ScoredImages, column: GroupColumn, weights: NDArray, decision_thresholds: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    cuts = np.array([decision_thresholds.get(finding, np.nan) for finding in images.findings])
-    y_pred = images.y_score >= cuts
-    unmeasurable = {
-        finding: "no decision threshold" for finding, cut in zip(images.findings, cuts, strict=True) if np.isnan(cut)
+def _measure(
+    images: ScoredImages, resamples: Resamples, choice: EvaluationChoice, thresholds: Mapping[str, float] | None
+) -> Measure:
+    labelled = ~np.isnan(images.y_true)
+    pooled_edges = {
+        f: pooled_bin_edges(images.y_score[has_label, f], choice.n_calibration_bins)
+        for f, has_label in enumerate(labelled.T)
+        if has_label.any()
     }
 
-    def rates(label: int) -> GroupedDraws:
-        def statistic(y_true: NDArray, f: int, weights: NDArray) -> NDArray[np.float64]:
-            return weighted_share(y_true == label, y_pred[:, f], weights)
+    def measure(f: int, rows: NDArray) -> dict[str, Measured]:
+        y_true, y_score, of_rows = images.y_true[rows, f], images.y_score[rows, f], of_images(resamples, rows)
+        measured = score_metrics(y_true, y_score, of_rows, pooled_edges[f])
+        if thresholds is not None:
+            cut = thresholds.get(images.findings[f], math.nan)
+            measured |= rate_metrics(y_true, y_score, of_rows, cut)
+        return measured
 
-        return grouped_draws(images, column, weights, statistic, unmeasurable)
+    return measure
 
-    tprs, fprs = rates(label=1), rates(label=0)
-    rows = group_rows(tprs, "tpr") + group_rows(fprs, "fpr")
-    return rows if column.contrast is None else rows + rate_gap_rows(tprs, fprs)
+
+def _rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
+    rows = [row for metric, grouped in by_metric.items() for row in group_rows(grouped, metric)]
+    aurocs = by_metric["auroc"]
+    if len(aurocs.column.groups) < 2:
+        return rows
+    compared = difference_rows(aurocs, "auroc_difference") + range_rows(aurocs) + worst_group_rows(aurocs)
+    return rows + compared + gap_rows(by_metric)

@@ -1,48 +1,124 @@
-"""Groups of patients that are compared: all, by recorded sex, by age band."""
+"""Groups of patients that are compared: all, by recorded sex, age band and view, or by any column of the cohort."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dpcxr_core.config import AGE_BAND_EDGES, UserError
+from dpcxr_core.config import AGE_BAND_EDGES, EvaluationChoice, UserError
 
 MIN_COUNT = 10
+MOST_GROUPS = 20
+SEXES = ("F", "M")
+VIEWS = ("AP", "PA")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroupColumn:
-    """A way to part the images, and the two groups that a signed difference compares.
+    """A way to part images into groups, and the two groups that a signed difference compares.
 
     Attributes:
         name: What the metrics table calls it.
-        groups: Its groups, in the order they are shown.
-        contrast: ``(minuend, subtrahend)`` of signed differences; None when there is nothing to compare.
+        groups: Its groups, in the order they are shown; a group may hold no image.
+        of_image: ``(n_images,)`` of group names; None where it was not recorded.
+        contrast: ``(minuend, subtrahend)`` of signed differences; None where no difference has a natural sign.
         contrast_name: What the metrics table calls that difference.
     """
 
     name: str
     groups: tuple[str, ...]
+    of_image: NDArray[np.object_]
     contrast: tuple[str, str] | None = None
     contrast_name: str = ""
 
 
-def age_band_names(edges: Sequence[int] = AGE_BAND_EDGES) -> tuple[str, ...]:
-    """Names of the age bands between ``edges``, youngest first; the last one is open.
+def group_columns(cohort: pd.DataFrame, choice: EvaluationChoice) -> tuple[GroupColumn, ...]:
+    """The whole of one data set as the column "all", then the columns of ``choice`` that it has, in their order.
+
+    Args:
+        cohort: COHORT rows of one data set.
+        choice: Names the columns. "sex", "age_band", "sex_and_age" and "view" are always there, if need be with
+            empty groups. Any other name is a column of the cohort, whose values are the groups, as text and sorted;
+            a data set that lacks it, or that recorded nothing there, has no such column.
 
     Raises:
-        UserError: ``edges`` are not at least three rising whole years.
+        UserError: A column holds more than 20 values.
+    """
+    whole = GroupColumn("all", ("all",), np.full(len(cohort), "all", dtype=object))
+    named = [
+        _KNOWN[name](cohort, choice) if name in _KNOWN else _of_values(cohort, name)
+        for name in choice.group_columns
+        if name in _KNOWN or recorded_in(cohort, name)
+    ]
+    return (whole, *named)
+
+
+def recorded_in(cohort: pd.DataFrame, name: str) -> bool:
+    """Whether any image has a value in that column."""
+    return name in cohort and bool(cohort[name].notna().any())
+
+
+def _sex(cohort: pd.DataFrame, _: EvaluationChoice) -> GroupColumn:
+    return GroupColumn("sex", SEXES, _or_none(cohort["sex"]), SEXES, "F-M")
+
+
+def _view(cohort: pd.DataFrame, _: EvaluationChoice) -> GroupColumn:
+    return GroupColumn("view", VIEWS, _or_none(cohort["view"]), VIEWS, "AP-PA")
+
+
+def _age_band(cohort: pd.DataFrame, choice: EvaluationChoice) -> GroupColumn:
+    edges = choice.age_band_edges
+    names = age_band_names(edges)
+    oldest_and_youngest = names[-1], names[0]
+    bands = age_band(cohort["age_years"], edges)
+    return GroupColumn("age_band", names, bands, oldest_and_youngest, " - ".join(oldest_and_youngest))
+
+
+def _sex_and_age(cohort: pd.DataFrame, choice: EvaluationChoice) -> GroupColumn:
+    sex, band = _sex(cohort, choice), _age_band(cohort, choice)
+    pairs = zip(sex.of_image, band.of_image, strict=True)
+    crossed = [None if None in pair else ", ".join(pair) for pair in pairs]
+    names = tuple(", ".join(pair) for pair in product(sex.groups, band.groups))
+    return GroupColumn("sex_and_age", names, np.array(crossed, dtype=object))
+
+
+_KNOWN = {"sex": _sex, "age_band": _age_band, "sex_and_age": _sex_and_age, "view": _view}
+KNOWN_COLUMNS = tuple(_KNOWN)
+
+
+def strata_of(cohort: pd.DataFrame, choice: EvaluationChoice) -> NDArray[np.object_]:
+    """``(n_images,)`` of text: recorded sex and age band together, either of which may be unknown."""
+    sex, band = (column.of_image.astype(str) for column in (_sex(cohort, choice), _age_band(cohort, choice)))
+    return np.array([f"{each}, {years}" for each, years in zip(sex, band, strict=True)], dtype=object)
+
+
+def _of_values(cohort: pd.DataFrame, name: str) -> GroupColumn:
+    values = np.array([None if pd.isna(value) else str(value) for value in cohort[name]], dtype=object)
+    names = tuple(sorted({value for value in values if value is not None}))
+    if len(names) > MOST_GROUPS:
+        raise UserError(
+            f"group column {name!r} parts the images into {len(names)} groups; at most {MOST_GROUPS} can be compared. "
+            "Join values, or name another column in group_columns."
+        )
+    return GroupColumn(name, names, values)
+
+
+def _or_none(values: pd.Series) -> NDArray[np.object_]:
+    return values.astype(object).where(values.notna(), None).to_numpy(dtype=object)
+
+
+def age_band_names(edges: Sequence[int] = AGE_BAND_EDGES) -> tuple[str, ...]:
+    """Names of the age bands between ``edges`` (as ``EvaluationChoice`` checks them), youngest first; the last is open.
 
     Example:
         >>> age_band_names((0, 40, 70, 120))
         ('0-39', '40-69', '70+')
     """
-    if len(edges) < 3 or any(low >= high for low, high in zip(edges[:-1], edges[1:], strict=True)):
-        raise UserError(f"age band edges must be at least three rising years, such as 0 40 120; got {edges}")
     closed = [f"{low}-{high - 1}" for low, high in zip(edges[:-2], edges[1:-1], strict=True)]
     return (*closed, f"{edges[-2]}+")
 
@@ -66,23 +142,6 @@ def age_band(age_years: ArrayLike, edges: Sequence[int] = AGE_BAND_EDGES) -> NDA
     band = np.searchsorted(edges[1:-1], age_years, side="right")
     recorded = (age_years >= edges[0]) & (age_years <= edges[-1])
     return names[np.where(recorded, band, -1)]
-
-
-_AGE_BANDS = age_band_names()
-ALL = GroupColumn("all", ("all",))
-SEX = GroupColumn("sex", ("F", "M"), ("F", "M"), "F-M")
-AGE_BAND = GroupColumn("age_band", _AGE_BANDS, (_AGE_BANDS[-1], _AGE_BANDS[0]), f"{_AGE_BANDS[-1]} - {_AGE_BANDS[0]}")
-GROUP_COLUMNS = (ALL, SEX, AGE_BAND)
-
-
-def group_values(cohort: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
-    """Each image's group in every column of ``GROUP_COLUMNS``, None where it was not recorded."""
-    sex = cohort["sex"].astype(object)
-    return {
-        "all": np.full(len(cohort), "all", dtype=object),
-        "sex": sex.where(sex.notna(), None).to_numpy(dtype=object),
-        "age_band": age_band(cohort["age_years"].to_numpy()),
-    }
 
 
 def too_few(n_positive: int, n_negative: int) -> str:

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Set
 from pathlib import Path
 
 from dpcxr_core.config import UserError
 from dpcxr_core.publishing.disclosure import disclosures
 from dpcxr_core.publishing.offline import external_requests
+from dpcxr_core.publishing.page_disclosure import disclosures_of_pages
 from dpcxr_core.publishing.reader import RUN_VARIABLE
 
 _TELLING = re.compile(r"\b(?:WARNING|ERROR|CRITICAL): |^(?!raise )\w*(?:Error|Exception): \S")
@@ -22,7 +24,7 @@ class BuildError(UserError):
     """The pages were not built, or must not be published as they are."""
 
 
-def build_book(source: Path, config: Path, run_dir: Path, out: Path) -> Path:
+def build_book(source: Path, config: Path, run_dir: Path, out: Path, ids: Set[str] = frozenset()) -> Path:
     """Path of the built start page, ``out/html/index.html``.
 
     Any warning fails the build. Every page is built anew: Sphinx sees no change when a chapter was run
@@ -33,10 +35,12 @@ def build_book(source: Path, config: Path, run_dir: Path, out: Path) -> Path:
         config: The book's ``_config.yml``.
         run_dir: Folder of the executed chapters.
         out: Where the build goes.
+        ids: Of images and patients, which no page may name.
 
     Raises:
         BuildError: An executed chapter shows patient-level rows or an oversized output; Jupyter Book
-            failed or warned; or a page would ask another host for something it needs.
+            failed or warned; a page would ask another host for something it needs; or the pages show what
+            ``disclosures_of_pages`` finds.
     """
     _refuse("the executed chapters show what must not be published", disclosures(run_dir))
     # Not the console script: another environment's may come first on the path.
@@ -55,6 +59,7 @@ def build_book(source: Path, config: Path, run_dir: Path, out: Path) -> Path:
     if done.returncode or not (work / "html" / "index.html").is_file():
         _refuse("Jupyter Book failed", _telling_lines(done.stdout))
     _refuse("pages would ask other hosts for what they need", external_requests(work / "html"))
+    _refuse("the pages show what must not be published", disclosures_of_pages(work / "html", ids))
     (work / "html").rename(html)
     shutil.rmtree(work)
     return html / "index.html"

@@ -25,7 +25,7 @@ from dpcxr_core.evaluation.describing.prevalence import (
     overall_prevalence,
     prevalence_by_group,
 )
-from dpcxr_core.evaluation.groups import AGE_BAND, MIN_COUNT, SEX
+from dpcxr_core.evaluation.groups import MIN_COUNT, SEXES, age_band_names
 from dpcxr_core.publishing.small_cells import (
     WITHHELD,
     hidden_cells,
@@ -38,8 +38,8 @@ from dpcxr_core.publishing.tables import with_interval
 
 GROUPS = {
     "view": ("PA", "AP", NOT_RECORDED),
-    "sex": (*SEX.groups, NOT_RECORDED),
-    "age_band": (*AGE_BAND.groups, NOT_RECORDED),
+    "sex": (*SEXES, NOT_RECORDED),
+    "age_band": (*age_band_names(), NOT_RECORDED),
 }
 _NO_PATIENTS = "no patient identifiers"
 

@@ -11,7 +11,7 @@ from dpcxr_core.publishing.executed import executed_chapters
 
 MAX_OUTPUT_BYTES = 3_000_000
 _NAMES = r"(?:patient_id|image_id)"
-_PATIENT_LEVEL = re.compile(
+PATIENT_LEVEL = re.compile(
     rf"<th[^>]*>\s*{_NAMES}\s*</th>"  # column of an HTML table
     rf'|\\?"{_NAMES}\\?"\s*:'  # key of a JSON record
     rf"|\bName: {_NAMES}\b"  # a printed column
@@ -35,7 +35,7 @@ def disclosures(run_dir: Path, max_output_bytes: int = MAX_OUTPUT_BYTES) -> list
                 if len(text) > max_output_bytes:
                     limit = f"at most {max_output_bytes:,}"
                     found.append(f"{where} of {len(text):,} bytes; {limit}. Show fewer or smaller images.")
-                elif not mime.startswith("image/") and _PATIENT_LEVEL.search(text):
+                elif not mime.startswith("image/") and PATIENT_LEVEL.search(text):
                     found.append(f"{where} shows patient_id or image_id. Show counts or means.")
     return found
 

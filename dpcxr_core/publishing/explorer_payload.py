@@ -1,202 +1,200 @@
-"""Everything that the explorer shows, computed beforehand as JSON values."""
+"""Everything that the explorer shows, computed beforehand and packed into JSON values."""
 
 from __future__ import annotations
 
+import base64
+import json
 import math
-from collections.abc import Hashable, Iterable
+import zlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.comparing.seeds import over_seeds
-from dpcxr_core.evaluation.groups import MIN_COUNT
+from dpcxr_core.publishing.explorer_axes import Axes, axes_of
+from dpcxr_core.publishing.explorer_counts import shown_group_counts
 from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.publishing.results import CONDITION, epsilon_label, metrics_with_runs
+from dpcxr_core.publishing.results import epsilon_label, without_small_cells
+from dpcxr_core.tables import METRICS, checked
 
 MACRO = "macro"
-_GAP_NAMES = {
-    "auroc_difference": "AUROC difference",
-    "auroc_range": "AUROC range",
-    "tpr_difference": "TPR difference",
-    "equalized_odds_difference": "equalized odds difference",
-}
-_COLUMN_NAMES = {"sex": "sex", "age_band": "age band"}
-_BETWEEN = {"F-M": "female minus male", "max-min": "largest minus smallest"}
-_GROUP_NAMES = {"F": "female", "M": "male"}
+MAX_BYTES = 900_000  # with the script, the explorer stays under 1 MB
+NOT_MEASURED = "not measured"
+SOME_UNDEFINED = "undefined for some seeds"
+CONDITION = ["train_dataset", "architecture", "init_label", "privacy_unit", "target_epsilon", "kind"]
+_RUN_COLUMNS = [*CONDITION, "run_id", "seed", "epsilon_spent"]
+_NONE = -32768  # in packed integers: there is no number
 
 
 def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
-    """What the explorer looks up, as JSON values with no NaN: undefined is None, with its reason.
+    """What the explorer looks up, as JSON values: aggregates only, of 10 images and positives or more.
 
-    Seeds of one condition are brought together: the mean, the seeds as points, and an interval that spans
-    those of all seeds. Cells that rest on fewer than 10 images or positives are blank, and where one group
-    is, the counts of its neighbours are blank too, so that it cannot be found by subtraction.
+    Seeds of one condition are brought together as ``over_seeds`` does: the mean, the seeds as points, and an interval
+    that spans those of all seeds. Counts of groups are shown as ``shown_group_counts`` says.
+
+    Promise:
+        Numbers are exact to a thousandth. Undefined is told by its reason. Where all of it would be more than
+        ``MAX_BYTES``, the groups of sex and age crossed are left out, and if need be all findings but their mean.
 
     Args:
-        metrics: METRICS table; the rows of finding "macro" are shown.
-        runs: Runs table, see ``metrics_with_runs``.
+        metrics: METRICS table of all runs.
+        runs: Runs table, see ``study.runs_table``.
 
     Returns:
-        ``evaluations`` (data set trained on and tested on), ``initialisations``, ``levels`` (epsilons, at
-        the end no privacy), ``gaps``, the chart's ``group_domain``, ``start`` (indices chosen first),
-        ``cells[evaluation][initialisation][level]`` (None where there is no run) and
-        ``public_only[evaluation]``.
+        ``tests``, ``findings``, ``metrics``, ``columns``, ``levels``, ``initialisations`` (each a list of entries with
+        ``key`` and ``label``), ``slots`` (metric, group column, value and label), ``conditions`` (runs that differ in
+        their seed alone), ``counts`` (images and positives by test set, finding and group), ``reasons``,
+        ``left_out`` (what did not fit); and packed, as ``pack`` does, ``estimates`` (value, distance to the interval's
+        ends, noise floor, reason; by test set, finding, slot and condition) and ``seeds`` (by test set, finding,
+        metric, condition and seed, ``n_seeds`` of them).
 
     Raises:
-        UserError: As ``metrics_with_runs``, or there is no macro AUROC of a run trained on private images.
+        UserError: A column is missing, a metric's run is not among ``runs``, two runs share a condition and a seed,
+            or there is no metric of a run trained on private images.
     """
-    joined = metrics_with_runs(metrics, runs)
-    joined = joined[joined["finding"] == MACRO]
-    table = over_seeds(joined, by=CONDITION)
-    trained = table[(table["kind"] != "public_only") & (table["metric"] == "auroc")]
-    if trained.empty:
-        raise UserError("there is no macro AUROC of a private or non-private run to explore.")
-    evaluations = [tuple(pair) for pair in trained[["train_dataset", "dataset"]].drop_duplicates().to_numpy()]
+    runs = _checked_runs(runs)
+    table = without_small_cells(checked(metrics, METRICS))
+    strangers = set(table["run_id"].unique()) - set(runs["run_id"])
+    if strangers:
+        raise UserError(f"the runs table lacks the runs {sorted(strangers)[:3]}, of which there are metrics.")
+    without_crossed = table[table["group_column"] != "sex_and_age"]
+    reduced = {
+        "": table,
+        "groups by sex and age together": without_crossed,
+        "every finding but the macro mean": without_crossed[without_crossed["finding"] == MACRO],
+    }
+    for left_out, rows in reduced.items():
+        payload = {**_payload(rows, runs), "left_out": left_out}
+        if len(json.dumps(payload)) <= MAX_BYTES:
+            break
+    return payload
+
+
+def pack(values: NDArray) -> str:
+    """Integers as text: all low bytes, then all high bytes, deflated, in base64; explorer_data.js reads them."""
+    parts = np.ascontiguousarray(values, dtype="<i2").reshape(-1, 1).view(np.uint8)
+    return base64.b64encode(zlib.compress(parts.T.tobytes(), 9)).decode("ascii")
+
+
+def _checked_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    missing = [column for column in _RUN_COLUMNS if column not in runs.columns]
+    if missing:
+        raise UserError(f"the runs table lacks the columns {missing}; it needs {_RUN_COLUMNS}.")
+    twice = runs[runs.duplicated([*CONDITION, "seed"], keep=False)]
+    if len(twice):
+        raise UserError(
+            f"the runs {twice['run_id'].head(3).tolist()} share training data, initialisation, epsilon and seed. "
+            "Keep one of them, or tell them apart in init_label."
+        )
+    return runs[_RUN_COLUMNS]
+
+
+def _payload(table: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+    runs = runs[runs["run_id"].isin(table["run_id"].unique())].reset_index(drop=True)
+    trained = runs[runs["kind"] != "public_only"]
+    axes = axes_of(table, first_finding=MACRO)
+    if trained.empty or not axes.slots:
+        raise UserError("there is no metric of a private or non-private run to explore.")
     labels = list(dict.fromkeys(trained["init_label"]))
-    epsilons = sorted(trained["target_epsilon"].unique(), key=lambda e: (math.isnan(e), e))
-    gaps = _gaps(table)
-    cells = [
-        [[_cell(joined, table, pair, label, epsilon, gaps) for epsilon in epsilons] for label in labels]
-        for pair in evaluations
-    ]
     colours = init_colours(labels)
-    public_only = [_public_only(table, dataset) for _, dataset in evaluations]
+    members = _conditions(runs, labels)
+    reasons, estimates, seeds = _numbers(table, runs, axes, [rows.index.to_numpy() for rows in members])
+    epsilons = sorted(trained["target_epsilon"].unique(), key=lambda epsilon: (math.isnan(epsilon), epsilon))
     return {
-        "evaluations": [
-            {"label": _evaluation_label(*pair), "domain": _auroc_domain(row, reference)}
-            for pair, row, reference in zip(evaluations, cells, public_only, strict=True)
-        ],
-        "initialisations": [{"label": label, "colour": colours[label]} for label in labels],
+        "tests": [{"key": name, "label": name} for name in axes.tests],
+        "findings": [{"key": name, "label": name.replace("_", " ")} for name in axes.findings],
+        "metrics": axes.metrics,
+        "columns": axes.columns,
+        "slots": axes.slots,
         "levels": [_level(epsilon) for epsilon in epsilons],
-        "gaps": gaps,
-        "group_domain": _group_domain(table),
-        "start": {"evaluation_index": 0, "init_index": 0, "gap_index": 0, "epsilon_index": 0},
-        "cells": cells,
-        "public_only": public_only,
+        "initialisations": [{"key": label, "label": label, "colour": colours[label]} for label in labels],
+        "conditions": [_condition(rows) for rows in members],
+        "counts": shown_group_counts(table[table["finding"] != MACRO]),
+        "reasons": reasons,
+        "estimates": pack(estimates),
+        "seeds": pack(seeds),
+        "n_seeds": seeds.shape[-1],
     }
 
 
-def _evaluation_label(train_dataset: str, dataset: str) -> str:
-    return f"{dataset} (internal)" if train_dataset == dataset else f"{dataset} (external to {train_dataset})"
+def _conditions(runs: pd.DataFrame, labels: list[str]) -> list[pd.DataFrame]:
+    """Runs that differ in their seed alone, by initialisation and rising epsilon; no privacy last."""
+    groups = [rows for _, rows in runs.groupby(CONDITION, dropna=False, sort=False)]
+    place = {label: index for index, label in enumerate(labels)}
+
+    def order(rows: pd.DataFrame) -> tuple[int, float]:
+        first = rows.iloc[0]
+        epsilon = first["target_epsilon"]
+        return place.get(first["init_label"], len(labels)), math.inf if math.isnan(epsilon) else epsilon
+
+    return sorted(groups, key=order)
+
+
+def _condition(rows: pd.DataFrame) -> dict[str, Any]:
+    first, spent = rows.iloc[0], rows["epsilon_spent"].max()
+    private = first["kind"] == "private"
+    return {
+        "train": first["train_dataset"],
+        "architecture": first["architecture"],
+        "init": first["init_label"],
+        "unit": first["privacy_unit"] if private else None,
+        "level": _level(first["target_epsilon"])["key"],
+        "kind": first["kind"],
+        "spent": None if math.isnan(spent) else round(float(spent), 4),
+    }
 
 
 def _level(epsilon: float) -> dict[str, str]:
+    if math.isnan(epsilon):
+        return {"key": "none", "label": "no privacy", "words": "no privacy"}
     label = epsilon_label(epsilon)
-    return {"label": label, "words": label if math.isnan(epsilon) else f"epsilon of at most {label}"}
+    return {"key": label, "label": label, "words": f"epsilon of at most {label}"}
 
 
-def _gaps(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The gap metrics that ``table`` holds, each with the axis that fits all its intervals and zero."""
-    found = []
-    for metric, name in _GAP_NAMES.items():
-        for column, by in _COLUMN_NAMES.items():
-            rows = table[(table["metric"] == metric) & (table["group_column"] == column)]
-            if len(rows):
-                between = _BETWEEN.get(rows["group_value"].iloc[0], rows["group_value"].iloc[0])
-                found.append(
-                    {
-                        "key": f"{metric}|{column}",
-                        "label": f"{name} by {by} ({between})",
-                        "domain": _padded([0.0, *_ends(rows)], 0.01),
-                    }
-                )
-    return found
+def _numbers(
+    table: pd.DataFrame, runs: pd.DataFrame, axes: Axes, members: list[NDArray]
+) -> tuple[list[str], NDArray[np.int16], NDArray[np.int16]]:
+    """Reasons, estimates and seeds, with the axes that ``explorer_payload`` names."""
+    slots = axes.slots_of(table)
+    table, slots = table[slots >= 0], slots[slots >= 0]
+    places = (
+        pd.Index(runs["run_id"]).get_indexer(pd.Index(table["run_id"])),
+        pd.Index(axes.tests).get_indexer(pd.Index(table["dataset"])),
+        pd.Index(axes.findings).get_indexer(pd.Index(table["finding"])),
+        slots,
+    )
+    shape = (len(runs), len(axes.tests), len(axes.findings), len(axes.slots))
+
+    def filled(values: Any, missing: float = math.nan) -> NDArray[np.float64]:
+        cells = np.full(shape, missing)
+        cells[places] = values
+        return cells
+
+    reasons = [NOT_MEASURED, SOME_UNDEFINED, *table["reason"].unique()]
+    codes = filled(pd.Index(reasons).get_indexer(pd.Index(table["reason"])), missing=0).astype(int)
+    value, low, high = (filled(table[name]) for name in ("value", "low", "high"))
+    floor = filled(table["noise_floor"])
+    stacked = np.stack([_brought_together(value[m], low[m], high[m], floor[m], codes[m]) for m in members], axis=-1)
+    n_seeds = max(map(len, members))
+    seeds = np.full((*shape[1:3], len(axes.metrics), len(members), n_seeds), _NONE, dtype=np.int16)
+    for c, runs_of_condition in enumerate(members):
+        of_all = value[runs_of_condition][..., axes.slots_of_all]
+        seeds[:, :, :, c, : len(runs_of_condition)] = np.moveaxis(_per_mille(of_all), 0, -1)
+    return reasons, stacked, seeds
 
 
-def _cell(
-    joined: pd.DataFrame,
-    table: pd.DataFrame,
-    pair: tuple[str, str],
-    label: str,
-    epsilon: float,
-    gaps: list[dict[str, Any]],
-) -> dict[str, Any] | None:
-    """All numbers of one data set, initialisation and epsilon; None where there is no run."""
-    rows = _of_condition(table, pair, label, epsilon)
-    overall = rows[(rows["metric"] == "auroc") & (rows["group_column"] == "all")]
-    if overall.empty:
-        return None
-    raw = _of_condition(joined, pair, label, epsilon)
-    raw = raw[(raw["metric"] == "auroc") & (raw["group_column"] == "all")]
-    by_key = {f"{row['metric']}|{row['group_column']}": _estimate(row) for row in _records(rows)}
-    return {
-        "auroc": _estimate(_records(overall)[0]),
-        "n": _count(overall["n"].iloc[0]),
-        "seeds": [round(float(value), 4) for value in raw["value"].dropna()],
-        "spent": _finite(raw["epsilon_spent"].max()),
-        "groups": _groups(rows),
-        "gaps": {gap["key"]: by_key.get(gap["key"]) for gap in gaps},
-    }
+def _brought_together(value: NDArray, low: NDArray, high: NDArray, floor: NDArray, codes: NDArray) -> NDArray[np.int16]:
+    """One condition: mean, envelope of intervals as distances, mean floor, reason; first axis of arguments: seeds."""
+    defined = ~np.isnan(value)
+    mean = _per_mille(value.mean(axis=0))
+    ends = [_per_mille(low.min(axis=0)), _per_mille(high.max(axis=0))]
+    has_interval = (mean != _NONE) & (ends[0] != _NONE) & (ends[1] != _NONE)
+    below, above = (np.where(has_interval, sign * (mean - end), _NONE) for sign, end in zip((1, -1), ends, strict=True))
+    code = np.where(defined.any(axis=0) & ~defined.all(axis=0), 1, codes[0])
+    return np.stack([mean, below, above, _per_mille(floor.mean(axis=0)), code]).astype(np.int16)
 
 
-def _of_condition(table: pd.DataFrame, pair: tuple[str, str], label: str, epsilon: float) -> pd.DataFrame:
-    return table[
-        (table["kind"] != "public_only")
-        & (table["train_dataset"] == pair[0])
-        & (table["dataset"] == pair[1])
-        & (table["init_label"] == label)
-        & ((table["target_epsilon"] == epsilon) | (math.isnan(epsilon) & table["target_epsilon"].isna()))
-    ]
-
-
-def _groups(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    found = []
-    for column in _COLUMN_NAMES:
-        groups = rows[(rows["metric"] == "auroc") & (rows["group_column"] == column)]
-        counts_shown = (groups["n"] >= MIN_COUNT).all()
-        for row in _records(groups):
-            name = _GROUP_NAMES.get(row["group_value"], f"{row['group_value']} years")
-            count = _count(row["n"]) if counts_shown else None
-            found.append({"label": name, "auroc": _estimate(row), "n": count})
-    return found
-
-
-def _public_only(table: pd.DataFrame, dataset: str) -> list[dict[str, Any]]:
-    rows = table[
-        (table["kind"] == "public_only")
-        & (table["dataset"] == dataset)
-        & (table["metric"] == "auroc")
-        & (table["group_column"] == "all")
-    ].drop_duplicates("init_label")
-    return [{"label": row["init_label"], "auroc": _estimate(row)} for row in _records(rows)]
-
-
-def _records(rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    return rows.to_dict("records")
-
-
-def _estimate(row: dict[Hashable, Any]) -> dict[str, Any]:
-    ends = {end: _finite(row[end]) for end in ("value", "low", "high")}
-    return {**ends, "reason": row["reason"]}
-
-
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), 4)
-
-
-def _count(n: int) -> int | None:
-    return int(n) if n >= MIN_COUNT else None
-
-
-def _ends(rows: pd.DataFrame) -> list[float]:
-    return [x for x in rows[["value", "low", "high"]].to_numpy(dtype=float).ravel() if not math.isnan(x)]
-
-
-def _padded(values: Iterable[float], pad: float) -> list[float]:
-    known = list(values)
-    return [round(float(np.min(known)) - pad, 4), round(float(np.max(known)) + pad, 4)]
-
-
-def _auroc_domain(row: list, reference: list[dict[str, Any]]) -> list[float]:
-    """Axis that fits every interval, seed and reference of one data set, so that it never jumps."""
-    estimates = [cell["auroc"] for cells in row for cell in cells if cell] + [r["auroc"] for r in reference]
-    values = [e[end] for e in estimates for end in ("value", "low", "high") if e[end] is not None]
-    values += [seed for cells in row for cell in cells if cell for seed in cell["seeds"]]
-    return _padded(values or [0.5, 1.0], 0.01)
-
-
-def _group_domain(table: pd.DataFrame) -> list[float]:
-    rows = table[(table["metric"] == "auroc") & (table["group_column"] != "all")]
-    return [round(min([0.5, *_ends(rows)]), 4), 1.0]
+def _per_mille(values: NDArray) -> NDArray[np.int64]:
+    return np.where(np.isnan(values), _NONE, np.round(1000 * np.nan_to_num(values))).astype(np.int64)

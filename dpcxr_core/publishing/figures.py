@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.publishing.results import CONDITION, epsilon_label, metric_name
+from dpcxr_core.publishing.results import CONDITION, epsilon_label
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _PUBLIC_ONLY = "public data only"
@@ -62,7 +61,7 @@ def plot_auroc_over_epsilon(table: pd.DataFrame, ax: Axes) -> None:
     Raises:
         UserError: The table is empty, or holds more than one metric, test set, finding or group.
     """
-    _one_metric(table, "auroc")
+    check_one_metric(table)
     trained = table[table["kind"] != "public_only"]
     epsilons = sorted(trained["target_epsilon"].unique(), key=lambda e: (math.isnan(e), e))
     labels = list(dict.fromkeys(trained["init_label"]))
@@ -100,58 +99,6 @@ def plot_auroc_over_epsilon(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("epsilon of at most")
     ax.set_ylabel(f"{table['finding'].iloc[0]} AUROC")
     _legend_below(ax)
-
-
-def plot_gap_forest(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw one gap of every run on ``ax``: a row a condition, a point a value, a bar its 95% interval.
-
-    Args:
-        table: ``metrics_with_runs`` of one test set and finding, one gap metric, one group column.
-        ax: Where to draw.
-
-    Raises:
-        UserError: The table is empty, or holds more than one metric, test set, finding or group.
-    """
-    _one_metric(table, table["metric"].iloc[0] if len(table) else "")
-    rows = over_seeds(table, by=CONDITION)
-    rows = rows.sort_values(["init_label", "kind", "target_epsilon"], ascending=[True, False, True])
-    colours = init_colours(sorted(rows["init_label"].unique()))
-    names = []
-    for position, row in enumerate(rows.to_dict("records")):
-        names.append(_condition_name(row))
-        if math.isnan(row["value"]):
-            ax.text(0, position, " not shown", va="center", fontsize=9)
-        else:
-            bars = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-            colour = colours[row["init_label"]]
-            ax.errorbar(row["value"], position, xerr=bars, color=colour, marker="o", capsize=3)
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    gap = metric_name(rows["metric"].iloc[0])
-    column = rows["group_column"].iloc[0].replace("_", " ")
-    ax.set_xlabel(f"{gap} ({rows['group_value'].iloc[0]}) by {column}")
-
-
-def plot_transfer_heatmap(table: pd.DataFrame, ax: Axes) -> None:
-    """Draw AUROC on ``ax``: a row a training set, a column a test set.
-
-    Args:
-        table: ``metrics_with_runs`` of one initialisation, level of privacy, finding and group, metric
-            "auroc"; any training and test sets.
-        ax: Where to draw.
-
-    Raises:
-        UserError: The table is empty, or holds more than one of what must be one.
-    """
-    _one_metric(table, "auroc", constant=("finding", "group_column", "group_value", "init_label", "target_epsilon"))
-    means = over_seeds(table, by=CONDITION)
-    grid = means.pivot_table(index="train_dataset", columns="dataset", values="value", sort=False)
-    bar = {"label": f"{table['finding'].iloc[0]} AUROC"}
-    sns.heatmap(grid, ax=ax, annot=True, fmt=".3f", cmap="cividis", cbar_kws=bar, linewidths=0.5)
-    ax.set_xlabel("tested on")
-    ax.set_ylabel("trained on")
-    ax.tick_params(axis="y", rotation=0)
 
 
 def plot_gallery(images: NDArray[np.uint8], titles: Sequence[str], ncols: int = 4) -> Figure:
@@ -221,25 +168,14 @@ def plot_epsilon_vs_noise(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(title="accountant")
 
 
-def _one_metric(
-    table: pd.DataFrame,
-    metric: str,
-    constant: tuple[str, ...] = ("dataset", "finding", "group_column", "group_value"),
-) -> None:
+def check_one_metric(table: pd.DataFrame) -> None:
+    """Refuse, with ``UserError``, a table that is empty or mixes metrics, test sets, findings or groups."""
     if table.empty:
         raise UserError("there is nothing to draw: the table is empty.")
-    found = {column: sorted(table[column].unique()) for column in ("metric", *constant)}
-    mixed = {column: values for column, values in found.items() if len(values) > 1}
-    if mixed or found["metric"] != [metric]:
-        wanted = ", one ".join(constant)
-        raise UserError(f"this figure draws {metric or 'a metric'} of one {wanted}; got {mixed or found}.")
-
-
-def _condition_name(row: dict[Hashable, Any]) -> str:
-    if row["kind"] == "public_only":
-        return f"{row['init_label']}, {_PUBLIC_ONLY}"
-    label = epsilon_label(row["target_epsilon"])
-    return f"{row['init_label']}, {label if row['kind'] == 'non_private' else f'epsilon {label}'}"
+    one_each = ("metric", "dataset", "finding", "group_column", "group_value")
+    mixed = {column: values for column in one_each if len(values := sorted(table[column].unique())) > 1}
+    if mixed:
+        raise UserError(f"this figure draws one metric of one test set, finding and group; got {mixed}.")
 
 
 def _positions(rows: pd.DataFrame, epsilons: Sequence[float]) -> NDArray[np.float64]:

@@ -11,27 +11,27 @@ import pandas as pd
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification
-from dpcxr_core.publishing.tables import one_metric, with_interval
+from dpcxr_core.evaluating import metrics_table
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.publishing.tables import one_metric, show_p, with_interval, with_seeds_where_known
 from dpcxr_core.training.record import read_record, read_table
 
 Folders = Mapping[tuple[str, int], Path | None]
 
 
-def aurocs_by_name(folders: Folders, dataset: str) -> pd.DataFrame:
-    """Macro AUROC on the test set of ``dataset``: ``name seed value low high``; NaN for a run that diverged.
+def aurocs_by_name(folders: Folders, places: StudyPlaces, n_jobs: int = 1) -> pd.DataFrame:
+    """Macro AUROC on the internal test set: ``name seed value low high``; NaN for a run that diverged.
 
     Args:
-        folders: Record folders by (name, seed); None for a run that diverged.
-        dataset: Whose test set.
+        folders: Record folders by (name, seed), not all None; None for a run that diverged.
+        places: Of the study.
+        n_jobs: Processes that evaluate what is not evaluated yet.
     """
-    rows = []
-    for (name, seed), folder in folders.items():
-        found = {"value": math.nan, "low": math.nan, "high": math.nan}
-        if folder is not None:
-            row = one_metric(read_table(folder, "metrics"), dataset, "auroc").iloc[0]
-            found = {column: float(row[column]) for column in found}
-        rows.append({"name": name, "seed": seed, **found})
-    return pd.DataFrame(rows, columns=["name", "seed", "value", "low", "high"])
+    finished = [folder for folder in folders.values() if folder is not None]
+    found = one_metric(metrics_table(finished, places, n_jobs), places.private_dataset, "auroc").set_index("run_id")
+    names = pd.DataFrame(list(folders), columns=["name", "seed"])
+    run_ids = ["" if folder is None else folder.name for folder in folders.values()]
+    return pd.concat([names, found[["value", "low", "high"]].reindex(run_ids).reset_index(drop=True)], axis="columns")
 
 
 def norms_by_step(folders: Folders) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def norms_by_step(folders: Folders) -> pd.DataFrame:
 def show_arms(
     aurocs: pd.DataFrame, differences: pd.DataFrame, reference: str, norms: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row a training: AUROC over seeds, its difference to ``reference`` with interval, median gradient norm.
+    """One row a training: AUROC over seeds, its difference to ``reference`` with interval and test, gradient norm.
 
     Args:
         aurocs: As from ``aurocs_by_name``.
@@ -59,13 +59,17 @@ def show_arms(
         norms: As from ``norms_by_step``; None, or no row, where norms are not to be shown.
     """
     against = {
-        row["name"]: (with_interval(row["value"], row["low"], row["high"], "+.3f", if_nan="diverged"), row["verdict"])
-        for row in differences.to_dict("records")
+        row["name"]: {
+            f"minus {reference}": with_interval(row["value"], row["low"], row["high"], "+.3f", if_nan="diverged"),
+            "p, adjusted": show_p(row["p_adjusted"]),
+            "verdict": row["verdict"],
+        }
+        for row in with_seeds_where_known(differences).to_dict("records")
     }
+    nothing = dict.fromkeys((f"minus {reference}", "p, adjusted", "verdict"), "-")
     rows = {}
     for name, seeds in aurocs.groupby("name", sort=False):
-        difference, verdict = ("-", "-") if name == reference else against[name]
-        rows[name] = {"macro AUROC": _over_seeds(seeds["value"]), f"minus {reference}": difference, "verdict": verdict}
+        rows[name] = {"macro AUROC": _over_seeds(seeds["value"]), **(nothing if name == reference else against[name])}
         if norms is not None and len(norms):
             norm = norms.loc[norms["name"] == name, "norm"].median()
             rows[name]["median gradient norm, in clip norms"] = "not known" if math.isnan(norm) else f"{norm:.3g}"

@@ -4,41 +4,7 @@
 // privacy losses. In a rendered page `mountAll` brings the fragments to life, which look the answer up in a table that
 // Python made (accounting/noise_table.py). Neither is a certificate; that comes from the kernel, on demand.
 
-const SVG = "http://www.w3.org/2000/svg";
 const BLUE = "#0072b2";
-
-const STYLE = `
-.dpcxr-noise { max-width: 46rem; font-size: 0.95rem; line-height: 1.45; color: inherit; }
-.jp-OutputArea .dpcxr-noise { color: var(--jp-ui-font-color1); padding: 0.25rem 0.5rem; }
-.dpcxr-noise .dn-controls { display: grid; gap: 0.5rem 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); margin-bottom: 0.75rem; }
-.dpcxr-noise label { display: flex; flex-direction: column; font-size: 0.85rem; margin: 0; }
-.dpcxr-noise label[hidden] { display: none; }
-.dpcxr-noise select, .dpcxr-noise input { font: inherit; width: 100%; margin: 0.15rem 0 0; min-height: 2rem;
-  box-sizing: border-box; accent-color: ${BLUE}; }
-.dpcxr-noise select, .dpcxr-noise input[type=number], .dpcxr-noise button { background: Canvas; color: CanvasText;
-  border: 1px solid GrayText; border-radius: 0.25rem; padding: 0 0.35rem; }
-.dpcxr-noise button { font: inherit; min-height: 2rem; padding: 0 0.75rem; cursor: pointer; }
-.dpcxr-noise :focus-visible { outline: 3px solid #56b4e9; outline-offset: 2px; }
-.dpcxr-noise svg { display: block; width: 100%; overflow: visible; }
-.dpcxr-noise svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
-.dpcxr-noise .dn-title { font-weight: 600; margin: 0.75rem 0 0.25rem; font-size: 0.9rem; }
-.dpcxr-noise .dn-words { margin: 0.75rem 0 0.25rem; padding: 0.5rem 0.75rem; border-left: 4px solid ${BLUE};
-  background: rgb(128 128 128 / 12%); }
-.dpcxr-noise .dn-words p { margin: 0 0 0.3rem; }
-.dpcxr-noise .dn-words p:last-child { margin: 0; }
-.dpcxr-noise .dn-note { font-size: 0.82rem; margin: 0.5rem 0 0; }
-.dpcxr-noise table { border-collapse: collapse; font-size: 0.85rem; margin: 0.5rem 0; color: inherit; width: 100%; }
-.dpcxr-noise caption { caption-side: top; text-align: left; color: inherit; padding: 0.2rem 0; font-weight: 600; }
-.dpcxr-noise th, .dpcxr-noise td { border-bottom: 1px solid rgb(128 128 128 / 40%); font-weight: normal;
-  padding: 0.15rem 0.75rem 0.15rem 0; text-align: left; font-variant-numeric: tabular-nums; }
-html[data-theme="dark"] .dpcxr-noise { color-scheme: dark; }
-html[data-theme="light"] .dpcxr-noise { color-scheme: light; }
-html[data-theme="dark"] .bd-content div.cell_output .text_html:has(div.dpcxr-noise) {
-  background: transparent; color: inherit; padding: 0; }
-body[data-jp-theme-light="false"] .dpcxr-noise { color-scheme: dark; }
-body[data-jp-theme-light="true"] .dpcxr-noise { color-scheme: light; }
-`;
 
 // ---- looking up (pure: tested in node) ----
 
@@ -182,15 +148,6 @@ export function tableRows(choices, out) {
 
 // ---- drawing ----
 
-function make(node, attributes, children) {
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-const svg = (name, attributes = {}, ...children) => make(document.createElementNS(SVG, name), attributes, children);
-const html = (name, attributes = {}, ...children) => make(document.createElement(name), attributes, children);
-
 const logScale = ([low, high], [from, to]) =>
   (value) => from + (Math.log(value / low) / Math.log(high / low)) * (to - from);
 
@@ -268,13 +225,7 @@ function slider(text, [low, high], value, words, rounded, onChange) {
     say(now);
     onChange(now);
   });
-  // JupyterLab takes the default action of arrow keys away from sliders.
-  input.addEventListener("keydown", (event) => {
-    if (!(event.key in STEPS) || event.ctrlKey || event.altKey || event.metaKey) return;
-    event.preventDefault();
-    input.value = Number(input.value) + STEPS[event.key];
-    input.dispatchEvent(new Event("input"));
-  });
+  moveByKeys(input, STEPS);
   say(value);
   return html("label", {}, name, input);
 }
@@ -283,13 +234,6 @@ function field(text, value, least, onChange) {
   const input = html("input", { type: "number", min: least, step: "any", value });
   input.addEventListener("input", () => onChange(Number(input.value)));
   return html("label", {}, text, input);
-}
-
-function chooser(text, options, chosen, onChange) {
-  const select = html("select", {}, ...options.map((option) => html("option", {}, option)));
-  select.selectedIndex = chosen;
-  select.addEventListener("change", () => onChange(select.selectedIndex));
-  return html("label", {}, text, select);
 }
 
 /** All controls; `set` hears a name and its new value. */
@@ -357,15 +301,7 @@ function stage(el, payload, start, onChoice) {
     `accounting. Speeds: ${payload.speed_source}; type your own.`);
   el.append(controls(payload, table, state.choices, set), words, chart, cells, note);
   redraw();
-  let seen = el.clientWidth;
-  const watcher = new ResizeObserver(() => {
-    if (el.clientWidth !== seen) {
-      seen = el.clientWidth;
-      redraw();
-    }
-  });
-  watcher.observe(el);
-  return { state, redraw, note, stop: () => watcher.disconnect() };
+  return { state, redraw, note, stop: onResize(el, redraw) };
 }
 
 // ---- JupyterLab ----
@@ -373,7 +309,7 @@ function stage(el, payload, start, onChoice) {
 const same = (one, other) => Object.keys(one).every((key) => one[key] === other[key]);
 
 function render({ model, el }) {
-  const root = html("div", { class: "dpcxr-noise" }, html("style", {}, STYLE));
+  const root = html("div", { class: "dpcxr-noise" });
   el.append(root);
   const shown = stage(root, model.get("payload"), model.get("choices"), (choices) => {
     model.set("choices", choices);
@@ -415,14 +351,12 @@ function render({ model, el }) {
 
 // ---- rendered page ----
 
-/** Bring every noise explorer of the page to life, each once, however often the module is included. */
+/** Bring every noise explorer of the page to life. */
 export function mountAll() {
-  for (const root of document.querySelectorAll(".dpcxr-noise:not([data-mounted])")) {
-    root.dataset.mounted = "true";
-    const payload = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-    root.replaceChildren(html("style", {}, STYLE));
+  mountEach("dpcxr-noise", (root, payload) => {
+    root.replaceChildren();
     stage(root, payload, payload.start, () => {});
-  }
+  });
 }
 
 export default { render };

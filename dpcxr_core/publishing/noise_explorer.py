@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -14,11 +13,12 @@ from dpcxr_core.accounting.certificate import AccountantsDisagreeError, certify,
 from dpcxr_core.accounting.quick import quick_noise_multiplier
 from dpcxr_core.accounting.quick_rdp import quick_noise_multiplier_rdp
 from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.publishing.live_html import bundle_with_html, live_html
+from dpcxr_core.publishing.live_html import bundle_with_html, joined, live_html
 from dpcxr_core.publishing.noise_payload import noise_payload
 from dpcxr_core.publishing.speed_tables import SpeedResults
 
-MODULE = Path(__file__).with_suffix(".js")
+MODULE = joined("drawing.js", "noise_explorer.js")
+STYLE = joined("noise_explorer.css")
 
 
 class NoiseChart(anywidget.AnyWidget):
@@ -33,6 +33,7 @@ class NoiseChart(anywidget.AnyWidget):
     """
 
     _esm = MODULE
+    _css = STYLE
     payload = traitlets.Dict().tag(sync=True)
     choices = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
@@ -85,7 +86,7 @@ def show_noise_explorer(speed: SpeedResults, **start: Any) -> NoiseExplorer:
 def static_noise_html(payload: dict[str, Any]) -> str:
     """An HTML fragment that answers from the payload's table; see ``live_html``."""
     without_script = "The noise explorer needs JavaScript; the tables of this chapter do not."
-    return live_html("dpcxr-noise", MODULE, payload, without_script)
+    return live_html("dpcxr-noise", MODULE, STYLE, payload, without_script)
 
 
 def estimate(choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ RUN_COLUMNS = (
     "seed",
     "kind",
 )
+_ABBREVIATIONS = ("auroc", "auprc", "tpr", "fpr", "ppv", "npv", "f1", "ece")
 KINDS = ("private", "non_private", "public_only")
 CONDITION = ["train_dataset", "init_label", "target_epsilon", "kind"]
 
@@ -74,10 +75,11 @@ def metric_name(metric: str) -> str:
     """A metric as a reader sees it.
 
     Example:
-        >>> metric_name("auroc_difference"), metric_name("equalized_odds_difference")
-        ('AUROC difference', 'equalized odds difference')
+        >>> metric_name("auroc_difference"), metric_name("equalized_odds_difference_mean")
+        ('AUROC difference', 'equalized odds difference, mean')
     """
-    return metric.replace("_", " ").replace("auroc", "AUROC").replace("tpr", "TPR").replace("fpr", "FPR")
+    words = [word.upper() if word in _ABBREVIATIONS else word for word in metric.removesuffix("_mean").split("_")]
+    return " ".join(words) + (", mean" if metric.endswith("_mean") else "")
 
 
 def epsilon_label(target_epsilon: float) -> str:
@@ -88,3 +90,16 @@ def epsilon_label(target_epsilon: float) -> str:
         ('3', 'no privacy')
     """
     return "no privacy" if math.isnan(target_epsilon) else f"{target_epsilon:g}"
+
+
+def level_name(target_epsilon: float, kind: str = "") -> str:
+    """A level of privacy in words.
+
+    Example:
+        >>> level_name(3.0), level_name(float("nan")), level_name(float("nan"), "public_only")
+        ('epsilon 3', 'no privacy', 'public data only')
+    """
+    if kind == "public_only":
+        return "public data only"
+    label = epsilon_label(target_epsilon)
+    return label if label == "no privacy" else f"epsilon {label}"

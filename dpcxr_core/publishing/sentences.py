@@ -62,6 +62,23 @@ def gaps(table: pd.DataFrame) -> str:
     )
 
 
+def family_of_tests(tests: pd.DataFrame) -> str:
+    """How many tests of one family can be called, with and without the adjustment for their number.
+
+    Args:
+        tests: With ``family p p_adjusted``; all of one family.
+    """
+    made = tests.dropna(subset=["p"])
+    if made.empty:
+        return "There is nothing to test here."
+    plain, adjusted = (int((made[column] <= 0.05).sum()) for column in ("p", "p_adjusted"))
+    return (
+        f"The family, *{made['family'].iloc[0]}*, has {len(made)} tests. {adjusted} have an adjusted p of at most 0.05 "
+        f"(Benjamini-Hochberg); {plain} would have one without adjustment, where about {0.05 * len(made):.0f} are "
+        "expected with no true difference."
+    )
+
+
 def diagnostics(steps: pd.DataFrame, specification: PrivacySpecification) -> str:
     """What the draws and the clipping of one run were like. Computed from private images."""
     over = steps["median_norm"].median() / specification.max_grad_norm
@@ -164,18 +181,6 @@ def training_time(record: RunRecord) -> str:
     if loading is None or seconds <= 0:
         return sentence + "."
     return sentence + f", of which {loading / seconds:.1%} was spent waiting for images."
-
-
-def drop(table: pd.DataFrame) -> str:
-    """The least and the greatest mean loss over the external hospitals, and whose they are."""
-    if table.shape[1] == 0:
-        return "This profile has one data set only, so nothing can be said about other hospitals."
-    mean = table.mean(axis=1)
-    least, most = (", ".join(map(str, mean.index[int(place)])) for place in (mean.argmin(), mean.argmax()))
-    return (
-        f"Averaged over {table.shape[1]} hospitals, the loss runs from {mean.min():+.3f} (*{least}*) to "
-        f"{mean.max():+.3f} (*{most}*). A negative loss means that the other hospitals are easier."
-    )
 
 
 def _listed(words: list[str]) -> str:

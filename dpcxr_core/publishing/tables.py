@@ -12,8 +12,7 @@ import pandas as pd
 from dpcxr_core.accounting.certificate import PrivacyCertificate
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.groups import suppress_small
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.publishing.results import CONDITION, epsilon_label, metric_name, metrics_with_runs
+from dpcxr_core.publishing.results import CONDITION, level_name, metrics_with_runs
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -37,7 +36,6 @@ _CERTIFICATE_COLUMNS = {
     "delta_times_units": "delta times privacy units",
     "max_images_per_patient": "images of one patient in one step",
 }
-DECISION_METRICS = ("tpr_difference", "equalized_odds_difference")
 
 
 def show_certificates(certificates: Iterable[PrivacyCertificate]) -> pd.DataFrame:
@@ -122,7 +120,7 @@ def auroc_by_finding(metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            "AUROC": _with_intervals(rows),
+            "AUROC": with_intervals(rows),
             "images": rows["n"].map(suppress_small).to_list(),
             "positive": rows["n_positive"].map(suppress_small).to_list(),
             "note": rows["reason"].to_list(),
@@ -135,20 +133,28 @@ def auroc_by_level(macro: pd.DataFrame) -> pd.DataFrame:
     """Mean AUROC over seeds with the seeds' least and greatest: rows initialisations, columns levels of privacy."""
     trained = macro[macro["kind"] != "public_only"]
     cells = trained.assign(
-        level=trained["target_epsilon"].map(_level),
+        level=trained["target_epsilon"].map(level_name),
         cell=[_with_seeds(row) for row in trained.itertuples()],
     )
-    levels = [_level(epsilon) for epsilon in sorted(trained["target_epsilon"].unique(), key=_nan_last)]
+    levels = [level_name(epsilon) for epsilon in sorted(trained["target_epsilon"].unique(), key=_nan_last)]
     table = cells.pivot(index="init_label", columns="level", values="cell")[levels]
     table.columns.name = None
     return table.reindex(trained["init_label"].unique()).fillna("not run").rename_axis("initialisation")
 
 
 def show_cost(cost: pd.DataFrame) -> pd.DataFrame:
-    """AUROC lost to privacy in words: one row an initialisation, one column a level of privacy."""
-    shown = cost.map("{:+.3f}".format).rename(columns=_level).rename_axis("initialisation")
-    shown.columns.name = None
-    return shown
+    """AUROC lost to privacy in words: one row an initialisation, one column a level of privacy.
+
+    Args:
+        cost: From ``claims.cost_of_privacy``.
+    """
+    named = cost.assign(
+        level=cost["target_epsilon"].map(level_name), cell=with_intervals(with_seeds_where_known(cost), "+.3f")
+    )
+    levels = [level_name(epsilon) for epsilon in sorted(cost["target_epsilon"].unique())]
+    table = named.pivot(index="init_label", columns="level", values="cell")[levels]
+    table.columns.name = None
+    return table.reindex(cost["init_label"].unique()).fillna("not run").rename_axis("initialisation")
 
 
 def show_precision(precision: pd.DataFrame) -> pd.DataFrame:
@@ -163,88 +169,33 @@ def show_precision(precision: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_differences(differences: pd.DataFrame) -> pd.DataFrame:
-    """Differences of AUROC in words: one row a pair and level, with interval and verdict."""
+    """Differences of AUROC in words: one row a pair and level, with interval, adjusted p and verdict.
+
+    Args:
+        differences: From ``claims``: by ``claim`` or ``init_label``, and ``target_epsilon``.
+    """
     first = "claim" if "claim" in differences else "init_label"
     return pd.DataFrame(
         {
             first.replace("init_label", "initialisation"): differences[first],
-            "level": differences["target_epsilon"].map(_level),
-            "difference in macro AUROC": _with_intervals(differences, "+.3f"),
+            "level": differences["target_epsilon"].map(level_name),
+            "difference in macro AUROC": with_intervals(with_seeds_where_known(differences), "+.3f"),
+            "p, adjusted": differences["p_adjusted"].map(show_p),
             "verdict": differences["verdict"],
         }
     ).set_index([first.replace("init_label", "initialisation"), "level"])
 
 
-def group_sizes(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Images, and positives of the rarest finding, of every group of ``dataset``; counts below 10 suppressed."""
-    rows = table[
-        (table["dataset"] == dataset) & (table["metric"] == "auroc") & (table["finding"] == "macro")
-    ].drop_duplicates(["group_column", "group_value"])
-    return pd.DataFrame(
-        {
-            "by": rows["group_column"].str.replace("_", " ").to_list(),
-            "group": rows["group_value"].to_list(),
-            "images": rows["n"].map(suppress_small).to_list(),
-            "positive images of the rarest finding": rows["n_positive"].map(suppress_small).to_list(),
-            "note": rows["reason"].to_list(),
-        }
-    ).set_index(["by", "group"])
+def show_p(p: float) -> str:
+    """A p in words: never 0.
 
-
-def gaps(table: pd.DataFrame, dataset: str, metrics: Sequence[str], finding: str = "macro") -> pd.DataFrame:
-    """Rows of the gap ``metrics`` of every condition on ``dataset``, by sex and age band."""
-    chosen = (table["dataset"] == dataset) & table["metric"].isin(metrics) & (table["finding"] == finding)
-    return table[chosen].reset_index(drop=True)
-
-
-def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Gaps in words: one row a condition, one column a gap, with the envelope of the seeds' intervals."""
-    named = table.assign(
-        gap=table["metric"].map(metric_name) + ", " + table["group_value"],
-        level=[_level(row["target_epsilon"], row["kind"]) for row in table.to_dict("records")],
-        cell=_with_intervals(table, "+.3f"),
-    )
-    named["gap"] = named["gap"] + " by " + named["group_column"].str.replace("_", " ")
-    wide = named.pivot(index=["init_label", "level"], columns="gap", values="cell")
-    wide.columns.name = None
-    order = pd.MultiIndex.from_frame(named[["init_label", "level"]].drop_duplicates())
-    return wide.reindex(order).rename_axis(["initialisation", "level"])
-
-
-def external_drop(table: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
-    """Internal minus external macro AUROC: a row a condition, a column an external hospital.
-
-    The index is (initialisation, level); with no external hospital there is no column.
+    Example:
+        >>> show_p(0.0312), show_p(0.0001), show_p(float("nan"))
+        ('0.031', 'below 0.001', 'no test')
     """
-
-    def macro(dataset: str) -> pd.Series:
-        rows = one_metric(table, dataset, "auroc")
-        rows = rows.assign(level=[_level(row["target_epsilon"], row["kind"]) for row in rows.to_dict("records")])
-        return rows.set_index(["init_label", "level"])["value"]
-
-    internal = macro(places.private_dataset)
-    columns = {name: internal - macro(name) for name in places.external_datasets}
-    return pd.DataFrame(columns, index=internal.index).rename_axis(["initialisation", "level"])
-
-
-def transfer(metrics: pd.DataFrame, runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
-    """Macro AUROC of every run on every hospital's test set: the table behind a train-here, test-there figure."""
-    joined = metrics_with_runs(metrics, runs)
-    hospitals = [places.private_dataset, *places.external_datasets]
-    return joined[
-        joined["dataset"].isin(hospitals)
-        & (joined["metric"] == "auroc")
-        & (joined["finding"] == "macro")
-        & (joined["group_column"] == "all")
-    ]
-
-
-def findings_by_dataset(metrics: pd.DataFrame) -> pd.DataFrame:
-    """AUROC of the runs in ``metrics``, mean over runs: a row a finding, a column a test set."""
-    rows = metrics[(metrics["metric"] == "auroc") & (metrics["group_column"] == "all")]
-    table = rows.pivot_table(index="finding", columns="dataset", values="value", sort=False)
-    table.columns.name = None
-    return table
+    if math.isnan(p):
+        return "no test"
+    return "below 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def spending(runs: pd.DataFrame) -> pd.DataFrame:
@@ -276,20 +227,22 @@ def with_interval(value: float, low: float, high: float, form: str = ".3f", *, i
     return if_nan if math.isnan(value) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def _level(target_epsilon: float, kind: str = "") -> str:
-    if kind == "public_only":
-        return "public data only"
-    label = epsilon_label(target_epsilon)
-    return label if label == "no privacy" else f"epsilon {label}"
+def with_intervals(rows: pd.DataFrame, form: str = ".3f") -> list[str]:
+    """``with_interval`` of every row's ``value``, ``low`` and ``high``."""
+    numbers = rows[["value", "low", "high"]].to_numpy(float)
+    return [with_interval(value, low, high, form) for value, low, high in numbers]
+
+
+def with_seeds_where_known(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """``contrasts`` whose ``low`` and ``high`` tell of other patients and other seeds; with one seed, of patients."""
+    widened = contrasts.rename(columns={"low_with_seeds": "wide_low", "high_with_seeds": "wide_high"})
+    return widened.assign(
+        low=widened["wide_low"].fillna(widened["low"]), high=widened["wide_high"].fillna(widened["high"])
+    )
 
 
 def _nan_last(value: float) -> tuple[bool, float]:
     return (math.isnan(value), value)
-
-
-def _with_intervals(rows: pd.DataFrame, form: str = ".3f") -> list[str]:
-    numbers = rows[["value", "low", "high"]].to_numpy(float)
-    return [with_interval(value, low, high, form) for value, low, high in numbers]
 
 
 def _with_seeds(row: Any) -> str:

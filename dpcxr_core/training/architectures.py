@@ -8,14 +8,13 @@ import re
 from functools import cache
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from timm.models.convnext import ConvNeXt
 from torch import nn
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.images import InputTransform, to_input
+from dpcxr_core.data.images import InputTransform
 
 MINI = "convnext_mini"
 
@@ -182,23 +181,3 @@ def pooled_features(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """What the linear head of ``model`` reads: ``(n, n_features)`` for ``(n, channels, size, size)``."""
     features = model.forward_features(inputs)  # type: ignore[operator]
     return model.forward_head(features, pre_logits=True)  # type: ignore[operator]
-
-
-@torch.no_grad()
-def probe_features(
-    model: nn.Module, images: np.ndarray, transform: InputTransform, batch_size: int = 256
-) -> np.ndarray:
-    """Pooled features of ``images``, for a linear probe: ``(n, n_features)`` float32.
-
-    Args:
-        model: A network of ``build_architecture``; evaluated in eval mode.
-        images: ``(n, size, size)`` uint8; may be memory-mapped.
-        transform: How pixels become input of this model.
-        batch_size: Images at once.
-    """
-    model.eval()
-    pieces = [
-        pooled_features(model, to_input(np.asarray(images[start : start + batch_size]), transform)).numpy()
-        for start in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(pieces) if pieces else np.zeros((0, int(model.num_features)), np.float32)  # type: ignore[arg-type]

@@ -2,23 +2,19 @@
 
 A record holds ``record.json`` (config, data, versions, certificate, seconds), ``ledger.parquet``
 (what the mechanism did, public), ``diagnostics.parquet`` (computed from private images, **not** to be
-released), ``scores.parquet``, ``metrics.parquet`` and ``weights.safetensors``.
+released), ``scores.parquet`` (test images), ``scores_valid.parquet`` (validation images) and
+``weights.safetensors``. It holds no metric: those are computed from the scores, by ``dpcxr_core.evaluating``,
+so that another way to evaluate trains nothing again. To read a record takes no torch.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.torch import save_file
-from torch import nn
 
 from dpcxr_core.config import RunConfig, UserError, run_config_from_dict
 from dpcxr_core.files import write_json
@@ -37,8 +33,8 @@ class RunRecord:
         privacy_statement: The guarantee in words; None without privacy.
         selfcheck: Result of the engine's checks before training; empty without privacy.
         versions: Python, packages and commit.
-        seconds: Wall-clock time of "training" (since its last restart), "scoring" and "evaluation", and how much
-            of the training was "loading": waiting for images.
+        seconds: Wall-clock time of "training" (since its last restart) and "scoring", and how much of the training
+            was "loading": waiting for images.
     """
 
     run_id: str
@@ -57,12 +53,6 @@ def write_record_json(folder: Path, record: RunRecord) -> None:
     write_json(folder / "record.json", asdict(record))
 
 
-def write_weights_of(folder: Path, model: nn.Module) -> None:
-    """Write the weights of ``model`` into ``folder``."""
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / "weights.safetensors")
-
-
 def read_record(folder: Path) -> RunRecord:
     """The record kept in ``folder``.
 
@@ -77,24 +67,5 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """The table ``name`` ("ledger", "diagnostics", "scores" or "metrics") of the run in ``folder``."""
+    """The table ``name`` ("ledger", "diagnostics", "scores" or "scores_valid") of the run in ``folder``."""
     return pd.read_parquet(folder / f"{name}.parquet")
-
-
-@contextmanager
-def record_folder(runs_dir: Path, run_id: str) -> Iterator[Path]:
-    """A fresh folder that becomes ``runs_dir/run_id`` when the block ends well, and vanishes when not."""
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=runs_dir, prefix=f".{run_id}."))
-    try:
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    final = runs_dir / run_id
-    if (final / "record.json").exists():  # another process finished the same run first: same content, keep it
-        shutil.rmtree(partial)
-        return
-    shutil.rmtree(final, ignore_errors=True)
-    partial.chmod(0o755)  # temporary folders are closed to colleagues, records are not
-    partial.rename(final)

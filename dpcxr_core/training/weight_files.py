@@ -96,6 +96,12 @@ def write_weights(path: Path, state: dict[str, Tensor], record: WeightsRecord) -
     write_json(path.with_suffix(".json"), asdict(record))
 
 
+def write_weights_of(folder: Path, model: nn.Module) -> None:
+    """Write the weights of ``model`` into ``folder``, as ``weights.safetensors``."""
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    safetensors.torch.save_file(state, folder / "weights.safetensors")
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in ``path``, a ``.safetensors``, ``.pth`` or ``.pt`` file.
 

@@ -1,19 +1,32 @@
 import numpy as np
 import pandas as pd
 import pytest
-from fairlearn.metrics import MetricFrame, equalized_odds_difference, true_positive_rate
-from sklearn.metrics import roc_auc_score
+from fairlearn.metrics import (
+    MetricFrame,
+    demographic_parity_difference,
+    equalized_odds_difference,
+    false_positive_rate,
+    selection_rate,
+    true_positive_rate,
+)
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    roc_auc_score,
+)
 
-from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.evaluate import evaluate, grouped_aurocs
-from dpcxr_core.evaluation.groups import ALL, age_band
-from dpcxr_core.evaluation.resampling.patients import data_then_resamples, patient_weights, resampling_rng
-from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
+from dpcxr_core.config import FINDINGS, EvaluationChoice, UserError
+from dpcxr_core.evaluation.evaluate import evaluate
+from dpcxr_core.evaluation.groups import age_band
+from dpcxr_core.evaluation.resampling.patients import image_weights
+from dpcxr_core.evaluation.scored_images import scored_images, shared_resamples
 from dpcxr_core.tables import METRICS
 
 KEY = ["dataset", "finding", "metric", "group_column", "group_value"]
 THRESHOLDS = dict.fromkeys(FINDINGS, 0.5)
+FEW = EvaluationChoice(n_resamples=10, group_columns=("sex", "age_band"))
 
 
 def _by_key(metrics):
@@ -21,75 +34,141 @@ def _by_key(metrics):
     return metrics.set_index(KEY).sort_index()
 
 
-def test_values_equal_sklearn_and_fairlearn_on_each_group(make_tables):
+def _rows(scores, cohort, choice=FEW, thresholds=None):
+    return _by_key(evaluate(scores, cohort, choice, thresholds).metrics)
+
+
+def _negative_predictive_value(y_true, y_pred):
+    return precision_score(1 - y_true, 1 - y_pred)
+
+
+_OF_DECISIONS = {
+    "tpr": true_positive_rate,
+    "fpr": false_positive_rate,
+    "ppv": precision_score,
+    "npv": _negative_predictive_value,
+    "f1": f1_score,
+    "selection_rate": selection_rate,
+}
+_OF_SCORES = {"auroc": roc_auc_score, "auprc": average_precision_score, "brier": brier_score_loss}
+
+
+def test_values_equal_scikit_learns_and_fairlearns_on_each_group(make_tables):
     scores, cohort = make_tables()
-    rows = _by_key(evaluate(scores, cohort, n_resamples=20, seed=0, decision_thresholds=THRESHOLDS))["value"]
-    groups = {"sex": cohort["sex"], "age_band": pd.Series(age_band(cohort["age_years"]))}
-    for finding, part in scores.groupby("finding"):
-        part = part.reset_index(drop=True)
-        y_pred = (part["y_score"] >= 0.5).astype(int)
-        overall = roc_auc_score(part["y_true"], part["y_score"])
-        assert rows["north", finding, "auroc", "all", "all"] == pytest.approx(overall, abs=1e-12)
+    cohort = cohort.assign(view=np.where(np.arange(len(cohort)) % 3, "PA", "AP"))
+    values = _rows(scores, cohort, EvaluationChoice(n_resamples=2), THRESHOLDS)["value"]["north"]
+    bands = pd.Series(age_band(cohort["age_years"]))
+    groups = {
+        "all": pd.Series(["all"] * len(cohort)),
+        "sex": cohort["sex"],
+        "age_band": bands,
+        "sex_and_age": cohort["sex"] + ", " + bands,
+        "view": cohort["view"],
+    }
+    for finding, part in scores[scores["finding"].isin(FINDINGS[:2])].groupby("finding"):
+        y_true, y_score = (part[name].to_numpy() for name in ("y_true", "y_score"))
+        y_pred = (y_score >= 0.5).astype(int)
         for column, group in groups.items():
-            frame = MetricFrame(
-                metrics={"tpr": true_positive_rate},
-                y_true=part["y_true"],
-                y_pred=y_pred,
-                sensitive_features=group,
-            )
-            aurocs = {
-                name: roc_auc_score(part["y_true"][group == name], part["y_score"][group == name])
-                for name in group.unique()
+            frame = MetricFrame(metrics=_OF_DECISIONS, y_true=y_true, y_pred=y_pred, sensitive_features=group)
+            for name, inside in group.groupby(group).groups.items():
+                expected = frame.by_group.loc[name].to_dict()
+                expected |= {metric: f(y_true[inside], y_score[inside]) for metric, f in _OF_SCORES.items()}
+                ours = {metric: values[finding, metric, column, name] for metric in expected}
+                assert ours == pytest.approx(expected, abs=1e-12)
+
+
+def test_gaps_equal_fairlearns(make_tables):
+    scores, cohort = make_tables()
+    values = _rows(scores, cohort, thresholds=THRESHOLDS)["value"]["north"]
+    groups = {"sex": cohort["sex"], "age_band": pd.Series(age_band(cohort["age_years"]))}
+    for finding, part in scores[scores["finding"].isin(FINDINGS[:2])].groupby("finding"):
+        y_true, y_score = (part[name].to_numpy() for name in ("y_true", "y_score"))
+        y_pred = (y_score >= 0.5).astype(int)
+        for column, group in groups.items():
+            decided = {"y_true": y_true, "y_pred": y_pred, "sensitive_features": group}
+            frame = MetricFrame(metrics=_OF_DECISIONS, **decided)
+            ranked = MetricFrame(metrics=roc_auc_score, y_true=y_true, y_pred=y_score, sensitive_features=group)
+            expected = {
+                **{f"{name}_difference": frame.difference()[name] for name in ("tpr", "fpr", "ppv")},
+                "selection_rate_difference": demographic_parity_difference(**decided),
+                "equalized_odds_difference": equalized_odds_difference(**decided),
+                "equalized_odds_difference_mean": equalized_odds_difference(**decided, agg="mean"),
+                "auroc_range": ranked.difference(),
             }
-            for name in group.unique():
-                at = ("north", finding, column, name)
-                assert rows[at[0], at[1], "auroc", column, name] == pytest.approx(aurocs[name], abs=1e-12)
-                tpr = frame.by_group.loc[name, "tpr"]
-                assert rows[at[0], at[1], "tpr", column, name] == pytest.approx(tpr, abs=1e-12)
-            odds = equalized_odds_difference(part["y_true"], y_pred, sensitive_features=group)
-            gaps = {
-                "auroc_range": max(aurocs.values()) - min(aurocs.values()),
-                "tpr_difference": frame.difference()["tpr"],
-                "equalized_odds_difference": odds,
-            }
-            for metric, expected in gaps.items():
-                assert rows["north", finding, metric, column, "max-min"] == pytest.approx(expected, abs=1e-12)
+            ours = {metric: values[finding, metric, column, "max-min"] for metric in expected}
+            assert ours == pytest.approx(expected, abs=1e-12)
+            assert values[finding, "worst_group_auroc", column, "min"] == pytest.approx(ranked.group_min(), abs=1e-12)
 
 
 def test_macro_has_its_own_interval_from_the_shared_resamples(make_tables):
-    scores, cohort = make_tables()
-    macro = _by_key(evaluate(scores, cohort, n_resamples=50, seed=3)).loc[("north", "macro", "auroc", "all", "all")]
-    weights = patient_weights(cohort["patient_id"], 50, resampling_rng(3, "north"))
-    resampled = np.mean(
-        [weighted_aurocs(part["y_true"], part["y_score"], weights) for _, part in scores.groupby("finding")],
-        axis=0,
-    )
-    expected = [*np.quantile(resampled, [0.025, 0.975])]
-    np.testing.assert_allclose([macro["low"], macro["high"]], expected, atol=1e-12)
+    scores, cohort = make_tables(n_patients=60)
+    macro = _rows(scores, cohort).loc[("north", "macro", "auroc", "all", "all")]
+    images = scored_images(scores, cohort, FEW)[0]
+    weights = image_weights(shared_resamples(images, FEW), np.arange(180))[1:]
+    resampled = [
+        np.mean([roc_auc_score(images.y_true[:, f], images.y_score[:, f], sample_weight=row) for f in range(5)])
+        for row in weights
+    ]
+    np.testing.assert_allclose(macro[["low", "high"]].tolist(), np.quantile(resampled, [0.025, 0.975]), atol=1e-12)
 
 
 def test_rows_hold_the_contract_and_no_rates_come_without_thresholds(make_tables):
     scores, cohort = make_tables(n_patients=60)
-    metrics = evaluate(scores, cohort, n_resamples=5, seed=0)
+    evaluation = evaluate(scores, cohort, FEW, None)
+    metrics = evaluation.metrics
     METRICS.validate(metrics)
     assert list(metrics.columns) == list(METRICS.columns)
-    assert set(metrics["metric"]) == {"auroc", "auroc_difference", "auroc_range"}
+    of_groups = {
+        "auroc", "auprc", "prevalence", "brier", "ece", "calibration_slope", "calibration_in_the_large"
+    }  # fmt: skip
+    between = {"auroc_difference", "auroc_range", "worst_group_auroc", "ece_difference"}
+    assert set(metrics["metric"]) == of_groups | between
     assert set(metrics["run_id"]) == {"run-a"}
-    # 6 rows (5 findings, macro) for: all; F, M, F-M, range; 3 bands, oldest - youngest, range
-    assert len(metrics) == 6 * (1 + 4 + 5)
+    # 6 rows (5 findings, macro) for each of 7 metrics of: all; F, M; 3 bands. And 4 between the sexes and bands
+    assert len(metrics) == 6 * (7 * (1 + 2 + 3) + 4 * 2)
+    assert set(evaluation.draws) == {"north"}
+
+
+def test_only_gaps_have_a_noise_floor(make_tables):
+    rows = _rows(*make_tables(n_patients=60), thresholds=THRESHOLDS).reset_index()
+    gaps = rows["group_value"] == "max-min"
+    assert (rows.loc[gaps, "noise_floor"] > 0).all()
+    assert rows.loc[~gaps, "noise_floor"].isna().all()
+    assert not rows["reason"].str.contains("expected").any()
+
+
+def test_intervals_come_from_the_draws(make_tables):
+    scores, cohort = make_tables(n_patients=60)
+    evaluation = evaluate(scores, cohort, FEW, THRESHOLDS)
+    row = _by_key(evaluation.metrics).loc[("north", "pneumonia", "fpr", "sex", "F")]
+    drawn = evaluation.draws["north"].of("fpr", "pneumonia", "sex", "F")
+    assert drawn.shape == (11,)
+    expected = [drawn[0], *np.quantile(drawn[1:].astype(float), [0.025, 0.975])]
+    # 1e-6: draws are float32
+    np.testing.assert_allclose(row[["value", "low", "high"]].tolist(), expected, atol=1e-6)
+
+
+def test_a_run_may_name_its_own_groups(make_tables):
+    scores, cohort = make_tables(n_patients=60)
+    insured = np.where(np.arange(len(cohort)) % 2, "state", "private")
+    choice = EvaluationChoice(n_resamples=2, group_columns=("insurance", "age_band"), age_band_edges=(18, 60, 100))
+    rows = _rows(scores, cohort.assign(insurance=insured), choice).reset_index()
+    groups = {column: set(part["group_value"]) for column, part in rows.groupby("group_column")}
+    assert groups == {
+        "all": {"all"},
+        "insurance": {"private", "state", "max-min", "min"},
+        "age_band": {"18-59", "60+", "60+ - 18-59", "max-min", "min"},
+    }
 
 
 def test_results_do_not_depend_on_row_order_or_other_data_sets(make_tables):
     scores, cohort = make_tables(n_patients=60)
     south_scores, south_cohort = make_tables(n_patients=40, dataset="south", seed=9)
-    options = {"n_resamples": 10, "seed": 0, "decision_thresholds": THRESHOLDS}
-    alone = _by_key(evaluate(scores, cohort, **options))
-    together = _by_key(
-        evaluate(
-            pd.concat([south_scores, scores]).sample(frac=1, random_state=0),
-            pd.concat([south_cohort, cohort]).sample(frac=1, random_state=1),
-            **options,
-        )
+    alone = _rows(scores, cohort, thresholds=THRESHOLDS)
+    together = _rows(
+        pd.concat([south_scores, scores]).sample(frac=1, random_state=0),
+        pd.concat([south_cohort, cohort]).sample(frac=1, random_state=1),
+        thresholds=THRESHOLDS,
     )
     pd.testing.assert_frame_equal(together.loc[["north"]], alone, rtol=1e-12)
     assert "south" in together.index
@@ -97,12 +176,11 @@ def test_results_do_not_depend_on_row_order_or_other_data_sets(make_tables):
 
 def test_renaming_the_groups_flips_signed_gaps_and_nothing_else(make_tables):
     scores, cohort = make_tables(n_patients=80)
-    options = {"n_resamples": 20, "seed": 0, "decision_thresholds": THRESHOLDS}
-    rows = _by_key(evaluate(scores, cohort, **options)).xs("sex", level="group_column")
+    rows = _rows(scores, cohort, thresholds=THRESHOLDS).xs("sex", level="group_column")
     swapped_cohort = cohort.assign(sex=cohort["sex"].map({"F": "M", "M": "F"}))
-    swapped = _by_key(evaluate(scores, swapped_cohort, **options)).xs("sex", level="group_column")
+    swapped = _rows(scores, swapped_cohort, thresholds=THRESHOLDS).xs("sex", level="group_column")
     gaps = rows.xs("max-min", level="group_value")
-    assert len(gaps) == 6 * 3
+    assert len(gaps) == 6 * 8
     pd.testing.assert_frame_equal(gaps, swapped.xs("max-min", level="group_value"), rtol=1e-12)
     signed, flipped = (table.xs("F-M", level="group_value") for table in (rows, swapped))
     np.testing.assert_allclose(signed[["value", "low", "high"]], -flipped[["value", "high", "low"]], atol=1e-12)
@@ -118,7 +196,7 @@ def test_small_groups_and_missing_labels_give_reasons(make_tables):
     scores, cohort = make_tables(n_patients=60)
     scores.loc[scores["finding"] == "cardiomegaly", "y_true"] = np.nan
     cohort = cohort.assign(age_years=cohort["age_years"].clip(upper=60))
-    rows = _by_key(evaluate(scores, cohort, n_resamples=5, seed=0, decision_thresholds=THRESHOLDS))
+    rows = _rows(scores, cohort, thresholds=THRESHOLDS)
     unlabelled = rows.loc[("north", "cardiomegaly", "auroc", "all", "all")]
     assert np.isnan(unlabelled["value"])
     assert unlabelled["n"] == 0
@@ -136,7 +214,7 @@ def test_a_finding_without_threshold_has_no_rates(make_tables):
     scores, cohort = make_tables(n_patients=60)
     thresholds = {**THRESHOLDS, "pneumonia": float("nan")}
     del thresholds["no_finding"]
-    rows = _by_key(evaluate(scores, cohort, n_resamples=5, seed=0, decision_thresholds=thresholds))
+    rows = _rows(scores, cohort, thresholds=thresholds)
     for finding in ("pneumonia", "no_finding"):
         tpr = rows.loc[("north", finding, "tpr", "all", "all")]
         assert np.isnan(tpr["value"])
@@ -147,28 +225,27 @@ def test_a_finding_without_threshold_has_no_rates(make_tables):
 def test_a_threshold_for_no_finding_is_refused(make_tables):
     scores, cohort = make_tables(n_patients=20)
     with pytest.raises(UserError, match="fracture"):
-        evaluate(scores, cohort, n_resamples=5, seed=0, decision_thresholds={"fracture": 0.5})
+        evaluate(scores, cohort, FEW, {"fracture": 0.5})
 
 
 def test_runs_on_the_same_patients_meet_the_same_resamples(make_tables):
     scores, cohort = make_tables(n_patients=60)
     worse, _ = make_tables(n_patients=60, signal=0.2, run_id="run-b", score_seed=2)
-    draws = []
-    for table in (scores, scores.assign(run_id="copy"), worse):
-        images = scored_images(table, cohort)[0]
-        weights = data_then_resamples(images.patient_ids, 10, resampling_rng(0, images.dataset))
-        draws.append(grouped_aurocs(images, ALL, weights).draws)
+    tables = (scores, scores.assign(run_id="copy"), worse)
+    draws = [evaluate(table, cohort, FEW, None).draws["north"].of("auroc", "macro", "all", "all") for table in tables]
     np.testing.assert_array_equal(draws[0], draws[1])
-    assert (draws[0][0, 0] > draws[2][0, 0]).all()
+    assert (draws[0] > draws[2]).all()
 
 
 def test_gaps_tell_a_world_where_sex_matters_and_age_does_not(make_tables):
     """Women's scores say nothing about their labels, by design."""
     scores, cohort = make_tables(n_patients=800)
+    # as many women as men at every age: the mix of patients, which resamples keep, parts no age bands
+    cohort["sex"] = np.where(cohort["age_years"].rank(method="dense") % 2, "F", "M")
     women = scores["image_id"].isin(cohort.loc[cohort["sex"] == "F", "image_id"])
     scramble = np.random.default_rng(5).permutation(scores.loc[women, "y_score"])
     scores.loc[women, "y_score"] = scramble
-    rows = _by_key(evaluate(scores, cohort, n_resamples=200, seed=0))
+    rows = _rows(scores, cohort, EvaluationChoice(n_resamples=200))
     sex = rows.loc[("north", "macro", "auroc_difference", "sex", "F-M")]
     assert sex["high"] < 0
     assert rows.loc[("north", "macro", "auroc_range", "sex", "max-min"), "low"] > 0

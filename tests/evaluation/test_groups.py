@@ -4,16 +4,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpcxr_core.config import UserError
+from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.evaluation.groups import (
-    AGE_BAND,
-    GROUP_COLUMNS,
     age_band,
     age_band_names,
-    group_values,
+    group_columns,
+    strata_of,
     suppress_small,
     too_few,
 )
+
+COHORT = pd.DataFrame(
+    {
+        "sex": ["F", None, np.nan, "M"],
+        "age_years": [30, np.nan, 80, 65],
+        "view": ["AP", "PA", None, "PA"],
+        "insurance": ["state", np.nan, None, "other"],
+        "ward": [2.0, 1.0, np.nan, 2.0],
+        "nothing": [None] * 4,
+    }
+)
+
+
+def _by_name(**choice):
+    return {column.name: column for column in group_columns(COHORT, EvaluationChoice(**choice))}
 
 
 def test_a_band_holds_its_lower_end_and_the_last_is_open():
@@ -39,23 +53,59 @@ def test_age_band_is_the_one_whose_edges_surround_the_age(edges, age):
     assert age_band([age], edges)[0] == expected
 
 
-@pytest.mark.parametrize("edges", [(0, 120), (0, 70, 40, 120), (0, 40, 40, 120)])
-def test_edges_that_do_not_rise_are_refused(edges):
-    with pytest.raises(UserError, match="rising"):
-        age_band_names(edges)
+def test_known_columns_leave_what_was_not_recorded_empty():
+    columns = _by_name()
+    assert list(columns) == ["all", "sex", "age_band", "sex_and_age", "view"]
+    assert columns["all"].of_image.tolist() == ["all"] * 4
+    assert columns["sex"].of_image.tolist() == ["F", None, None, "M"]
+    assert columns["age_band"].of_image.tolist() == ["0-39", None, "70+", "40-69"]
+    assert columns["sex_and_age"].of_image.tolist() == ["F, 0-39", None, None, "M, 40-69"]
+    assert columns["view"].of_image.tolist() == ["AP", "PA", None, "PA"]
 
 
-def test_the_age_contrast_is_oldest_minus_youngest():
-    assert AGE_BAND.contrast == ("70+", "0-39")
-    assert AGE_BAND.contrast_name == "70+ - 0-39"
+def test_signed_contrasts_are_named_and_crossed_groups_have_none():
+    columns = _by_name()
+    contrasts = {name: (column.contrast, column.contrast_name) for name, column in columns.items()}
+    assert contrasts == {
+        "all": (None, ""),
+        "sex": (("F", "M"), "F-M"),
+        "age_band": (("70+", "0-39"), "70+ - 0-39"),
+        "sex_and_age": (None, ""),
+        "view": (("AP", "PA"), "AP-PA"),
+    }
+    assert columns["sex_and_age"].groups == ("F, 0-39", "F, 40-69", "F, 70+", "M, 0-39", "M, 40-69", "M, 70+")
 
 
-def test_group_values_leave_what_was_not_recorded_empty():
-    values = group_values(pd.DataFrame({"sex": ["F", None, np.nan], "age_years": [30, np.nan, 80]}))
-    assert set(values) == {column.name for column in GROUP_COLUMNS}
-    assert values["all"].tolist() == ["all"] * 3
-    assert values["sex"].tolist() == ["F", None, None]
-    assert values["age_band"].tolist() == ["0-39", None, "70+"]
+def test_age_bands_and_columns_come_from_the_choice():
+    columns = _by_name(age_band_edges=(18, 65, 100), group_columns=("age_band", "sex_and_age"))
+    assert list(columns) == ["all", "age_band", "sex_and_age"]
+    assert columns["age_band"].of_image.tolist() == ["18-64", None, "65+", "65+"]
+    assert columns["age_band"].contrast_name == "65+ - 18-64"
+    assert columns["sex_and_age"].of_image[3] == "M, 65+"
+
+
+def test_any_column_of_the_cohort_parts_the_images_by_its_values_as_text():
+    columns = _by_name(group_columns=("ward", "insurance"))
+    assert columns["ward"].groups == ("1.0", "2.0")
+    assert columns["ward"].of_image.tolist() == ["2.0", "1.0", None, "2.0"]
+    assert columns["insurance"].groups == ("other", "state")
+    assert columns["insurance"].contrast is None
+
+
+def test_a_data_set_without_a_column_has_no_groups_of_it():
+    assert list(_by_name(group_columns=("race", "nothing", "sex"))) == ["all", "sex"]
+
+
+def test_too_many_groups_are_refused():
+    cohort = pd.DataFrame({"device": [f"d{i}" for i in range(21)]})
+    choice = EvaluationChoice(group_columns=("device",))
+    assert len(group_columns(cohort[:20], choice)[1].groups) == 20
+    with pytest.raises(UserError, match="'device'.*21"):
+        group_columns(cohort, choice)
+
+
+def test_strata_are_sex_and_age_band_known_or_not():
+    assert strata_of(COHORT, EvaluationChoice()).tolist() == ["F, 0-39", "None, None", "None, 70+", "M, 40-69"]
 
 
 def test_groups_below_ten_are_refused_without_their_counts():

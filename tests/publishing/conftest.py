@@ -33,6 +33,7 @@ def _metric(run_id: str, dataset: str, metric: str, column: str, group: str, val
         "value": value,
         "low": value - 0.02,
         "high": value + 0.02,
+        "noise_floor": 0.01 if group == "max-min" else math.nan,
         "reason": "",
     }
 

@@ -36,32 +36,6 @@ def test_auroc_figure_refuses_mixed_tables(aurocs, ax):
         figures.plot_auroc_over_epsilon(aurocs.head(0), ax)
 
 
-def test_gap_forest_has_a_row_a_condition_with_its_value(results, ax):
-    table = metrics_with_runs(*results).query("metric == 'tpr_difference' and dataset == 'hospital_b'").copy()
-    table.loc[table["kind"] == "public_only", ["value", "low", "high"]] = np.nan
-    figures.plot_gap_forest(table, ax)
-    names = [label.get_text() for label in ax.get_yticklabels()]
-    assert len(names) == 3 * 3 + 1
-    assert "random, epsilon 1" in names
-    assert "random, no privacy" in names
-    assert [text.get_text() for text in ax.texts] == [" not shown"]
-    assert [bar.lines[0].get_xdata()[0] for bar in ax.containers] == pytest.approx([0.04] * 9)
-
-
-def test_heatmap_writes_the_mean_over_seeds_of_each_training_and_test_set(aurocs, ax):
-    here = aurocs[(aurocs["init_label"] == "random") & (aurocs["target_epsilon"] == 8.0)]
-    there = here.assign(train_dataset="hospital_c", value=here["value"] + 0.01)
-    figures.plot_transfer_heatmap(pd.concat([here, there]), ax)
-    rows = [label.get_text() for label in ax.get_yticklabels()]
-    columns = [label.get_text() for label in ax.get_xticklabels()]
-    written = np.array([text.get_text() for text in ax.texts]).reshape(len(rows), len(columns))
-    expected = here[here["dataset"] == "hospital_b"]["value"].mean()
-    assert written[rows.index(here["train_dataset"].iloc[0]), columns.index("hospital_b")] == f"{expected:.3f}"
-    assert written[rows.index("hospital_c"), columns.index("hospital_b")] == f"{expected + 0.01:.3f}"
-    with pytest.raises(UserError, match="init_label"):
-        figures.plot_transfer_heatmap(aurocs, ax)
-
-
 def test_gallery_shows_each_image_under_its_title_on_one_grey_scale(ax):
     images = np.arange(5 * 4 * 4, dtype=np.uint8).reshape(5, 4, 4)
     figure = figures.plot_gallery(images, list("abcde"), ncols=3)

@@ -5,7 +5,7 @@ import ipywidgets
 import pytest
 
 from dpcxr_core.publishing import explorer, noise_explorer
-from dpcxr_core.publishing.live_html import bundle_with_html, live_html
+from dpcxr_core.publishing.live_html import bundle_with_html, joined, live_html
 
 HOSTILE = {"label": "</script><b>", "comment": "<!-- <script>", "number": 0.5, "nothing": None}
 
@@ -27,15 +27,15 @@ class _Reader(HTMLParser):
             self.scripts[-1] += data
 
 
-@pytest.mark.parametrize("module", [explorer.MODULE, noise_explorer.MODULE], ids=lambda path: path.stem)
-def test_data_and_module_survive_whatever_the_data_say(module):
-    page = live_html("some-name", module, HOSTILE, "Needs JavaScript.")
+@pytest.mark.parametrize("explored", [explorer, noise_explorer], ids=lambda each: each.__name__)
+def test_data_and_module_survive_whatever_the_data_say(explored):
+    page = live_html("some-name", explored.MODULE, explored.STYLE, HOSTILE, "Needs JavaScript.")
     read = _Reader(page)
-    assert [tag for tag, _ in read.tags] == ["div", "script", "noscript", "script"]
-    assert read.tags[0][1] == {"class": "some-name"}
+    assert [tag for tag, _ in read.tags] == ["style", "div", "script", "noscript", "script"]
+    assert read.tags[1][1] == {"class": "some-name"}
     data, script = read.scripts
     assert json.loads(data) == HOSTILE
-    assert module.read_text() in script
+    assert explored.MODULE in script
     assert script.rstrip().endswith("mountAll();")
 
 
@@ -44,13 +44,18 @@ def test_data_and_module_survive_whatever_the_data_say(module):
 )
 def test_each_fragment_has_the_class_that_its_module_looks_for(static):
     module = explorer.MODULE if static is explorer.static_explorer_html else noise_explorer.MODULE
-    name = _Reader(static(HOSTILE)).tags[0][1]["class"]
-    assert f'querySelectorAll(".{name}:not(' in module.read_text()
+    name = _Reader(static(HOSTILE)).tags[1][1]["class"]
+    assert f'mountEach("{name}"' in module
 
 
 def test_numbers_that_are_none_in_json_are_refused():
     with pytest.raises(ValueError, match="JSON"):
-        live_html("some-name", explorer.MODULE, {"value": float("nan")}, "")
+        live_html("some-name", "", "", {"value": float("nan")}, "")
+
+
+def test_parts_of_a_module_are_joined_in_their_order():
+    text = joined("drawing.js", "explorer_data.js")
+    assert text.index("const svg = ") < text.index("export async function unpack")
 
 
 def test_bundle_keeps_the_widget_and_adds_the_html():

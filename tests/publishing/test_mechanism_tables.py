@@ -8,6 +8,7 @@ from dpcxr_core import claims
 from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.publishing import mechanism_tables, sentences
 from dpcxr_core.training.record import read_record, read_table
 
@@ -44,15 +45,15 @@ def named(tiny_study):
 
 def test_named_trainings_are_compared_seed_by_seed_and_lost_ones_are_kept_in_sight(named, tiny_study):
     dataset = tiny_study.places.private_dataset
-    aurocs = mechanism_tables.aurocs_by_name(named, dataset).set_index(["name", "seed"])["value"]
-    metrics = read_table(named["b", 1], "metrics")
+    aurocs = mechanism_tables.aurocs_by_name(named, tiny_study.places).set_index(["name", "seed"])["value"]
+    metrics = metrics_table([named["b", 1]], tiny_study.places)
     macro = metrics[(metrics["metric"] == "auroc") & (metrics["finding"] == "macro") & (metrics["dataset"] == dataset)]
     assert aurocs["b", 1] == macro.loc[macro["group_column"] == "all", "value"].item()
     assert math.isnan(aurocs["lost", 0])
     table = claims.against_one_of(named, "a", tiny_study.places).set_index("name")
     assert list(table.index) == ["b", "lost"]
     expected = ((aurocs["b", 0] - aurocs["a", 0]) + (aurocs["b", 1] - aurocs["a", 1])) / 2
-    assert table.loc["b", "value"] == pytest.approx(expected)
+    assert table.loc["b", "value"] == pytest.approx(expected, abs=1e-6)  # draws are of single precision
     assert table.loc["b", ["n_seeds", "n_diverged"]].to_list() == [2, 0]
     assert table.loc["lost", ["n_seeds", "n_diverged", "verdict"]].to_list() == [0, 2, "diverged"]
     assert math.isnan(table.loc["lost", "value"])
@@ -77,14 +78,20 @@ def test_arms_are_shown_with_difference_verdict_and_norm():
             "value": [-0.1, math.nan],
             "low": [-0.2, math.nan],
             "high": [-0.05, math.nan],
+            "low_with_seeds": [-0.3, math.nan],
+            "high_with_seeds": [-0.04, math.nan],
+            "p_adjusted": [0.0123, math.nan],
             "verdict": ["worse", "diverged"],
         }
     )
     norms = pd.DataFrame({"name": ["a", "a", "b"], "norm": [2.0, 4.0, 7.0]})
     shown = mechanism_tables.show_arms(aurocs, differences, "a", norms)
-    assert shown.loc["a"].to_list() == ["0.750 (0.700 to 0.800)", "-", "-", "3"]
-    assert shown.loc["b"].to_list() == ["0.600; 1 of 2 seeds diverged", "-0.100 [-0.200, -0.050]", "worse", "7"]
-    assert shown.loc["c"].to_list() == ["diverged", "diverged", "diverged", "not known"]
+    assert shown.loc["a"].to_list() == ["0.750 (0.700 to 0.800)", "-", "-", "-", "3"]
+    of_b = ["0.600; 1 of 2 seeds diverged", "-0.100 [-0.300, -0.040]", "0.012", "worse", "7"]
+    assert shown.loc["b"].to_list() == of_b
+    assert shown.loc["c"].to_list() == ["diverged", "diverged", "no test", "diverged", "not known"]
+    one_seed = differences.assign(low_with_seeds=math.nan, high_with_seeds=math.nan)
+    assert mechanism_tables.show_arms(aurocs, one_seed, "a").loc["b", "minus a"] == "-0.100 [-0.200, -0.050]"
     assert shown.shape[1] - 1 == mechanism_tables.show_arms(aurocs, differences, "a").shape[1]
     words = mechanism_tables.arms_in_words(differences, "a")
     assert words == "*b* is worse than *a*; *c* is without a result, as the loss stopped being finite."
@@ -93,7 +100,7 @@ def test_arms_are_shown_with_difference_verdict_and_norm():
 
 def test_a_reference_alone_can_be_shown(named, tiny_study):
     alone = {key: folder for key, folder in named.items() if key[0] == "a"}
-    aurocs = mechanism_tables.aurocs_by_name(alone, tiny_study.places.private_dataset)
+    aurocs = mechanism_tables.aurocs_by_name(alone, tiny_study.places)
     shown = mechanism_tables.show_arms(aurocs, claims.against_one_of(alone, "a", tiny_study.places), "a")
     assert shown.index.to_list() == ["a"]
     assert shown.loc["a", ["minus a", "verdict"]].to_list() == ["-", "-"]

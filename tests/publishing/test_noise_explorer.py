@@ -40,9 +40,10 @@ def payload():
 
 def _node(expression, tmp_path, **values):
     """What ``expression`` gives in node, with the module as ``m`` and ``values`` at hand."""
+    (tmp_path / "noise.mjs").write_text(MODULE)
     script = tmp_path / "ask.mjs"
     script.write_text(
-        f"import * as m from {json.dumps(MODULE.as_uri())};\n"
+        'import * as m from "./noise.mjs";\n'
         f"const {{ {', '.join(values)} }} = {json.dumps(values)};\n"
         f"console.log(JSON.stringify({expression}));"
     )
@@ -51,7 +52,7 @@ def _node(expression, tmp_path, **values):
 
 
 def test_module_is_small_and_asks_nobody():
-    text = MODULE.read_text()
+    text = MODULE
     assert len(text.encode()) < 25_000
     assert not re.search(r"^\s*import\b|\bimport\s*\(|\bfetch\s*\(|https?://(?!www.w3.org/2000/svg)", text, re.M)
     assert "</script" not in text

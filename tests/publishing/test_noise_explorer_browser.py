@@ -135,7 +135,7 @@ LIVE = """async ({source, payload}) => {
 @pytest.fixture
 def live(explored):
     """The widget's own drawing, with ``window.model`` in the place of the kernel."""
-    explored.evaluate(LIVE, {"source": MODULE.read_text(), "payload": _payload()})
+    explored.evaluate(LIVE, {"source": MODULE, "payload": _payload()})
     return explored.locator("#live")
 
 

@@ -62,6 +62,15 @@ def test_gap_sentence_says_when_there_is_nothing(gap_table):
     assert sentences.gaps(gap_table.iloc[:0]) == "There is no such gap to show here."
 
 
+def test_family_sentence_counts_calls_with_and_without_adjustment():
+    tests = pd.DataFrame({"family": "gaps on a", "p": [0.001, 0.03, 0.5, float("nan")]})
+    tests["p_adjusted"] = [0.003, 0.06, 0.5, float("nan")]
+    sentence = sentences.family_of_tests(tests)
+    assert "*gaps on a*, has 3 tests. 1 have an adjusted p of at most 0.05" in sentence
+    assert "2 would have one without adjustment, where about 0 are" in sentence
+    assert sentences.family_of_tests(tests.iloc[3:]) == "There is nothing to test here."
+
+
 def test_diagnostics_are_means_over_steps():
     steps = pd.DataFrame({"n_drawn": [10, 14], "share_clipped": [0.5, 1.0], "median_norm": [1.0, 2.0]})
     specification = PrivacySpecification(
@@ -98,13 +107,6 @@ def test_training_time_gives_the_share_of_waiting_where_it_was_measured(tiny_stu
     waited = replace(record, seconds={"training": 20.0, "loading": 0.3})
     assert sentences.training_time(waited).endswith("took 20 seconds, of which 1.5% was spent waiting for images.")
     assert sentences.training_time(replace(record, seconds={"training": 20.0})).endswith("took 20 seconds.")
-
-
-def test_drop_sentence_names_least_and_greatest_and_says_when_there_is_none():
-    index = pd.MultiIndex.from_tuples([("a", "epsilon 1"), ("b", "no privacy")])
-    sentence = sentences.drop(pd.DataFrame({"x": [0.1, -0.02], "y": [0.2, 0.0]}, index=index))
-    assert "from -0.010 (*b, no privacy*) to +0.150 (*a, epsilon 1*)" in sentence
-    assert "one data set only" in sentences.drop(pd.DataFrame(index=index))
 
 
 def test_private_runs_of_a_comparison_add_up(tiny_study):

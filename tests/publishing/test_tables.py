@@ -7,14 +7,15 @@ import pytest
 
 from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.accounting.certificate import certify
+from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.publishing import tables
-from dpcxr_core.study import metrics_table, runs_table
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.study import runs_table
+from dpcxr_core.training.record import read_record
 
 
 @pytest.fixture(scope="module")
 def conditions(tiny_study):
-    return tables.conditions(metrics_table(tiny_study.folders), runs_table(tiny_study.folders))
+    return tables.conditions(metrics_table(tiny_study.folders, tiny_study.places), runs_table(tiny_study.folders))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_checks_of_a_record_can_be_shown(tiny_study):
 
 
 def test_auroc_by_finding_states_undefined_with_its_reason(tiny_study):
-    metrics = read_table(tiny_study.folders[-1], "metrics")
+    metrics = metrics_table(tiny_study.folders[-1:], tiny_study.places)
     metrics.loc[metrics["finding"] == "pneumonia", ["value", "low", "high"]] = np.nan
     shown = tables.auroc_by_finding(metrics, tiny_study.places.private_dataset)
     assert shown.loc["pneumonia", "AUROC"] == "undefined"
@@ -78,9 +79,28 @@ def test_auroc_by_level_orders_levels_and_shows_seeds(conditions, tiny_study):
     assert shown.loc["domain supervised (stand-in), own head", "no privacy"] == "not run"
 
 
+_CONTRAST = {"value": 0.0123, "low": -0.001, "high": 0.03, "low_with_seeds": math.nan, "high_with_seeds": math.nan}
+
+
 def test_cost_is_signed_and_its_levels_are_words():
-    cost = pd.DataFrame({1.0: [0.12345], 8.0: [-0.002]}, index=["a"])
-    assert tables.show_cost(cost).loc["a"].to_dict() == {"epsilon 1": "+0.123", "epsilon 8": "-0.002"}
+    rows = [{"init_label": name, "target_epsilon": epsilon, **_CONTRAST} for epsilon in (8.0, 1.0) for name in "ab"]
+    shown = tables.show_cost(pd.DataFrame(rows[:3]))
+    assert shown.columns.to_list() == ["epsilon 1", "epsilon 8"]
+    assert shown.loc["a", "epsilon 8"] == "+0.012 [-0.001, +0.030]"
+    assert shown.loc["b", "epsilon 1"] == "not run"
+
+
+def test_differences_are_signed_and_carry_p_and_verdict():
+    wide = _CONTRAST | {"low_with_seeds": -0.01, "high_with_seeds": 0.04}
+    table = pd.DataFrame([_CONTRAST, wide]).assign(
+        init_label="a", target_epsilon=[3.0, math.nan], p_adjusted=[0.03, 0.0002], verdict=["better", "worse"]
+    )
+    shown = tables.show_differences(table)
+    assert shown.index.to_list() == [("a", "epsilon 3"), ("a", "no privacy")]
+    assert shown["difference in macro AUROC"].to_list() == ["+0.012 [-0.001, +0.030]", "+0.012 [-0.010, +0.040]"]
+    assert shown["p, adjusted"].to_list() == ["0.030", "below 0.001"]
+    assert shown["verdict"].to_list() == ["better", "worse"]
+    assert tables.show_differences(table.rename(columns={"init_label": "claim"})).index.names == ["claim", "level"]
 
 
 def test_precision_suppresses_small_counts():
@@ -89,73 +109,6 @@ def test_precision_suppresses_small_counts():
     )
     shown = tables.show_precision(precision).loc["pleural effusion"]
     assert shown.to_list() == ["fewer than 10", "500", "0.1235"]
-
-
-def test_differences_are_signed_and_carry_their_verdict():
-    table = pd.DataFrame(
-        {
-            "init_label": ["a", "a"],
-            "kind": ["private", "non_private"],
-            "target_epsilon": [3.0, math.nan],
-            "value": [0.0123, -0.2],
-            "low": [-0.001, -0.3],
-            "high": [0.03, -0.1],
-            "verdict": ["not distinguishable", "worse"],
-        }
-    )
-    shown = tables.show_differences(table)
-    assert shown.index.to_list() == [("a", "epsilon 3"), ("a", "no privacy")]
-    assert shown["difference in macro AUROC"].iloc[0] == "+0.012 [-0.001, +0.030]"
-
-
-def test_group_sizes_suppress_small_counts(conditions, tiny_study):
-    small = conditions.copy()
-    small.loc[small["group_value"] == "F", "n_positive"] = 4
-    shown = tables.group_sizes(small, tiny_study.places.private_dataset)
-    assert shown.loc[("sex", "F"), "positive images of the rarest finding"] == "fewer than 10"
-    assert "4" not in shown["positive images of the rarest finding"].to_list()
-
-
-def test_gaps_are_wide_by_gap_and_long_by_condition(conditions, tiny_study):
-    gaps = tables.gaps(conditions, tiny_study.places.private_dataset, ["auroc_difference"])
-    shown = tables.show_gaps(gaps)
-    assert set(gaps["group_column"]) == {"sex", "age_band"}
-    assert any(name.startswith("AUROC difference, F-M by sex") for name in shown.columns)
-    assert len(shown) == len(gaps[["init_label", "target_epsilon", "kind"]].drop_duplicates())
-    assert tables.gaps(conditions, "no such set", ["auroc_difference"]).empty
-
-
-def test_no_gaps_are_an_empty_table(conditions):
-    assert tables.show_gaps(tables.gaps(conditions, "no such set", ["auroc_difference"])).empty
-
-
-def test_external_drop_is_internal_minus_external(conditions, tiny_study):
-    places = tiny_study.places
-    drop = tables.external_drop(conditions, places)
-    assert list(drop.columns) == list(places.external_datasets)
-    assert ("domain supervised (stand-in)", "public data only") in drop.index
-    label = ("random", "epsilon 7") if ("random", "epsilon 7") in drop.index else drop.index[0]
-    rows = conditions[
-        (conditions["init_label"] == label[0])
-        & (conditions["metric"] == "auroc")
-        & (conditions["finding"] == "macro")
-        & (conditions["group_column"] == "all")
-        & (conditions["kind"] == "private")
-    ].set_index("dataset")["value"]
-    name = places.external_datasets[0]
-    assert drop.loc[label, name] == pytest.approx(rows[places.private_dataset] - rows[name])
-
-
-def test_transfer_keeps_hospitals_and_leaves_out_the_null_world(tiny_study):
-    folders = tiny_study.folders[:1]
-    table = tables.transfer(metrics_table(folders), runs_table(folders), tiny_study.places)
-    assert set(table["dataset"]) == {tiny_study.places.private_dataset, *tiny_study.places.external_datasets}
-
-
-def test_findings_by_dataset_has_a_column_a_test_set(tiny_study):
-    table = tables.findings_by_dataset(metrics_table(tiny_study.folders[:1]))
-    assert list(table.columns) == list(tiny_study.places.test_datasets)
-    assert "macro" in table.index
 
 
 def test_spending_never_exceeds_its_target(tiny_study):

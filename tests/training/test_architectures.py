@@ -16,7 +16,6 @@ from dpcxr_core.training.architectures import (
     fitting_image_size,
     head_name,
     per_image_input,
-    probe_features,
     reset_head,
 )
 
@@ -89,21 +88,6 @@ def test_new_head_of_zeros_scores_every_image_one_half(architecture, head):
         logits = model(to_input(IMAGES, per_image_input(architecture)))
         assert logits.shape == (5, 5)
         assert not logits.any()
-
-
-@pytest.mark.parametrize(("architecture", "n_features"), [("convnext_mini", 96), ("vit_tiny_patch16_224", 192)])
-def test_probe_features_are_what_the_head_reads(architecture, n_features):
-    model = build_architecture(architecture, n_outputs=5, seed=1, image_size=64)
-    transform = per_image_input(architecture)
-    features = probe_features(model, IMAGES, transform, batch_size=2)
-    assert features.shape == (5, n_features)
-    assert features.dtype == np.float32
-    with torch.no_grad():
-        by_features = model.get_submodule(head_name(model))(torch.from_numpy(features))
-        by_model = model(to_input(IMAGES, transform))
-    # batches of 2 and of 5 sum in another order
-    torch.testing.assert_close(by_features, by_model, rtol=1e-4, atol=1e-5)
-    assert probe_features(model, IMAGES[:0], transform).shape == (0, n_features)
 
 
 def test_input_has_the_channels_of_the_network():

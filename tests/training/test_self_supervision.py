@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, UserError
-from dpcxr_core.training.architectures import build_architecture, per_image_input, probe_features
+from dpcxr_core.training.architectures import build_architecture, per_image_input
+from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.pretraining import PretrainingData, PretrainingRecipe
 from dpcxr_core.training.self_supervision import pretrain_vicreg, random_views
 
@@ -32,7 +33,7 @@ def _share_of_pairs_told_apart(state: dict[str, torch.Tensor], images: np.ndarra
     model.load_state_dict(state)
     transform = per_image_input("convnext_mini")
     first, second = (
-        probe_features(model, random_views(images, np.random.default_rng(seed)), transform) for seed in (1, 2)
+        embeddings_of(model, random_views(images, np.random.default_rng(seed)), transform) for seed in (1, 2)
     )
     centre = np.concatenate([first, second]).mean(0)
     first, second = (

@@ -14,6 +14,7 @@ from dpcxr_core.training.weight_files import (
     read_weights_record,
     record_from_dict,
     write_weights,
+    write_weights_of,
 )
 
 RECORD = WeightsRecord(
@@ -119,3 +120,10 @@ def test_record_with_a_missing_field_is_refused_by_name(tmp_path):
     (tmp_path / "some.json").write_text("{")
     with pytest.raises(UserError, match="is not JSON"):
         read_weights_record(tmp_path / "some.pth")
+
+
+def test_weights_of_a_model_are_those_of_its_file(tmp_path):
+    model = torch.nn.Linear(2, 3)
+    write_weights_of(tmp_path, model)
+    written = read_weights(tmp_path / "weights.safetensors")
+    assert all(torch.equal(written[name], value) for name, value in model.state_dict().items())

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, joined, metric_row
-from dpcxr_core.evaluation.resampling.patients import COVERAGE, defined_resamples, percentile_interval
+from dpcxr_core.evaluation.resampling.intervals import COVERAGE, defined_resamples, percentile_interval
 
 GAP_NAME = "max-min"
+Combined = Callable[..., Any]  # np.max or np.mean
+_GAPS: tuple[tuple[str, tuple[str, ...], Combined], ...] = (
+    ("tpr_difference", ("tpr",), np.max),
+    ("fpr_difference", ("fpr",), np.max),
+    ("equalized_odds_difference", ("tpr", "fpr"), np.max),
+    ("equalized_odds_difference_mean", ("tpr", "fpr"), np.mean),
+    ("ppv_difference", ("ppv",), np.max),
+    ("selection_rate_difference", ("selection_rate",), np.max),
+    ("ece_difference", ("ece",), np.max),
+)
 
 
-def weighted_share(chosen: NDArray, y_pred: NDArray, weights: NDArray) -> NDArray[np.float64]:
-    """Share predicted positive among the chosen images, in each resample.
-
-    Among the positives of a group this is its TPR, among the negatives its FPR.
-
-    Args:
-        chosen: ``(n_images,)`` of bool.
-        y_pred: ``(n_images,)`` of bool.
-        weights: ``(n_resamples, n_images)``, not negative.
-
-    Returns:
-        ``(n_resamples,)`` in [0, 1]; NaN where no chosen image has weight.
-    """
-    chosen_weights = weights[:, chosen]
-    n_chosen = chosen_weights.sum(axis=1, dtype=float)
-    n_predicted = chosen_weights[:, y_pred[chosen]].sum(axis=1, dtype=float)
-    return np.divide(n_predicted, n_chosen, out=np.full(len(weights), np.nan), where=n_chosen > 0)
-
-
-def gap_and_scatter(rates: NDArray) -> tuple[float, NDArray[np.float64]]:
+def gap_and_scatter(rates: NDArray, combined: Combined = np.max) -> tuple[float, NDArray[np.float64]]:
     """The largest minus the smallest group, and how far apart resampling alone drives the groups.
 
     Args:
-        rates: ``(n_rates, 1 + n_resamples, n_groups)``; row 0 is the data. Of several rates, the largest
-            range counts.
+        rates: ``(n_rates, 1 + n_resamples, n_groups)``; row 0 is the data.
+        combined: What the ranges of several rates become: their ``np.max`` or ``np.mean``.
 
     Returns:
         The gap on the data, and ``(n_resamples,)`` of scatter: the range over groups of resample minus
@@ -46,7 +38,8 @@ def gap_and_scatter(rates: NDArray) -> tuple[float, NDArray[np.float64]]:
     """
     if rates.shape[-1] < 2:
         return math.nan, np.full(rates.shape[1] - 1, np.nan)
-    return float(np.ptp(rates[:, 0], axis=-1).max()), np.ptp(rates[:, 1:] - rates[:, :1], axis=-1).max(axis=0)
+    gap = combined(np.ptp(rates[:, 0], axis=-1), axis=0)
+    return float(gap), combined(np.ptp(rates[:, 1:] - rates[:, :1], axis=-1), axis=0)
 
 
 def gap_interval(gap: float, scatter: NDArray) -> tuple[float, float, str]:
@@ -62,14 +55,21 @@ def gap_interval(gap: float, scatter: NDArray) -> tuple[float, float, str]:
         scatter: ``(n_resamples,)`` from ``gap_and_scatter``, combined in the same way.
 
     Returns:
-        ``(low, high, reason)``; ``reason`` gives the noise floor, the gap to expect with no true difference.
+        ``(low, high, reason)``; ``reason`` as in ``percentile_interval``.
     """
-    defined, undefined = defined_resamples(scatter)
-    if not defined.size:
-        return math.nan, math.nan, undefined
-    margin = float(np.quantile(defined, COVERAGE))
-    floor = f"never negative: about {defined.mean():.3f} is expected with no true difference"
-    return max(0.0, gap - margin), gap + margin, joined(undefined, floor)
+    margin, reason = _margin(scatter)
+    return float(np.maximum(0, gap - margin)), gap + margin, reason  # np.maximum keeps NaN
+
+
+def noise_floor(scatter: NDArray) -> float:
+    """The gap to expect between groups of these sizes with no true difference: the mean scatter."""
+    defined, _ = defined_resamples(scatter)
+    return float(defined.mean()) if defined.size else math.nan
+
+
+def _margin(scatter: NDArray) -> tuple[float, str]:
+    defined, reason = defined_resamples(scatter)
+    return (float(np.quantile(defined, COVERAGE)) if defined.size else math.nan), reason
 
 
 def difference_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
@@ -102,8 +102,8 @@ def difference_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
     return rows
 
 
-def auroc_range_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
-    """Largest minus smallest AUROC over the groups, for each finding and for the macro means."""
+def range_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
+    """``auroc_range``: the largest minus the smallest AUROC, for each finding and for the macro means."""
     rows = []
     for f in range(len(aurocs.findings)):
         groups = np.flatnonzero(aurocs.defined[:, f])
@@ -112,49 +112,92 @@ def auroc_range_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
     return rows
 
 
-def rate_gap_rows(tprs: GroupedDraws, fprs: GroupedDraws) -> list[dict[str, Any]]:
-    """The TPR difference and the equalized odds difference, for each finding and macro.
+def worst_group_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
+    """``worst_group_auroc``: the smallest AUROC of a group, for each finding and for the macro means.
 
-    The TPR difference is the largest minus the smallest group TPR; the equalized odds difference is the
-    larger of that and the same for FPR (fairlearn's ``equal_opportunity_difference``, and
-    ``equalized_odds_difference`` with ``agg="worst_case"``). Macro is the mean of the findings' gaps, so
-    that opposite gaps of two findings do not cancel.
+    The smallest of several AUROCs is smaller on resamples than on the data, as chance adds to what parts the
+    groups, so percentiles would lie too low. But it is off by at most the largest of the groups' errors:
+    the interval is the value plus and minus the 95th percentile of that, which covers with at least its
+    nominal rate. ``reason`` names the group that is worst on the data.
     """
     rows = []
-    for metric, rates in (("tpr_difference", [tprs]), ("equalized_odds_difference", [tprs, fprs])):
-        gaps = np.full(len(tprs.findings), np.nan)
-        scatters = np.full((len(tprs.draws) - 1, len(tprs.findings)), np.nan)
-        for f in range(len(tprs.findings) - 1):
-            groups = np.flatnonzero(tprs.defined[:, f])
-            draws = np.stack([rate.draws[:, groups, f] for rate in rates])
-            gaps[f], scatters[:, f] = gap_and_scatter(draws)
-            rows.append(_gap_row(tprs, metric, f, groups, gaps[f], scatters[:, f]))
-        groups = np.flatnonzero(tprs.defined[:, -1])
-        if groups.size:
-            gaps[-1] = gaps[:-1][tprs.shared].mean()
-            scatters[:, -1] = scatters[:, :-1][:, tprs.shared].mean(axis=1)
-        rows.append(_gap_row(tprs, metric, -1, groups, gaps[-1], scatters[:, -1]))
+    for f in range(len(aurocs.findings)):
+        groups = np.flatnonzero(aurocs.defined[:, f])
+        draws = aurocs.draws[:, groups, f]
+        value, margin, note, name = math.nan, math.nan, "", ""
+        if len(groups) >= 2:
+            value, name = float(draws[0].min()), aurocs.column.groups[groups[draws[0].argmin()]]
+            margin, note = _margin(np.abs(draws[1:] - draws[0]).max(axis=1))
+        interval = (float(np.maximum(0, value - margin)), float(np.minimum(1, value + margin)), note)
+        rows.append(_row_of_groups(aurocs, "worst_group_auroc", "min", f, groups, value, interval, told=name))
     return rows
+
+
+def gap_rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
+    """Every gap of ``_GAPS`` whose metrics are there, for each finding and macro.
+
+    They are fairlearn's: ``tpr_difference`` its equal opportunity difference, ``selection_rate_difference`` its
+    demographic parity difference, ``equalized_odds_difference`` the larger (``agg="worst_case"``) and
+    ``equalized_odds_difference_mean`` the mean (``agg="mean"``) of the TPR and FPR difference. Macro is the mean
+    of the findings' gaps, so that opposite gaps of two findings do not cancel.
+    """
+    there = [(name, names, combined) for name, names, combined in _GAPS if set(names) <= set(by_metric)]
+    return [
+        row for name, names, combined in there for row in _gap_rows(name, [by_metric[each] for each in names], combined)
+    ]
+
+
+def _gap_rows(metric: str, rates: Sequence[GroupedDraws], combined: Combined) -> list[dict[str, Any]]:
+    first = rates[0]
+    gaps = np.full(len(first.findings), np.nan)
+    scatters = np.full((len(first.draws) - 1, len(first.findings)), np.nan)
+    rows = []
+    for f in range(len(first.findings) - 1):
+        groups = np.flatnonzero(first.defined[:, f])
+        gaps[f], scatters[:, f] = gap_and_scatter(np.stack([rate.draws[:, groups, f] for rate in rates]), combined)
+        rows.append(_gap_row(first, metric, f, groups, gaps[f], scatters[:, f]))
+    groups = np.flatnonzero(first.defined[:, -1])
+    if groups.size:
+        gaps[-1] = gaps[:-1][first.shared].mean()
+        scatters[:, -1] = scatters[:, :-1][:, first.shared].mean(axis=1)
+    return [*rows, _gap_row(first, metric, -1, groups, gaps[-1], scatters[:, -1])]
 
 
 def _gap_row(
     grouped: GroupedDraws, metric: str, f: int, groups: NDArray, gap: float, scatter: NDArray
 ) -> dict[str, Any]:
-    """A gap over ``groups``: ``n`` counts all their images, ``n_positive`` those of the group with fewest."""
+    interval = gap_interval(gap, scatter)
+    return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, interval, noise_floor=noise_floor(scatter))
+
+
+def _row_of_groups(
+    grouped: GroupedDraws,
+    metric: str,
+    group_value: str,
+    f: int,
+    groups: NDArray,
+    value: float,
+    interval: tuple[float, float, str],
+    *,
+    noise_floor: float = math.nan,
+    told: str = "",
+) -> dict[str, Any]:
+    """A row about all ``groups``: ``n`` counts their images, ``n_positive`` the positives of the group with fewest."""
     names = grouped.column.groups
     left_out = [name for g, name in enumerate(names) if g not in groups]
     if len(groups) < 2:
         reason = "fewer than two groups can be measured"
     else:
-        reason = joined(grouped.reasons[groups[0], f], f"without {', '.join(left_out)}" if left_out else "")
+        reason = joined(told, grouped.reasons[groups[0], f], f"without {' and '.join(left_out)}" if left_out else "")
     return metric_row(
-        float(gap),
-        gap_interval(gap, scatter),
+        float(value),
+        interval,
         finding=grouped.findings[f],
         metric=metric,
         group_column=grouped.column.name,
-        group_value=GAP_NAME,
+        group_value=group_value,
         n=grouped.n[groups, f].sum(),
         n_positive=grouped.n_positive[groups, f].min() if len(groups) else 0,
+        noise_floor=noise_floor,
         reason=reason,
     )

@@ -1,9 +1,9 @@
-"""A statistic for every group, finding and resample, and the macro mean over findings."""
+"""Metrics of every group, finding and resample, and their macro mean over findings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.evaluation.groups import GroupColumn, too_few
-from dpcxr_core.evaluation.resampling.patients import percentile_interval
+from dpcxr_core.evaluation.resampling.intervals import percentile_interval
 from dpcxr_core.evaluation.scored_images import ScoredImages
 
 MACRO = "macro"
-# (y_true of one group, NaN outside it; finding's position; weights) -> one value per row of weights
-Statistic = Callable[[NDArray, int, NDArray], NDArray[np.float64]]
+# (1 + n_resamples,) of one metric, row 0 the data; and why it is NaN on the data, or ""
+Measured = tuple[NDArray[np.float64], str]
+# (finding's position, positions of one group's images with a label of it) -> its metrics by name
+Measure = Callable[[int, NDArray], Mapping[str, Measured]]
 
 
 @dataclass(frozen=True, eq=False)
 class GroupedDraws:
-    """One statistic by group and finding: first on the data, then on each resample.
+    """One metric by group and finding: first on the data, then on each resample.
 
     Attributes:
         column: How the images were parted; G groups.
@@ -49,13 +51,9 @@ class GroupedDraws:
 
 
 def grouped_draws(
-    images: ScoredImages,
-    column: GroupColumn,
-    weights: NDArray,
-    statistic: Statistic,
-    unmeasurable: Mapping[str, str] | None = None,
-) -> GroupedDraws:
-    """``statistic`` for each group of ``column`` and each finding, and its macro mean over findings.
+    images: ScoredImages, column: GroupColumn, metrics: Sequence[str], n_rows: int, measure: Measure
+) -> dict[str, GroupedDraws]:
+    """Each metric for each group of ``column`` and each finding, and its macro mean over findings.
 
     A group with fewer than 10 positives or 10 negatives of a finding has no value there, only a reason.
     The macro mean takes the same findings in every group: those defined in all groups that have any
@@ -64,38 +62,39 @@ def grouped_draws(
     Args:
         images: The scores of one run on one data set.
         column: How to part the images.
-        weights: ``(1 + n_resamples, n_images)``; row 0 all ones. One matrix serves all findings, so that
-            the macro mean is resampled as a whole.
-        statistic: What to compute from the labels of one group and finding.
-        unmeasurable: Findings that have no value in any group, and why.
+        metrics: Names of what ``measure`` gives.
+        n_rows: Resamples, and the data.
+        measure: Measures one finding in one group, on the data and on the resamples. The same resamples for
+            every finding and group, so that macro means and differences are resampled as a whole.
     """
     shape = (len(column.groups), len(images.findings) + 1)
-    draws = np.full((len(weights), *shape), np.nan)
+    draws = {metric: np.full((n_rows, *shape), np.nan) for metric in metrics}
+    reasons = {metric: np.full(shape, "", dtype=object) for metric in metrics}
     n, n_positive = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    reasons = np.full(shape, "", dtype=object)
     for g, group in enumerate(column.groups):
-        inside = images.groups[column.name] == group
-        for f, finding in enumerate(images.findings):
-            y_true = np.where(inside, images.y_true[:, f], np.nan)
-            n_positive[g, f] = np.sum(y_true == 1)
-            n[g, f] = np.sum(~np.isnan(y_true))
+        inside = column.of_image == group
+        for f in range(len(images.findings)):
+            labelled = np.flatnonzero(inside & ~np.isnan(images.y_true[:, f]))
+            n[g, f], n_positive[g, f] = labelled.size, np.sum(images.y_true[labelled, f] == 1)
             too_small = too_few(n_positive[g, f], n[g, f] - n_positive[g, f])
-            reasons[g, f] = (unmeasurable or {}).get(finding, too_small)
-            if not reasons[g, f]:
-                draws[:, g, f] = statistic(y_true, f, weights)
-    shared = _add_macro(images, column, draws, n, n_positive, reasons)
-    return GroupedDraws(column, (*images.findings, MACRO), draws, n, n_positive, reasons, shared)
+            measured = {} if too_small else measure(f, labelled)
+            for metric in metrics:
+                draws[metric][:, g, f], reasons[metric][g, f] = measured.get(metric, (np.nan, too_small))
+    return {
+        metric: _with_macro(images, column, draws[metric], n.copy(), n_positive.copy(), reasons[metric])
+        for metric in metrics
+    }
 
 
-def _add_macro(
+def _with_macro(
     images: ScoredImages,
     column: GroupColumn,
     draws: NDArray,
     n: NDArray,
     n_positive: NDArray,
     reasons: NDArray,
-) -> NDArray[np.bool_]:
-    """Fill the last finding of each array with the macro mean; returns which findings it covers."""
+) -> GroupedDraws:
+    """The arrays as ``GroupedDraws``, their last finding filled with the macro mean."""
     defined = ~np.isnan(draws[0, :, :-1])
     compared = defined.any(axis=1)
     shared = defined[compared].all(axis=0) & compared.any()
@@ -105,9 +104,9 @@ def _add_macro(
         reasons[g, -1] = reason if compared[g] else "no finding can be measured in this group"
         if compared[g] and shared.any():
             draws[:, g, -1] = draws[:, g, :-1][:, shared].mean(axis=1)
-            n[g, -1] = np.sum(any_label & (images.groups[column.name] == group))
+            n[g, -1] = np.sum(any_label & (column.of_image == group))
             n_positive[g, -1] = n_positive[g, :-1][shared].min()
-    return shared
+    return GroupedDraws(column, (*images.findings, MACRO), draws, n, n_positive, reasons, shared)
 
 
 def macro_reason(covered: list[str]) -> str:
@@ -127,14 +126,18 @@ def metric_row(
     group_value: str,
     n: int,
     n_positive: int,
+    noise_floor: float = math.nan,
     reason: str = "",
 ) -> dict[str, Any]:
     """One row of the metrics table, less its run and data set.
 
     ``interval`` is its low end, its high end and what to know about them; all of it is dropped where the
-    value is NaN.
+    value is NaN, as is the noise floor.
     """
-    low, high, note = (math.nan, math.nan, "") if math.isnan(value) else interval
+    low, high, note = interval
+    if math.isnan(value):
+        low = high = noise_floor = math.nan
+        note = ""
     return {
         "finding": finding,
         "metric": metric,
@@ -145,6 +148,7 @@ def metric_row(
         "value": value,
         "low": low,
         "high": high,
+        "noise_floor": noise_floor,
         "reason": joined(reason, note),
     }
 

@@ -27,15 +27,15 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         One row per combination that occurs: ``by``, the columns that name a metric, ``n_seeds``, ``value``
-        (mean), ``seed_min``, ``seed_max``, ``low``, ``high``, ``n``, ``n_positive`` (the fewest of the
-        seeds) and ``reason`` (of the first seed). Where any seed's value is NaN, so are
+        (mean), ``seed_min``, ``seed_max``, ``low``, ``high``, ``noise_floor`` (mean), ``n``, ``n_positive`` (the
+        fewest of the seeds) and ``reason`` (of the first seed). Where any seed's value is NaN, so are
         the mean and all its ends.
 
     Raises:
         UserError: A column is missing, or a seed occurs twice in one row to be (``by`` lacks a column).
     """
     keys = list(dict.fromkeys([*by, *METRIC_KEY]))
-    needed = [*keys, "seed", "value", "low", "high", "n", "n_positive", "reason"]
+    needed = [*keys, "seed", "value", "low", "high", "noise_floor", "n", "n_positive", "reason"]
     missing = [column for column in needed if column not in metrics.columns]
     if missing:
         raise UserError(f"the metrics joined with their runs lack the columns {missing}. Join the runs first.")
@@ -52,12 +52,13 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         seed_max=("value", "max"),
         low=("low", "min"),
         high=("high", "max"),
+        noise_floor=("noise_floor", "mean"),
         n=("n", "min"),
         n_positive=("n_positive", "min"),
         reason=("reason", "first"),
     ).reset_index()
     undefined = table["n_defined"] < table["n_seeds"]
-    table.loc[undefined, ["value", "seed_min", "seed_max", "low", "high"]] = float("nan")
+    table.loc[undefined, ["value", "seed_min", "seed_max", "low", "high", "noise_floor"]] = float("nan")
     some = undefined & (table["n_defined"] > 0)
     table.loc[some, "reason"] = "undefined for some seeds"
     return table.drop(columns="n_defined")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.config import AGE_BAND_EDGES, FINDINGS
 from dpcxr_core.evaluation.describing.prevalence import NOT_RECORDED, groups_with_unknown
-from dpcxr_core.evaluation.groups import SEX
+from dpcxr_core.evaluation.groups import SEXES
 
 _COLUMNS = {"view": "view", "sex": "sex", "age_years": "age"} | {each: each.replace("_", " ") for each in FINDINGS}
 
@@ -46,7 +46,7 @@ def ages_by_sex(cohort: pd.DataFrame, width: int = 10) -> pd.DataFrame:
     steps = (known["age_years"].to_numpy() // width * width).astype(int)
     rows = [
         {"sex": sex, "age_from": start, "images": int(inside.sum()), "patients": known["patient_id"][inside].nunique()}
-        for sex in (*SEX.groups, NOT_RECORDED)
+        for sex in (*SEXES, NOT_RECORDED)
         if (sexes == sex).any()
         for start in range(0, AGE_BAND_EDGES[-1] + 1, width)
         for inside in [(sexes == sex) & (steps == start)]

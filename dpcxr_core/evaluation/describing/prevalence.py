@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.evaluation.groups import MIN_COUNT, group_values
+from dpcxr_core.evaluation.groups import MIN_COUNT, age_band
 
 NOT_RECORDED = "not recorded"
 _NORMAL_QUANTILE = 1.959963984540054  # of 0.975
@@ -20,8 +20,12 @@ _UNKNOWN = (math.nan, math.nan, math.nan)
 
 def groups_with_unknown(cohort: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
     """Each image's group by "all", "view", "sex" and "age_band"; "not recorded" where it has none."""
-    values = group_values(cohort)
-    columns = {"all": values.pop("all"), "view": cohort["view"].to_numpy(dtype=object), **values}
+    columns = {
+        "all": np.full(len(cohort), "all", dtype=object),
+        "view": cohort["view"].to_numpy(dtype=object),
+        "sex": cohort["sex"].to_numpy(dtype=object),
+        "age_band": age_band(cohort["age_years"]),
+    }
     return {name: np.where(pd.isna(values), NOT_RECORDED, values) for name, values in columns.items()}
 
 

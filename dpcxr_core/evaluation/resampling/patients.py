@@ -1,87 +1,119 @@
-"""Bootstrap resamples of patients, and the intervals they give."""
+"""Bootstrap resamples of whole patients, within strata."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from dpcxr_core.config import UserError
 
-COVERAGE = 0.95
-_TAILS = (0.025, 0.975)
+# 32 Mi weights at a time: work arrays stay below a few hundred MiB, whatever n_resamples and n_images are.
+_CHUNK_ENTRIES = 2**25
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """How often each patient enters each resample, and whose images are whose.
+
+    Attributes:
+        weights: ``(1 + n_resamples, n_patients)`` uint16; row 0, all ones, is the data itself.
+        patient_of_image: ``(n_images,)`` int, the column of each image's patient.
+    """
+
+    weights: NDArray[np.uint16]
+    patient_of_image: NDArray[np.int64]
 
 
 def resampling_rng(seed: int, dataset: str) -> np.random.Generator:
-    """Generator that depends on the seed and the data set alone.
+    """Generator that depends on the seed (not negative) and the data set alone.
 
     So every run scored on a data set meets the same resamples, which pairs runs, and adding a data set
     changes no interval of another.
     """
-    if seed < 0:
-        raise UserError(f"seed must not be negative; got {seed}")
     return np.random.default_rng([seed, *dataset.encode()])
 
 
-def patient_weights(patient_ids: ArrayLike, n_resamples: int, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """How often each image enters each bootstrap resample, when whole patients are drawn.
+def resamples_of(patient_ids: ArrayLike, strata: ArrayLike, n_resamples: int, rng: np.random.Generator) -> Resamples:
+    """Resamples in which whole patients are drawn with replacement, as many from each stratum as it has.
 
     Images of one patient resemble each other, so drawing images one by one pretends to more evidence than
-    there is. Each resample draws as many patients as there are, with replacement; a patient brings all of
-    their images.
+    there is: a patient drawn brings all of their images. With groups as strata no resample loses a small group,
+    and what varies is told for this mix of groups: by how much the mix itself might have differed is not. A
+    patient who is a stratum of their own enters every resample once.
 
     Args:
         patient_ids: ``(n_images,)``, one identifier per image.
+        strata: ``(n_images,)``, one name per image; a patient belongs to the stratum of their first image.
         n_resamples: Number of resamples, at least 1.
-        rng: Source of the draws.
-
-    Returns:
-        ``(n_resamples, n_images)`` uint16. Images of one patient have equal columns.
+        rng: Source of the draws. The draws depend on the patients and on who shares a stratum, neither on the
+            strata's names nor on the images' order.
 
     Raises:
         UserError: ``n_resamples`` is below 1, there is no image, or an image has no patient.
 
     Source:
-        Davison and Hinkley (1997), "Bootstrap methods and their application", section 3.8.
+        Davison and Hinkley (1997), "Bootstrap methods and their application", sections 3.2 (strata) and 3.8
+        (clusters).
     """
-    codes, patients = pd.factorize(np.asarray(patient_ids, dtype=object), sort=True)
+    patient_of_image, patients = pd.factorize(np.asarray(patient_ids, dtype=object), sort=True)
     if n_resamples < 1:
         raise UserError(f"n_resamples must be at least 1; got {n_resamples}")
-    if codes.size == 0 or codes.min() < 0:
+    if patient_of_image.size == 0 or patient_of_image.min() < 0:
         raise UserError("patient_ids needs at least one image, and a patient for every image")
-    weights = np.empty((n_resamples, codes.size), dtype=np.uint16)
-    for row in weights:
-        drawn = rng.integers(len(patients), size=len(patients))
-        row[:] = np.bincount(drawn, minlength=len(patients))[codes]
-    return weights
+    first_images = np.unique(patient_of_image, return_index=True)[1]
+    # numbered as their patients come, so that renaming strata changes no draw
+    stratum, _ = pd.factorize(np.asarray(strata, dtype=object)[first_images].astype(str))
+    sizes = np.bincount(stratum)
+    by_stratum = np.argsort(stratum, kind="stable")
+    ends = np.repeat(np.cumsum(sizes), sizes)
+    starts = ends - np.repeat(sizes, sizes)
+    weights = np.ones((1 + n_resamples, len(patients)), dtype=np.uint16)
+    for row in weights[1:]:
+        row[by_stratum] = np.bincount(rng.integers(starts, ends), minlength=len(patients))
+    return Resamples(weights, patient_of_image)
 
 
-def data_then_resamples(patient_ids: ArrayLike, n_resamples: int, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """``patient_weights`` below a row of ones, so that one computation gives the value and its resamples."""
-    resamples = patient_weights(patient_ids, n_resamples, rng)
-    return np.concatenate([np.ones_like(resamples[:1]), resamples])
+def of_images(resamples: Resamples, images: NDArray) -> Resamples:
+    """The same resamples of patients, seen on some of the images (``images``: positions or a mask)."""
+    return replace(resamples, patient_of_image=resamples.patient_of_image[images])
 
 
-def defined_resamples(resampled: ArrayLike) -> tuple[NDArray[np.float64], str]:
-    """The resamples that are not NaN, and the share that is, in words, when it is above 5%."""
-    resampled = np.asarray(resampled, dtype=float)
-    defined = resampled[~np.isnan(resampled)]
-    share_undefined = np.isnan(resampled).mean()
-    return defined, f"{share_undefined:.0%} of resamples undefined" if share_undefined > 0.05 else ""
+def image_weights(resamples: Resamples, images: NDArray) -> NDArray[np.uint16]:
+    """``(1 + n_resamples, len(images))``: how often each of these images enters each resample."""
+    return resamples.weights[:, resamples.patient_of_image[images]]
 
 
-def percentile_interval(resampled: ArrayLike) -> tuple[float, float, str]:
-    """The 2.5th and 97.5th percentiles of the resamples that are defined, and what to know about them.
+def by_image_weights(
+    resamples: Resamples, statistic: Callable[[NDArray[np.uint16]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """``(1 + n_resamples,)`` of ``statistic``, which takes rows of image weights, a chunk of them at a time."""
+    n_rows = max(1, _CHUNK_ENTRIES // max(1, resamples.patient_of_image.size))
+    starts = range(0, len(resamples.weights), n_rows)
+    return np.concatenate(
+        [statistic(resamples.weights[start : start + n_rows, resamples.patient_of_image]) for start in starts]
+    )
+
+
+def weighted_sums(resamples: Resamples, features: NDArray) -> NDArray[np.float64]:
+    """``(1 + n_resamples, k)``: each feature's sum over the images of every resample.
+
+    Summed over each patient's images first, so the cost does not grow with images times resamples. Exact for
+    whole numbers below 2**53.
 
     Args:
-        resampled: ``(n_resamples,)``; NaN where a resample left the statistic undefined.
-
-    Returns:
-        ``(low, high, reason)``. NaN ends when no resample is defined. ``reason`` gives the share of
-        undefined resamples when it is above 5%, and is empty otherwise.
+        resamples: Of n_images images.
+        features: ``(n_images, k)``, finite.
     """
-    defined, reason = defined_resamples(resampled)
-    if not defined.size:
-        return float("nan"), float("nan"), reason
-    low, high = np.quantile(defined, _TAILS)
-    return float(low), float(high), reason
+    n_images, n_patients = len(features), resamples.weights.shape[1]
+    images_of_patient = csr_array(
+        (np.ones(n_images), (resamples.patient_of_image, np.arange(n_images))), shape=(n_patients, n_images)
+    )
+    of_patient = images_of_patient @ np.asarray(features, dtype=float)
+    n_rows = max(1, _CHUNK_ENTRIES // n_patients)
+    starts = range(0, len(resamples.weights), n_rows)
+    return np.concatenate([resamples.weights[start : start + n_rows].astype(float) @ of_patient for start in starts])

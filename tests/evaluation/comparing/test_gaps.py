@@ -13,25 +13,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.evaluation.comparing.gaps import (
-    auroc_range_rows,
     difference_rows,
     gap_and_scatter,
     gap_interval,
-    rate_gap_rows,
-    weighted_share,
+    gap_rows,
+    noise_floor,
+    range_rows,
+    worst_group_rows,
 )
 from dpcxr_core.evaluation.comparing.grouped import GroupedDraws
-from dpcxr_core.evaluation.groups import AGE_BAND, ALL
+from dpcxr_core.evaluation.groups import GroupColumn
+from dpcxr_core.evaluation.statistics.rates import confusion_features, rates_from_counts
 
-BANDS = AGE_BAND.groups
+BANDS = ("0-39", "40-69", "70+")
+NO_IMAGES = np.empty(0, dtype=object)
+AGE_BAND = GroupColumn("age_band", BANDS, NO_IMAGES, ("70+", "0-39"), "70+ - 0-39")
+CROSSED = GroupColumn("sex_and_age", BANDS, NO_IMAGES)
 FINDINGS = ("pneumonia", "no_finding", "macro")
 
 
 def _rates_by_group(y_true, y_pred, group, names, weights):
     """(2 rates, resamples, groups): TPR and FPR."""
-    return np.array(
-        [[weighted_share((y_true == label) & (group == name), y_pred, weights) for name in names] for label in (1, 0)]
-    ).transpose(0, 2, 1)
+    features = confusion_features(y_true, y_pred)
+    counts = np.stack([weights[:, group == name] @ features[group == name].astype(int) for name in names], axis=1)
+    rates = rates_from_counts(counts)
+    return np.stack([rates["tpr"], rates["fpr"]])
 
 
 def _grouped(draws, column=AGE_BAND, shared=(True, True)):
@@ -41,6 +47,10 @@ def _grouped(draws, column=AGE_BAND, shared=(True, True)):
     n = np.arange(1, 1 + math.prod(shape)).reshape(shape) * 100
     reasons = np.where(np.isnan(with_macro[0]), "too few", "").astype(object)
     return GroupedDraws(column, FINDINGS, with_macro, n, n // 10, reasons, np.array(shared))
+
+
+def _gaps(**by_metric):
+    return {(row["metric"], row["finding"]): row for row in gap_rows(by_metric)}
 
 
 def test_rates_and_gaps_equal_fairlearns():
@@ -66,12 +76,9 @@ def test_rates_and_gaps_equal_fairlearns():
         assert gap_and_scatter(rates[:, row:])[0] == pytest.approx(
             equalized_odds_difference(**arguments, agg="worst_case"), abs=1e-12
         )
-
-
-def test_share_is_nan_without_weight():
-    chosen, y_pred = np.array([True, True, False]), np.array([True, False, True])
-    weights = np.array([[1, 1, 1], [2, 1, 0], [0, 0, 5]])
-    np.testing.assert_allclose(weighted_share(chosen, y_pred, weights), [1 / 2, 2 / 3, np.nan])
+        assert gap_and_scatter(rates[:, row:], np.mean)[0] == pytest.approx(
+            equalized_odds_difference(**arguments, agg="mean"), abs=1e-12
+        )
 
 
 @settings(derandomize=True, deadline=None, max_examples=50)
@@ -89,7 +96,7 @@ def test_below_two_groups_there_is_no_gap():
     assert np.isnan(gap)
     assert np.isnan(scatter).all()
     low, high, _ = gap_interval(gap, scatter)
-    assert np.isnan([low, high]).all()
+    assert np.isnan([low, high, noise_floor(scatter)]).all()
 
 
 @pytest.mark.parametrize(("sizes", "expected"), [((400, 400), 0.023), ((400, 25), 0.066), ((400, 400, 60, 25), 0.099)])
@@ -104,8 +111,7 @@ def test_noise_floor_is_the_gap_of_groups_with_equal_tpr(sizes, expected):
     gap, scatter = gap_and_scatter(rates)
     assert gap == pytest.approx(0, abs=1e-12)
     # three digits were recorded, and 4000 draws of scatter 0.07 leave an error of 0.001, on both sides
-    assert scatter.mean() == pytest.approx(expected, abs=0.005)
-    assert f"about {scatter.mean():.3f} is expected" in gap_interval(gap, scatter)[2]
+    assert noise_floor(scatter) == pytest.approx(expected, abs=0.005)
 
 
 def test_gap_interval_reaches_zero_when_no_group_differs_and_covers_when_one_does():
@@ -139,8 +145,10 @@ def test_gap_interval_surrounds_the_gap_and_starts_at_zero():
     scatter = np.linspace(0, 0.1, 101)
     assert gap_interval(0.03, scatter)[:2] == pytest.approx((0, 0.125))
     assert gap_interval(0.2, scatter)[:2] == pytest.approx((0.105, 0.295))
+    assert noise_floor(scatter) == pytest.approx(0.05)
     scatter[:50] = np.nan
-    assert gap_interval(0.2, scatter)[2].startswith("50% of resamples undefined; never negative")
+    assert gap_interval(0.2, scatter)[2] == "50% of resamples undefined"
+    assert noise_floor(scatter) == pytest.approx(0.075)
 
 
 def test_signed_difference_is_oldest_minus_youngest():
@@ -155,7 +163,7 @@ def test_signed_difference_is_oldest_minus_youngest():
         assert row["n"] == grouped.n[0, f] + grouped.n[2, f]
         assert row["n_positive"] == grouped.n_positive[0, f]
         assert row["group_value"] == "70+ - 0-39"
-    assert difference_rows(_grouped(draws[:, :1], ALL), "auroc_difference") == []
+    assert difference_rows(_grouped(draws, CROSSED), "auroc_difference") == []
 
 
 def test_a_missing_group_leaves_the_difference_undefined_and_the_range_to_the_others():
@@ -165,12 +173,13 @@ def test_a_missing_group_leaves_the_difference_undefined_and_the_range_to_the_ot
     difference = difference_rows(grouped, "auroc_difference")[0]
     assert np.isnan(difference["value"])
     assert difference["reason"] == "70+: too few"
-    gap = auroc_range_rows(grouped)[0]
+    gap = range_rows(grouped)[0]
     assert gap["value"] == abs(draws[0, 0, 0] - draws[0, 1, 0])
-    assert gap["reason"].startswith("without 70+; never negative")
+    assert gap["reason"] == "without 70+"
+    assert 0 < gap["noise_floor"] < 1
     assert gap["n"] == grouped.n[:2, 0].sum()
     draws[:, 1, 0] = np.nan
-    gap = auroc_range_rows(_grouped(draws, shared=(False, True)))[0]
+    gap = range_rows(_grouped(draws, shared=(False, True)))[0]
     assert np.isnan([gap["value"], gap["low"], gap["high"]]).all()
     assert gap["reason"] == "fewer than two groups can be measured"
 
@@ -179,16 +188,66 @@ def test_macro_range_is_of_the_macro_means_and_macro_rate_gap_the_mean_of_gaps()
     draws = np.zeros((9, 3, 2))
     draws[:, 0] = [0.3, -0.3]  # the two findings favour opposite groups
     grouped = _grouped(0.5 + draws)
-    assert auroc_range_rows(grouped)[-1]["value"] == 0
-    by_metric = {row["metric"]: row for row in rate_gap_rows(grouped, grouped) if row["finding"] == "macro"}
-    assert by_metric["tpr_difference"]["value"] == pytest.approx(0.3)
+    assert range_rows(grouped)[-1]["value"] == 0
+    assert _gaps(tpr=grouped)["tpr_difference", "macro"]["value"] == pytest.approx(0.3)
 
 
-def test_equalized_odds_difference_is_the_larger_of_both_gaps():
+def test_equalized_odds_differences_are_the_larger_and_the_mean_of_both_gaps():
     tprs, fprs = np.full((9, 3, 2), 0.5), np.full((9, 3, 2), 0.5)
     tprs[:, 0, 0], fprs[:, 1, 0], fprs[:, 1, 1] = 0.6, 0.8, 0.45
-    rows = {(row["metric"], row["finding"]): row["value"] for row in rate_gap_rows(_grouped(tprs), _grouped(fprs))}
-    assert rows["tpr_difference", "pneumonia"] == pytest.approx(0.1)
-    assert rows["equalized_odds_difference", "pneumonia"] == pytest.approx(0.3)
-    assert rows["equalized_odds_difference", "no_finding"] == pytest.approx(0.05)
-    assert rows["equalized_odds_difference", "macro"] == pytest.approx(0.175)
+    rows = _gaps(tpr=_grouped(tprs), fpr=_grouped(fprs))
+    expected = {
+        "tpr_difference": (0.1, 0, 0.05),
+        "fpr_difference": (0.3, 0.05, 0.175),
+        "equalized_odds_difference": (0.3, 0.05, 0.175),
+        "equalized_odds_difference_mean": (0.2, 0.025, 0.1125),
+    }
+    for metric, values in expected.items():
+        assert [rows[metric, finding]["value"] for finding in FINDINGS] == pytest.approx(values)
+    assert {metric for metric, _ in rows} == set(expected)
+
+
+def test_gaps_come_for_the_metrics_that_are_there():
+    draws = _grouped(np.random.default_rng(0).random((9, 3, 2)))
+    assert {metric for metric, _ in _gaps(ece=draws, auroc=draws)} == {"ece_difference"}
+    assert {metric for metric, _ in _gaps(ppv=draws, selection_rate=draws)} == {
+        "ppv_difference",
+        "selection_rate_difference",
+    }
+
+
+def test_the_worst_group_is_named_and_its_interval_as_wide_as_the_largest_error():
+    draws = np.full((101, 3, 2), 0.8)
+    draws[:, 1] = 0.7
+    draws[1:, 2] += np.linspace(0, 0.1, 100)[:, None]  # the group that varies is not the worst
+    row = worst_group_rows(_grouped(draws))[0]
+    assert (row["value"], row["group_value"], row["reason"]) == (0.7, "min", "40-69")
+    margin = np.quantile(np.linspace(0, 0.1, 100), 0.95)
+    assert (row["low"], row["high"]) == pytest.approx((0.7 - margin, 0.7 + margin))
+    assert np.isnan(row["noise_floor"])
+    draws[:, 1:] = np.nan
+    row = worst_group_rows(_grouped(draws))[0]
+    assert np.isnan([row["value"], row["low"], row["high"]]).all()
+    assert row["reason"] == "fewer than two groups can be measured"
+
+
+def test_the_worst_groups_interval_covers_where_percentiles_of_the_minimum_do_not():
+    """Eight groups of 40 with the same true share; the wrong version resamples the minimum itself."""
+    rng = np.random.default_rng(20260101)
+    n_repeats, n_groups, size, truth = 300, 8, 40, 0.7
+    n_covered = {"ours": 0, "percentiles": 0}
+    for _ in range(n_repeats):
+        found = (rng.random((n_groups, size)) < truth).mean(axis=1)
+        resampled = rng.binomial(size, found, (200, n_groups)) / size
+        draws = np.concatenate([found[None], resampled])[:, :, None].repeat(2, axis=2)
+        column = GroupColumn("ward", tuple("abcdefgh"), NO_IMAGES)
+        row = worst_group_rows(_grouped(draws, column))[0]
+        n_covered["ours"] += row["low"] <= truth <= row["high"]
+        low, high = np.quantile(resampled.min(axis=1), [0.025, 0.975])
+        n_covered["percentiles"] += low <= truth <= high
+
+    def z_of_coverage(name):
+        return (n_covered[name] / n_repeats - 0.95) / math.sqrt(0.95 * 0.05 / n_repeats)
+
+    assert z_of_coverage("ours") > -5  # conservative is allowed
+    assert z_of_coverage("percentiles") < -5  # the mistake this test exists for

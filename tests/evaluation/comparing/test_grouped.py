@@ -3,26 +3,25 @@ import math
 import numpy as np
 import pytest
 
-from dpcxr_core.config import FINDINGS
+from dpcxr_core.config import FINDINGS, EvaluationChoice
 from dpcxr_core.evaluation.comparing.grouped import MACRO, group_rows, grouped_draws, joined, metric_row
-from dpcxr_core.evaluation.groups import AGE_BAND, ALL, SEX
 from dpcxr_core.evaluation.scored_images import scored_images
 
-
-def _mean_score(images):
-    """A statistic that any oracle can repeat: the weighted mean score of the group's labelled images."""
-
-    def statistic(y_true, f, weights):
-        labelled = ~np.isnan(y_true)
-        return weights[:, labelled] @ images.y_score[labelled, f] / weights[:, labelled].sum(axis=1)
-
-    return statistic
+CHOICE = EvaluationChoice(group_columns=("sex", "age_band"))
+ALL, SEX, AGE_BAND = range(3)  # places among the columns
 
 
-def _grouped(tables, column, **options):
-    images = scored_images(*tables)[0]
+def _grouped(tables, column, unmeasurable=()):
+    """A metric that any oracle can repeat: the weighted mean score of the group's labelled images."""
+    images = scored_images(*tables, CHOICE)[0]
     weights = np.random.default_rng(0).integers(1, 4, (5, len(images.image_ids)))
-    return images, weights, grouped_draws(images, column, weights, _mean_score(images), **options)
+
+    def measure(f, rows):
+        means = weights[:, rows] @ images.y_score[rows, f] / weights[:, rows].sum(axis=1)
+        reason = "no decision threshold" if images.findings[f] in unmeasurable else ""
+        return {"mean_score": (means * (np.nan if reason else 1), reason)}
+
+    return images, weights, grouped_draws(images, images.columns[column], ["mean_score"], 5, measure)["mean_score"]
 
 
 def test_each_group_and_finding_is_measured_on_its_own_images(make_tables):
@@ -81,7 +80,7 @@ def test_without_a_shared_finding_macro_is_undefined(make_tables):
 
 
 def test_unmeasurable_findings_give_their_reason_and_leave_macro(make_tables):
-    _, _, grouped = _grouped(make_tables(), ALL, unmeasurable={"pneumonia": "no decision threshold"})
+    _, _, grouped = _grouped(make_tables(), ALL, unmeasurable=("pneumonia",))
     assert np.isnan(grouped.draws[:, 0, FINDINGS.index("pneumonia")]).all()
     assert grouped.reasons[0, FINDINGS.index("pneumonia")] == "no decision threshold"
     assert grouped.shared.tolist() == [finding != "pneumonia" for finding in FINDINGS]
@@ -100,11 +99,12 @@ def test_rows_carry_value_interval_and_counts(make_tables):
 
 def test_an_undefined_value_has_no_interval_and_keeps_its_reason():
     names = {"finding": "macro", "metric": "auroc", "group_column": "all", "group_value": "all"}
-    row = metric_row(math.nan, (0.1, 0.2, "note"), **names, n=5, n_positive=0, reason="why")
-    assert np.isnan([row["low"], row["high"]]).all()
+    row = metric_row(math.nan, (0.1, 0.2, "note"), **names, n=5, n_positive=0, noise_floor=0.1, reason="why")
+    assert np.isnan([row["low"], row["high"], row["noise_floor"]]).all()
     assert row["reason"] == "why"
     row = metric_row(0.15, (0.1, 0.2, "note"), **names, n=5, n_positive=0, reason="why")
     assert (row["low"], row["high"], row["reason"]) == (0.1, 0.2, "why; note")
+    assert np.isnan(row["noise_floor"])
 
 
 def test_joined_reasons_skip_the_empty_ones():

@@ -1,101 +1,143 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
-from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.comparing.paired import paired_difference, verdict_of_interval
-from dpcxr_core.evaluation.evaluate import evaluate
-from dpcxr_core.tables import METRICS
+from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.comparing.paired import (
+    CONTRAST_COLUMNS,
+    contrasts_over_seeds,
+    difference_of_draws,
+    over_seeds_of_draws,
+    verdict,
+)
+from dpcxr_core.evaluation.draws import Draws
 
-OPTIONS = {"n_resamples": 100, "seed": 0}
-
-
-@pytest.fixture
-def runs(make_tables):
-    """Run a, a reference run b whose scores are those of a with a little more noise, and their cohort."""
-    scores_a, cohort = make_tables()
-    noise = np.random.default_rng(7).normal(scale=0.1, size=len(scores_a))
-    scores_b = scores_a.assign(run_id="run-b", y_score=(scores_a["y_score"] + noise).clip(0, 1))
-    return scores_a, scores_b, cohort
+N_RESAMPLES = 200
 
 
-def test_difference_is_that_of_the_two_runs_aurocs(runs):
-    scores_a, scores_b, cohort = runs
-    rows = paired_difference(scores_a, scores_b, cohort, **OPTIONS)
-    METRICS.validate(rows)
-    assert list(rows["finding"]) == [*FINDINGS, "macro"]
-    assert set(rows["run_id"]) == {"run-a"}
-    assert set(rows["metric"]) == {"auroc_minus_reference"}
-    assert set(rows["reason"]) == {"reference run-b"}
-    alone = [evaluate(scores, cohort, **OPTIONS).query("group_column == 'all'") for scores in (scores_a, scores_b)]
-    expected = alone[0]["value"].to_numpy() - alone[1]["value"].to_numpy()
-    np.testing.assert_allclose(rows["value"], expected, atol=1e-12)
-    assert (rows["low"] <= rows["value"]).all()
-    assert (rows["value"] <= rows["high"]).all()
+def _draws(values, run_id="run-a", dataset="north"):
+    """AUROCs of a run in one finding and two groups, from ``(1 + n_resamples, 2)``."""
+    values = np.asarray(values, dtype=np.float32)[:, :, np.newaxis]
+    return Draws(run_id, dataset, ("macro",), (("sex", "F"), ("sex", "M")), {"auroc": values})
 
 
-def test_pairing_cancels_what_both_runs_find_hard(runs):
-    scores_a, scores_b, cohort = runs
-    paired = paired_difference(scores_a, scores_b, cohort, **OPTIONS).query("finding == 'macro'").iloc[0]
-    alone = evaluate(scores_a, cohort, **OPTIONS).query("finding == 'macro' and group_column == 'all'").iloc[0]
-    assert paired["high"] - paired["low"] < 0.6 * (alone["high"] - alone["low"])
+def _seeds(rng, truth, patients, seeds, n_seeds):
+    """Contrasts of seeds that share their test patients: errors of standard deviation ``patients`` and ``seeds``."""
+    on_the_data = truth + patients * rng.normal() + seeds * rng.normal(size=n_seeds)
+    resampled = on_the_data[:, np.newaxis] + patients * rng.normal(size=N_RESAMPLES)
+    return np.concatenate([on_the_data[:, np.newaxis], resampled], axis=1)
 
 
-def test_a_run_does_not_differ_from_itself(runs):
-    scores_a, _, cohort = runs
-    rows = paired_difference(scores_a, scores_a.assign(run_id="copy"), cohort, **OPTIONS)
-    assert (rows[["value", "low", "high"]] == 0).all(axis=None)
+def test_difference_is_that_of_each_resample():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1 + N_RESAMPLES, 2))
+    difference = difference_of_draws(_draws(a), _draws(b, "run-b"), "auroc", "macro", "sex", "M")
+    np.testing.assert_allclose(difference, a[:, 1] - b[:, 1], atol=1e-6)  # stored as float32
+    itself = difference_of_draws(_draws(a), _draws(a, "copy"), "auroc", "macro", "sex", "M")
+    assert (itself == 0).all()
 
 
-def test_undefined_findings_keep_their_reason(runs):
-    scores_a, scores_b, cohort = runs
-    tables = [
-        table.assign(y_true=table["y_true"].mask(table["finding"] == "pneumonia")) for table in (scores_a, scores_b)
-    ]
-    rows = paired_difference(*tables, cohort, **OPTIONS).set_index("finding")
-    assert np.isnan(rows.loc["pneumonia", "value"])
-    assert rows.loc["pneumonia", "reason"].startswith("reference run-b; fewer than 10 positives")
-    assert "mean over" in rows.loc["macro", "reason"]
+def test_runs_on_other_patients_or_resamples_are_refused():
+    values = np.full((1 + N_RESAMPLES, 2), 0.5)
+    for other in (_draws(values, "run-b", "south"), _draws(values[:-1], "run-b")):
+        with pytest.raises(UserError, match="'run-b' cannot be paired"):
+            difference_of_draws(_draws(values), other, "auroc", "macro", "sex", "F")
 
 
-def test_every_data_set_is_compared(runs, make_tables):
-    scores_a, scores_b, cohort = runs
-    south, south_cohort = make_tables(dataset="south", n_patients=50)
-    rows = paired_difference(
-        pd.concat([scores_a, south]),
-        pd.concat([south.assign(run_id="run-b"), scores_b]),
-        pd.concat([cohort, south_cohort]),
-        **OPTIONS,
-    )
-    assert rows.groupby("dataset").size().to_dict() == {"north": 6, "south": 6}
-    assert (rows.loc[rows["dataset"] == "south", "value"] == 0).all()
+def test_errors_of_patients_and_of_seeds_stay_apart():
+    rng = np.random.default_rng(0)
+    shared = 0.01 * rng.normal(size=N_RESAMPLES)
+    by_seed = np.array([[0.10], [0.14], [0.12]]) + np.concatenate([[0], shared])
+    row = over_seeds_of_draws(by_seed)
+    assert tuple(row) == CONTRAST_COLUMNS
+    assert row["value"] == pytest.approx(0.12)
+    assert row["n_seeds"] == 3
+    assert row["seed_sd"] == pytest.approx(0.02)
+    assert row["se_seeds"] == pytest.approx(0.02 / math.sqrt(3))
+    assert row["se_sampling"] == pytest.approx(shared.std(ddof=1))
+    assert [row["low"], row["high"]] == pytest.approx(0.12 + np.quantile(shared, [0.025, 0.975]))
+    assert row["low_with_seeds"] < row["low"] < row["high"] < row["high_with_seeds"]
+    assert row["reason"] == ""
 
 
-def test_runs_on_different_images_are_refused(runs, make_tables):
-    scores_a, scores_b, cohort = runs
-    with pytest.raises(UserError, match="differ in images"):
-        paired_difference(scores_a, scores_b.iloc[1:], cohort, **OPTIONS)
-    with pytest.raises(UserError, match="differ in images"):
-        paired_difference(scores_a, scores_b.assign(y_true=1 - scores_b["y_true"]), cohort, **OPTIONS)
-    elsewhere, south_cohort = make_tables(dataset="south", run_id="run-b")
-    with pytest.raises(UserError, match="same data sets"):
-        paired_difference(scores_a, elsewhere, pd.concat([cohort, south_cohort]), **OPTIONS)
+def test_without_an_error_of_the_patients_it_is_students_t():
+    values = np.array([0.02, 0.05, 0.03, 0.01])
+    row = over_seeds_of_draws(np.tile(values[:, np.newaxis], 1 + N_RESAMPLES))
+    assert row["p"] == pytest.approx(ttest_1samp(values, 0).pvalue, rel=1e-9)
+    expected = ttest_1samp(values, 0).confidence_interval()
+    assert [row["low_with_seeds"], row["high_with_seeds"]] == pytest.approx(list(expected), rel=1e-9)
+
+
+def test_one_seed_shows_no_spread_and_says_so():
+    rng = np.random.default_rng(0)
+    row = over_seeds_of_draws(_seeds(rng, 0.03, 0.01, 0, n_seeds=1))
+    assert np.isnan([row[name] for name in ("seed_sd", "se_seeds", "low_with_seeds", "high_with_seeds")]).all()
+    assert 0 < row["p"] < 1
+    assert row["reason"] == "one seed"
+
+
+def test_runs_that_never_differ_have_p_1():
+    row = over_seeds_of_draws(np.zeros((2, 1 + N_RESAMPLES)))
+    assert (row["p"], row["low_with_seeds"], row["high_with_seeds"]) == (1, 0, 0)
+    assert math.isnan(over_seeds_of_draws(np.full((1, 1 + N_RESAMPLES), 0.25))["p"])
+
+
+def test_undefined_is_nan_with_its_reason():
+    by_seed = np.random.default_rng(0).random((2, 1 + N_RESAMPLES))
+    by_seed[0, 0] = math.nan
+    row = over_seeds_of_draws(by_seed)
+    assert (row.pop("n_seeds"), row.pop("reason")) == (2, "undefined for some seeds")
+    assert np.isnan(list(row.values())).all()
+    assert over_seeds_of_draws(by_seed[:1])["reason"] == "undefined"
+    by_seed[0, 0] = 0.5
+    by_seed[0, 1:101] = math.nan
+    row = over_seeds_of_draws(by_seed)
+    assert row["reason"] == "50% of resamples undefined"
+    assert row["se_sampling"] == pytest.approx(by_seed.mean(axis=0)[101:].std(ddof=1))
+
+
+@pytest.mark.parametrize("seeds", [0, 0.02])
+def test_interval_and_p_count_patients_and_seeds(seeds):
+    """1,000 comparisons of three seeds; the wrong versions leave out what seeds add, or what patients do."""
+    rng = np.random.default_rng(20260101)
+    n_repeats, truth, patients = 1000, 0.01, 0.02
+    covered = {"with seeds": 0, "patients alone": 0, "seeds alone": 0}
+    for _ in range(n_repeats):
+        by_seed = _seeds(rng, truth, patients, seeds, n_seeds=3)
+        row = over_seeds_of_draws(by_seed)
+        covered["with seeds"] += row["low_with_seeds"] <= truth <= row["high_with_seeds"]
+        covered["patients alone"] += row["low"] <= truth <= row["high"]
+        covered["seeds alone"] += abs(row["value"] - truth) <= 4.3 * row["se_seeds"]  # t with 2 degrees of freedom
+
+    def z_of(name):
+        return (covered[name] / n_repeats - 0.95) / math.sqrt(0.95 * 0.05 / n_repeats)
+
+    assert abs(z_of("with seeds")) < 5
+    assert z_of("seeds alone") < -5
+    assert (z_of("patients alone") < -5) == (seeds > 0)
+
+
+def test_every_comparison_becomes_a_row():
+    pairs = pd.DataFrame({"target_epsilon": [1.0, math.nan, 1.0], "seed": [0, 0, 1], "draw": [1, 2, 3]})
+    rows = contrasts_over_seeds(pairs, ["target_epsilon"], lambda pair: np.full(1 + N_RESAMPLES, float(pair["draw"])))
+    assert rows.columns.to_list() == ["target_epsilon", *CONTRAST_COLUMNS]
+    assert rows["value"].to_list() == [2, 2]
+    assert rows["n_seeds"].to_list() == [2, 1]
+    assert math.isnan(rows["target_epsilon"].iloc[1])
+    assert contrasts_over_seeds(pairs.iloc[:0], ["target_epsilon"], np.array).empty
 
 
 @pytest.mark.parametrize(
-    ("interval", "verdict"),
+    ("value", "p", "expected"),
     [
-        ((0.02, 0.01, 0.03), "better"),
-        ((-0.02, -0.03, -0.01), "worse"),
-        ((0.02, -0.01, 0.05), "not distinguishable"),
-        ((0.0, 0.0, 0.0), "not distinguishable"),
-        ((float("nan"),) * 3, "not distinguishable"),
+        (0.02, 0.01, "better"),
+        (-0.02, 0.05, "worse"),
+        (0.02, 0.06, "not distinguishable"),
+        (math.nan, math.nan, "not distinguishable"),
     ],
 )
-def test_verdict_needs_the_whole_interval_on_one_side(interval, verdict):
-    assert verdict_of_interval(*interval) == verdict
-
-
-def test_swapped_ends_are_refused():
-    with pytest.raises(UserError, match="low"):
-        verdict_of_interval(0.0, 0.1, -0.1)
+def test_verdict_needs_a_p_of_at_most_five_percent(value, p, expected):
+    assert verdict(value, p) == expected

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core.config import UserError
+from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.evaluate import evaluate
 
@@ -16,6 +16,7 @@ def _rows(**columns):
         "group_value": "all",
         "init_name": "convnext.random",
         "target_epsilon": 8.0,
+        "noise_floor": np.nan,
         "n": 100,
         "n_positive": 20,
         "reason": "",
@@ -25,11 +26,13 @@ def _rows(**columns):
 
 def test_spread_between_seeds_stays_apart_from_sampling_error():
     metrics = _rows(seed=[0, 1, 2], value=[0.70, 0.76, 0.73], low=[0.66, 0.73, 0.69], high=[0.74, 0.79, 0.80])
+    metrics["noise_floor"] = [0.01, 0.02, 0.03]
     row = over_seeds(metrics, by=["init_name", "target_epsilon"]).iloc[0]
     assert row["n_seeds"] == 3
     assert row["value"] == pytest.approx(0.73)
     assert (row["seed_min"], row["seed_max"]) == (0.70, 0.76)
     assert (row["low"], row["high"]) == (0.66, 0.80)
+    assert row["noise_floor"] == pytest.approx(0.02)
     assert (row["n"], row["n_positive"], row["reason"]) == (100, 20, "")
 
 
@@ -67,7 +70,9 @@ def test_metrics_tables_of_two_seeds_come_together(make_tables):
     tables = []
     for seed in (0, 1):
         scores, cohort = make_tables(n_patients=60, score_seed=seed)
-        tables.append(evaluate(scores, cohort, n_resamples=5, seed=0).assign(seed=seed, init_name="a"))
+        tables.append(
+            evaluate(scores, cohort, EvaluationChoice(n_resamples=5), None).metrics.assign(seed=seed, init_name="a")
+        )
     rows = over_seeds(pd.concat(tables), by=["init_name"])
     assert len(rows) == len(tables[0])
     assert (rows["n_seeds"] == 2).all()

@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.evaluation.describing import prevalence
-from dpcxr_core.evaluation.resampling.patients import patient_weights
+from dpcxr_core.evaluation.resampling.patients import resamples_of, weighted_sums
 
 
 def _cohort(n=2000, images_each=4, seed=0):
@@ -61,8 +61,9 @@ def test_writing_every_image_twice_changes_nothing_where_patients_agree_with_the
 def test_interval_agrees_with_the_bootstrap_of_patients_and_not_with_that_of_images():
     table = _cohort()
     _, low, high = prevalence.clustered_share(table["pneumonia"], table["patient_id"])
-    weights = patient_weights(table["patient_id"], 4000, np.random.default_rng(1)).astype(float)
-    drawn = weights @ table["pneumonia"].to_numpy() / weights.sum(axis=1)
+    resamples = resamples_of(table["patient_id"], np.zeros(len(table)), 4000, np.random.default_rng(1))
+    n_positive, n_images = weighted_sums(resamples, table.assign(one=1)[["pneumonia", "one"]].to_numpy())[1:].T
+    drawn = n_positive / n_images
     # 4,000 resamples place an end to about a thirtieth of the width; Wilson shifts it by less than that again
     assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.1 * (high - low))
     _, low_by_image, high_by_image = prevalence.clustered_share(table["pneumonia"], range(len(table)))

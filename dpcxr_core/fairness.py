@@ -1,0 +1,167 @@
+"""What the records of runs say about groups of patients, beyond the metrics table: tests, adjustments, movements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from dpcxr_core.evaluating import cohort_tested_on, draws_of, metrics_table, thresholds_of
+from dpcxr_core.evaluation.as_published import as_published
+from dpcxr_core.evaluation.comparing.difference_in_differences import Gap, changed_by_initialisation, moved_by_privacy
+from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg, with_adjusted_p
+from dpcxr_core.evaluation.comparing.permutation import gap_tests
+from dpcxr_core.evaluation.fairness.prevalence_matched import matched_differences
+from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
+from dpcxr_core.evaluation.fairness.within import evaluate_within
+from dpcxr_core.evaluation.groups import group_columns
+from dpcxr_core.evaluation.scored_images import scored_images
+from dpcxr_core.places import StudyPlaces
+from dpcxr_core.training.record import read_table
+
+TESTED_GAPS = ("auroc_difference", "tpr_difference", "fpr_difference")
+_AGE_EDGES = range(0, 121, 10)
+
+
+def strictest_and_without(folders: Sequence[Path], runs: pd.DataFrame, init_name: str) -> list[Path]:
+    """Record folders of one initialisation with a new head, at its least epsilon and without privacy, seed by seed.
+
+    Args:
+        folders: Record folders, in the order of ``runs``.
+        runs: Runs table.
+        init_name: Full name of the initialisation.
+    """
+    numbered = runs.reset_index(drop=True)
+    trained = numbered[(numbered["init_name"] == init_name) & (numbered["head"] == "reset")]
+    chosen = (trained["target_epsilon"] == trained["target_epsilon"].min()) | (trained["kind"] == "non_private")
+    return [folders[place] for place in trained[chosen].sort_values("seed", kind="stable").index.tolist()]
+
+
+def tested_gaps(
+    folders: Sequence[Path], places: StudyPlaces, dataset: str | None, columns: Sequence[str], n_permutations: int
+) -> pd.DataFrame:
+    """Permutation tests of the gaps of several runs on ``dataset``, adjusted as one family (Benjamini-Hochberg).
+
+    Args:
+        folders: Record folders.
+        places: Of the study.
+        dataset: A test set of the study; without one there is no test.
+        columns: Group columns to test; those without a signed contrast have no AUROC difference.
+        n_permutations: Of each test.
+
+    Returns:
+        Rows of ``gap_tests`` for ``TESTED_GAPS``, with ``family p_adjusted n_in_family``.
+    """
+    if dataset is None:
+        return pd.DataFrame(columns=["finding", "metric", "value", "p", "family", "p_adjusted", "n_in_family"])
+    choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
+    tests = [
+        gap_tests(images, column, _thresholds(folder, places), n_permutations=n_permutations, seed=choice.seed)
+        for folder in folders
+        for images in scored_images(_scores(folder, dataset), cohort, choice)
+        for column in images.columns[1:]
+    ]
+    table = pd.concat(tests, ignore_index=True)
+    table = table[table["metric"].isin(TESTED_GAPS)].assign(family=f"gaps on {dataset}")
+    return with_adjusted_p(table, "family", benjamini_hochberg)
+
+
+def held_still(folders: Sequence[Path], places: StudyPlaces, columns: Sequence[str]) -> pd.DataFrame:
+    """METRICS of several runs within each view, and at equal prevalence and age, on the internal test set.
+
+    Args:
+        folders: Record folders.
+        places: Of the study.
+        columns: Group columns to compare.
+    """
+    choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
+    tables = []
+    for folder in folders:
+        scores, thresholds = _scores(folder, places.private_dataset), _thresholds(folder, places)
+        tables.append(evaluate_within(scores, cohort, choice, thresholds))
+        for edges in ((), _AGE_EDGES):
+            tables.append(matched_differences(scores, cohort, choice, thresholds, age_edges=edges))
+    return pd.concat(tables, ignore_index=True)
+
+
+def along_age(folders: Sequence[Path], places: StudyPlaces) -> pd.DataFrame:
+    """METRICS of several runs in a sliding window of age, on the internal test set."""
+    cohort = cohort_tested_on(places)
+    tables = [
+        auroc_by_age_window(_scores(folder, places.private_dataset), cohort, places.evaluation) for folder in folders
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def gaps_moved_by_privacy(
+    folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces, metric: str, finding: str
+) -> pd.DataFrame:
+    """``moved_by_privacy`` of every signed contrast of groups on the internal test set, adjusted as one family.
+
+    Args:
+        folders: Record folders, in the order of ``runs``.
+        runs: Runs table.
+        places: Of the study.
+        metric: "auroc", "tpr" or "fpr".
+        finding: A finding, or "macro".
+
+    Returns:
+        The columns of ``moved_by_privacy``, with ``family p_adjusted n_in_family`` (Benjamini-Hochberg).
+    """
+    moved = moved_by_privacy(_draws(folders, places), runs, _contrasts(places, metric, finding))
+    return with_adjusted_p(moved.assign(family="gaps moved by privacy"), "family", benjamini_hochberg)
+
+
+def movements_changed_by_initialisation(
+    folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces, metric: str, finding: str, reference: str
+) -> pd.DataFrame:
+    """``changed_by_initialisation`` against the ``init_label`` ``reference``; else as ``gaps_moved_by_privacy``."""
+    gaps = _contrasts(places, metric, finding)
+    changed = changed_by_initialisation(_draws(folders, places), runs, gaps, reference)
+    return with_adjusted_p(changed.assign(family="movements changed by initialisation"), "family", benjamini_hochberg)
+
+
+def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
+    """One run's metrics on the internal test set beside those of the same scores as published.
+
+    Returns:
+        The columns of ``as_published``, with our ``value our_low our_high noise_floor``; rows that both have.
+    """
+    choice, dataset = places.evaluation, places.private_dataset
+    cohort = cohort_tested_on(places)
+    theirs = as_published(_scores(folder, dataset), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
+    ours = metrics_table([folder], places).rename(columns={"low": "our_low", "high": "our_high"})
+    keys = ["dataset", "finding", "metric", "group_column", "group_value"]
+    return theirs.merge(ours[[*keys, "value", "our_low", "our_high", "noise_floor"]], on=keys)
+
+
+def _scores(folder: Path, dataset: str) -> pd.DataFrame:
+    scores = read_table(folder, "scores")
+    return scores[scores["dataset"] == dataset]
+
+
+def _thresholds(folder: Path, places: StudyPlaces) -> Mapping[str, float]:
+    thresholds = thresholds_of(folder, places)
+    return {} if thresholds is None else thresholds.values
+
+
+def _draws(folders: Sequence[Path], places: StudyPlaces) -> dict:
+    return {folder.name: draws_of(folder, places)[places.private_dataset] for folder in folders}
+
+
+def _contrasts(places: StudyPlaces, metric: str, finding: str) -> list[Gap]:
+    cohort = cohort_tested_on(places)
+    parted = group_columns(cohort[cohort["dataset"] == places.private_dataset], places.evaluation)
+    return [
+        Gap(
+            metric=metric,
+            finding=finding,
+            group_column=each.name,
+            minuend=each.contrast[0],
+            subtrahend=each.contrast[1],
+        )
+        for each in parted
+        if each.contrast is not None
+    ]

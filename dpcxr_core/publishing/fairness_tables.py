@@ -1,0 +1,164 @@
+"""Tables about groups of patients as readers see them, with small counts suppressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
+from dpcxr_core.publishing.results import level_name, metric_name, without_small_cells
+from dpcxr_core.publishing.small_cells import shown_counts
+from dpcxr_core.publishing.tables import show_p, with_intervals, with_seeds_where_known
+
+MAX_MIN_GAPS = (
+    "auroc_range",
+    "tpr_difference",
+    "fpr_difference",
+    "equalized_odds_difference",
+    "equalized_odds_difference_mean",
+    "ppv_difference",
+    "selection_rate_difference",
+    "ece_difference",
+)
+
+
+def of_metric(
+    metrics: pd.DataFrame, dataset: str, names: Sequence[str], finding: str, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Rows of the metrics ``names`` on ``dataset``, of one finding and, where given, of these group columns."""
+    chosen = (metrics["dataset"] == dataset) & metrics["metric"].isin(names) & (metrics["finding"] == finding)
+    if columns is not None:
+        chosen &= metrics["group_column"].isin(columns)
+    return metrics[chosen].reset_index(drop=True)
+
+
+def group_sizes(metrics: pd.DataFrame, dataset: str, finding: str) -> pd.DataFrame:
+    """Images, positives and prevalence of every group of ``dataset``.
+
+    Args:
+        metrics: METRICS of one run. For "macro", positives are those of the rarest finding and prevalence is the mean.
+        dataset: A test set.
+        finding: A finding, or "macro".
+    """
+    rows = without_small_cells(of_metric(metrics, dataset, ["prevalence"], finding))
+    counts = {
+        words: [count for _, part in rows.groupby("group_column", sort=False) for count in shown_counts(part[name])]
+        for words, name in (("images", "n"), ("positive images", "n_positive"))
+    }
+    return pd.DataFrame(
+        {
+            "by": rows["group_column"].str.replace("_", " "),
+            "group": rows["group_value"],
+            **counts,
+            "prevalence": with_intervals(rows),
+            "note": rows["reason"],
+        }
+    ).set_index(["by", "group"])
+
+
+def show_noise_floors(floors: pd.DataFrame) -> pd.DataFrame:
+    """The max-min gap of AUROC that chance makes: mean and, in brackets, 95th percentile; a column a finding."""
+    shown = floors.assign(
+        cell=[
+            row["reason"] if pd.isna(row["expected"]) else f"{row['expected']:.3f} ({row['percentile_95']:.3f})"
+            for row in floors.to_dict("records")
+        ],
+        by=floors["group_column"].str.replace("_", " "),
+    )
+    wide = shown.pivot(index="by", columns="finding", values="cell")
+    wide = wide.loc[shown["by"].unique(), shown["finding"].unique()]
+    return wide.rename(columns=lambda finding: finding.replace("_", " ")).rename_axis(columns=None)
+
+
+def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Gaps in words: one row a condition, one column a gap, with the envelope of the seeds' intervals."""
+    by = " by " + table["group_column"].str.replace("_", " ")
+    named = table.assign(
+        gap=table["metric"].map(metric_name) + ", " + table["group_value"] + by,
+        level=_levels(table),
+        cell=with_intervals(table, "+.3f"),
+    )
+    return _wide(named, "gap")
+
+
+def show_worst_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The group with the smallest AUROC, by name: one row a condition, one column a group column.
+
+    Args:
+        table: Conditions, as ``tables.conditions`` makes them, of "worst_group_auroc".
+    """
+    named = table.assign(
+        by=table["group_column"].str.replace("_", " "),
+        level=_levels(table),
+        cell=[f"{cell} ({reason})" for cell, reason in zip(with_intervals(table), table["reason"], strict=True)],
+    )
+    return _wide(named, "by")
+
+
+def show_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """One metric of every group: one row a condition, one column a group, and what was held still, if anything."""
+    held_still = table["group_column"].str.extract("( .*)")[0].fillna("")
+    named = table.assign(group=table["group_value"] + held_still, level=_levels(table), cell=with_intervals(table))
+    return _wide(named, "group")
+
+
+def show_tests(tests: pd.DataFrame, runs: pd.DataFrame, finding: str) -> pd.DataFrame:
+    """Permutation tests of one finding's gaps in words; p is adjusted within the whole family, of all findings."""
+    rows = tests[tests["finding"] == finding].merge(
+        runs[["run_id", "init_label", "target_epsilon", "kind"]], on="run_id"
+    )
+    return pd.DataFrame(
+        {
+            "level": _levels(rows),
+            "gap": rows["metric"].map(metric_name) + ", " + rows["group_value"],
+            "by": rows["group_column"].str.replace("_", " "),
+            "value": rows["value"].map("{:+.3f}".format),
+            "p": rows["p"].map(show_p),
+            "p, adjusted": rows["p_adjusted"].map(show_p),
+        }
+    ).set_index(["level", "by", "gap"])
+
+
+def show_movements(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Differences of gaps in words: one row an initialisation, level and gap, with interval and adjusted p.
+
+    Args:
+        contrasts: ``gaps_moved_by_privacy`` or ``movements_changed_by_initialisation``.
+    """
+    shown = {
+        "initialisation": contrasts["init_label"],
+        "level": contrasts["target_epsilon"].map(level_name),
+        "gap": contrasts["minuend"] + " minus " + contrasts["subtrahend"],
+        "gap without privacy": contrasts.get("gap_without", pd.Series(dtype=float)).map("{:+.3f}".format),
+        "gap with privacy": contrasts.get("gap_with", pd.Series(dtype=float)).map("{:+.3f}".format),
+        "difference": with_intervals(with_seeds_where_known(contrasts), "+.3f"),
+        "p, adjusted": contrasts["p_adjusted"].map(show_p),
+    }
+    return pd.DataFrame(shown).dropna(axis="columns").set_index(["initialisation", "level", "gap"])
+
+
+def show_published(beside: pd.DataFrame, finding: str) -> pd.DataFrame:
+    """One finding's gaps as published beside ours, with our interval and noise floor."""
+    rows = beside[(beside["finding"] == finding) & (beside["group_value"] == GAP_NAME)]
+    ours = rows.assign(low=rows["our_low"], high=rows["our_high"])
+    return pd.DataFrame(
+        {
+            "gap": rows["metric"].map(metric_name),
+            "by": rows["group_column"].str.replace("_", " "),
+            "as published": rows["as_published"].map("{:.3f}".format),
+            "here": with_intervals(ours),
+            "expected with no true difference": rows["noise_floor"].map("{:.3f}".format),
+        }
+    ).set_index(["gap", "by"])
+
+
+def _levels(table: pd.DataFrame) -> list[str]:
+    return [level_name(epsilon, kind) for epsilon, kind in zip(table["target_epsilon"], table["kind"], strict=True)]
+
+
+def _wide(named: pd.DataFrame, columns: str) -> pd.DataFrame:
+    """The column "cell", one row a condition, in the order of ``named``."""
+    wide = named.pivot(index=["init_label", "level"], columns=columns, values="cell")[named[columns].unique()]
+    order = pd.MultiIndex.from_frame(named[["init_label", "level"]].drop_duplicates())
+    return wide.reindex(order).rename_axis(["initialisation", "level"]).rename_axis(columns=None)

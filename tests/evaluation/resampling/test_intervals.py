@@ -1,0 +1,17 @@
+import numpy as np
+
+from dpcxr_core.evaluation.resampling.intervals import percentile_interval
+
+
+def test_undefined_resamples_are_dropped_and_told_above_five_percent():
+    resampled = np.arange(100.0)
+    assert percentile_interval(resampled) == (*np.quantile(resampled, [0.025, 0.975]), "")
+    resampled[:5] = np.nan
+    assert percentile_interval(resampled) == (*np.quantile(np.arange(5.0, 100), [0.025, 0.975]), "")
+    resampled[:40] = np.nan
+    low, high, reason = percentile_interval(resampled)
+    assert (low, high) == tuple(np.quantile(np.arange(40.0, 100), [0.025, 0.975]))
+    assert reason == "40% of resamples undefined"
+    low, high, reason = percentile_interval(np.full(3, np.nan))
+    assert np.isnan([low, high]).all()
+    assert reason == "100% of resamples undefined"

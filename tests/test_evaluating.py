@@ -1,0 +1,179 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dpcxr_core import evaluating
+from dpcxr_core.config import EvaluationChoice, UserError
+from dpcxr_core.data.store import open_store
+from dpcxr_core.evaluating import (
+    cohort_tested_on,
+    draws_of,
+    evaluated,
+    evaluation_folder,
+    metrics_table,
+    thresholds_of,
+)
+from dpcxr_core.evaluation.evaluate import evaluate
+from dpcxr_core.evaluation.statistics.auroc import auroc
+from dpcxr_core.evaluation.thresholds import choose_thresholds
+from dpcxr_core.publishing.tables import one_metric
+from dpcxr_core.tables import METRICS, checked
+from dpcxr_core.training.record import read_record, read_table
+
+FILES = {"metrics.parquet", "thresholds.json"}
+
+
+@pytest.fixture
+def places(tiny_study, tmp_path):
+    """The tiny study with no run evaluated yet."""
+    choice = EvaluationChoice(n_resamples=8, group_columns=("sex",))
+    return replace(tiny_study.places, evaluations=tmp_path / "evaluations", evaluation=choice)
+
+
+def test_metrics_of_several_runs_are_those_of_their_scores_in_order(tiny_study, places):
+    folders = tiny_study.folders[:3]
+    metrics = checked(metrics_table(folders, places), METRICS)
+    assert metrics["run_id"].drop_duplicates().to_list() == [folder.name for folder in folders]
+    assert metrics.index.is_unique
+    scores = read_table(folders[1], "scores")
+    mine = scores[(scores["dataset"] == places.private_dataset) & (scores["finding"] == "pleural_effusion")]
+    found = one_metric(metrics, places.private_dataset, "auroc", finding="pleural_effusion").set_index("run_id")
+    assert found.loc[folders[1].name, "value"] == pytest.approx(auroc(mine["y_true"], mine["y_score"]))
+
+
+def test_thresholds_are_chosen_on_validation_images_of_the_set_trained_on_and_used(tiny_study, places):
+    folder = tiny_study.folders[0]
+    valid = read_table(folder, "scores_valid")
+    assert valid["dataset"].nunique() > 1
+    source = valid[valid["dataset"] == read_record(folder).config.dataset]
+    chosen = choose_thresholds(source, places.evaluation)
+    assert thresholds_of(folder, places) == chosen
+    scores = read_table(folder, "scores")
+    expected = evaluate(scores, cohort_tested_on(places), places.evaluation, chosen.values)
+    pd.testing.assert_frame_equal(metrics_table([folder], places), expected.metrics, check_dtype=False)
+
+
+def test_run_without_validation_images_has_no_thresholds_and_says_so(tiny_study, places, tmp_path):
+    folder = tmp_path / tiny_study.folders[0].name
+    folder.mkdir()
+    for name in ("record.json", "scores.parquet"):
+        (folder / name).write_bytes((tiny_study.folders[0] / name).read_bytes())
+    read_table(tiny_study.folders[0], "scores_valid").head(0).to_parquet(folder / "scores_valid.parquet")
+    assert thresholds_of(folder, places) is None
+    assert "tpr" not in set(metrics_table([folder], places)["metric"])
+
+
+def test_draws_hold_the_data_and_every_resample_of_every_set_tested_on(tiny_study, places):
+    folder = tiny_study.folders[0]
+    draws, metrics = draws_of(folder, places), metrics_table([folder], places)
+    assert set(draws) == set(places.test_datasets)
+    for dataset, each in draws.items():
+        drawn = each.of("auroc", "macro", "all", "all")
+        assert drawn.shape == (1 + places.evaluation.n_resamples,)
+        row = one_metric(metrics, dataset, "auroc")
+        np.testing.assert_allclose(drawn[0], row["value"].item(), rtol=1e-6)
+
+
+def test_evaluation_on_disk_is_not_repeated(tiny_study, places, monkeypatch):
+    folder = tiny_study.folders[0]
+    first = metrics_table([folder], places)
+    monkeypatch.setattr(evaluating, "evaluate", lambda *_: pytest.fail("evaluated again"))
+    pd.testing.assert_frame_equal(metrics_table([folder], places), first)
+
+
+def test_evaluation_is_another_with_other_choices_scores_or_code(tiny_study, places, monkeypatch, tmp_path):
+    folder = tiny_study.folders[0]
+    again = tmp_path / folder.name  # as a run of secret randomness that was done again: the same name, other scores
+    again.mkdir()
+    for name in ("record.json", "scores.parquet", "scores_valid.parquet"):
+        (again / name).write_bytes((folder / name).read_bytes())
+    same = evaluation_folder(again, places)
+    assert same == evaluation_folder(folder, places)
+    scores = read_table(folder, "scores")
+    scores.assign(y_score=1 - scores["y_score"]).to_parquet(again / "scores.parquet")
+    other_choice = replace(places, evaluation=replace(places.evaluation, threshold_rule="max_f1"))
+    found = {same, evaluation_folder(again, places), evaluation_folder(folder, other_choice)}
+    monkeypatch.setattr(evaluating, "_DECIDING_CODE", ("evaluation", "config.py"))
+    found.add(evaluation_folder(folder, places))
+    monkeypatch.setattr(evaluating.metadata, "version", lambda _: "0.1")
+    assert len({*found, evaluation_folder(folder, places)}) == 5
+
+
+def test_another_choice_evaluates_again_and_leaves_the_runs_alone(tiny_study, places):
+    folder = tiny_study.folders[0]
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    choice = EvaluationChoice(n_resamples=5, age_band_edges=(0, 50, 120), group_columns=("age_band",))
+    metrics = metrics_table([folder], replace(places, evaluation=choice))
+    assert {"0-49", "50+"} < set(metrics["group_value"])
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_processes_find_what_one_process_finds(tiny_study, places, tmp_path):
+    folders = tiny_study.folders[:3]
+    elsewhere = replace(places, evaluations=tmp_path / "other")
+    found = metrics_table(folders, places, n_jobs=2)
+    pd.testing.assert_frame_equal(found, metrics_table(folders, elsewhere), check_exact=True)
+
+
+def test_two_processes_at_the_same_run_leave_one_whole_evaluation(tiny_study, places):
+    folder = tiny_study.folders[0]
+    processes = [_start(folder, places) for _ in range(2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    _assert_whole(folder, places)
+
+
+@pytest.mark.parametrize("files_written", [0, 1, 4])
+def test_evaluation_that_was_killed_leaves_none_and_is_done_again(tiny_study, places, files_written):
+    folder, begun = tiny_study.folders[0], []
+    process = _start(folder, places)
+    while not begun or len(list(begun[0].iterdir())) < files_written:
+        assert process.is_alive(), "it ended before it could be killed"
+        begun = list(places.evaluations.glob(".*"))
+        time.sleep(0.0005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not evaluation_folder(folder, places).exists()
+    evaluated(folder, places)
+    _assert_whole(folder, places, left_over=1)
+
+
+def _start(folder, places):
+    process = multiprocessing.get_context("spawn").Process(target=evaluated, args=(folder, places))
+    process.start()
+    return process
+
+
+def _assert_whole(folder, places, left_over=0):
+    (final,) = places.evaluations.glob("[!.]*")
+    assert final == evaluation_folder(folder, places)
+    draws = {f"draws-{dataset}.npz" for dataset in places.test_datasets}
+    assert {path.name for path in final.iterdir()} == FILES | draws
+    assert set(draws_of(folder, places)) == set(places.test_datasets)
+    assert len(list(places.evaluations.glob(".*"))) == left_over
+
+
+def test_unfinished_run_is_named(places, tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        metrics_table([tmp_path / "nothing"], places)
+
+
+def test_evaluating_takes_no_torch():
+    code = "import sys, dpcxr_core.evaluating; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_cohort_tested_on_holds_the_test_images_of_every_set(tiny_study):
+    cohort = cohort_tested_on(tiny_study.places)
+    assert set(cohort["split"]) == {"test"}
+    by_set = {name: open_store(tiny_study.places.store(name)).cohort for name in tiny_study.places.test_datasets}
+    assert set(cohort["image_id"]) == {i for each in by_set.values() for i in each.query("split == 'test'")["image_id"]}
