@@ -14,18 +14,19 @@ from pathlib import Path
 import pandas as pd
 
 from dpcxr_core.accounting.calibration import specification_for
-from dpcxr_core.config import EvaluationChoice
+from dpcxr_core.config import EvaluationChoice, content_key
 from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
-from dpcxr_core.evaluating import metrics_table
-from dpcxr_core.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.preparation import PUBLIC_HOSPITAL, DataChoice
-from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key
-from dpcxr_core.starting_points import StartingPoints, make_initialisations
-from dpcxr_core.study import run_many, runs_table
+from dpcxr_core.data.storing.store_finishing import made_by
+from dpcxr_core.provenance import git_state
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
+from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.preparation import PUBLIC_HOSPITAL, DataChoice
+from dpcxr_core.study.runs import run_many, runs_table
+from dpcxr_core.study.starting_points import StartingPoints, make_initialisations
 
 RESULTS = Path(__file__).parent / "results"
-CACHE = Path(".cache") / "tuning" / source_key(PACKAGE_FOLDER / "data")
+CACHE = Path(".cache") / "tuning" / content_key(made_by())
 TUNING_SEED = 100  # patients that no chapter draws
 N_TEST = 2000
 PRODUCTS = (0.3, 0.65, 1.3)  # learning rate times noise multiplier

@@ -57,9 +57,9 @@ from dpcxr_core.data.describing import summary
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.describing.precision import expected_precision
-from dpcxr_core.handover import leave_places
-from dpcxr_core.places import evaluation_from
-from dpcxr_core.preparation import DataChoice, prepare_study
+from dpcxr_core.study.handover import leave_places
+from dpcxr_core.study.places import evaluation_from
+from dpcxr_core.study.preparation import DataChoice, prepare_study
 from dpcxr_core.publishing import data_tables, figures, tables
 
 figures.use_house_style()

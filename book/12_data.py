@@ -44,7 +44,7 @@ from dpcxr_core.data.describing.leak import leak_report
 from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.describing.group_counts import ages_by_sex
-from dpcxr_core.handover import find_places
+from dpcxr_core.study.handover import find_places
 from dpcxr_core.publishing import data_figures, data_tables, figures, policy_tables
 
 figures.use_house_style()

@@ -49,7 +49,7 @@ from myst_nb import glue
 from dpcxr_core.accounting.certificate import privacy_statement
 from dpcxr_core.accounting.remembered import remembered_certificate, remembered_noise_multiplier, remembered_specification
 from dpcxr_core.data.store import open_store, rows_of
-from dpcxr_core.handover import find_places, leave_specifications
+from dpcxr_core.study.handover import find_places, leave_specifications
 from dpcxr_core.publishing import figures, sentences, tables
 from dpcxr_core.publishing.noise_explorer import show_noise_explorer
 from dpcxr_core.publishing.speed_tables import read_results

@@ -45,9 +45,9 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from myst_nb import glue
 
-from dpcxr_core.handover import find_places, leave_initialisations
+from dpcxr_core.study.handover import find_places, leave_initialisations
 from dpcxr_core.publishing import figures, tables
-from dpcxr_core.starting_points import (
+from dpcxr_core.study.starting_points import (
     StartingPoints, make_initialisations, pretraining_images, pretraining_losses, pretraining_table,
     probe_table,
 )

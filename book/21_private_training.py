@@ -39,11 +39,11 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core.evaluating import metrics_table
-from dpcxr_core.grid import private_run, recipe_from
-from dpcxr_core.handover import find_initialisation, find_places, find_specification
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.grid import private_run, recipe_from
+from dpcxr_core.study.handover import find_initialisation, find_places, find_specification
 from dpcxr_core.publishing import figures, sentences, tables
-from dpcxr_core.study import run_one
+from dpcxr_core.study.runs import run_one
 from dpcxr_core.training.record import read_record, read_table
 
 figures.use_house_style()

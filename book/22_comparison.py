@@ -40,14 +40,14 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from myst_nb import glue
 
-from dpcxr_core import claims
+from dpcxr_core.study import claims
 from dpcxr_core.accounting.tuning import cost_of_tuning
-from dpcxr_core.evaluating import metrics_table
-from dpcxr_core.grid import chosen_on_simulated, comparison_runs, private_runs, public_only_run, recipe_from
-from dpcxr_core.handover import find_initialisations, find_places, find_specifications, leave_runs
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.grid import chosen_on_simulated, comparison_runs, private_runs, public_only_run, recipe_from
+from dpcxr_core.study.handover import find_initialisations, find_places, find_specifications, leave_runs
 from dpcxr_core.publishing import figures, sentences, tables
 from dpcxr_core.publishing.results import metrics_with_runs
-from dpcxr_core.study import run_many, runs_table
+from dpcxr_core.study.runs import run_many, runs_table
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

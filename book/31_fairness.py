@@ -39,13 +39,13 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core import fairness
-from dpcxr_core.evaluating import metrics_table
+from dpcxr_core.study import fairness
+from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.evaluation.fairness.noise_floor import noise_floors
-from dpcxr_core.handover import find_initialisations, find_places, find_runs
+from dpcxr_core.study.handover import find_initialisations, find_places, find_runs
 from dpcxr_core.publishing import fairness_figures, fairness_tables, figures, sentences, tables
 from dpcxr_core.publishing.results import metrics_with_runs
-from dpcxr_core.study import runs_table
+from dpcxr_core.study.runs import runs_table
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

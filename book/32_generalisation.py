@@ -40,14 +40,14 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core import transferring
-from dpcxr_core.evaluating import metrics_table
+from dpcxr_core.study import transferring
+from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.evaluation.transfer import drop
 from dpcxr_core.evaluation.transfer.local_models import behind_local_models
-from dpcxr_core.grid import private_run, recipe_from
-from dpcxr_core.handover import find_initialisations, find_places, find_runs, find_specification
+from dpcxr_core.study.grid import private_run, recipe_from
+from dpcxr_core.study.handover import find_initialisations, find_places, find_runs, find_specification
 from dpcxr_core.publishing import figures, transfer_figures, transfer_sentences, transfer_tables
-from dpcxr_core.study import run_many, runs_table
+from dpcxr_core.study.runs import run_many, runs_table
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

@@ -41,11 +41,11 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core.handover import find_places, find_runs
+from dpcxr_core.study.handover import find_places, find_runs
 from dpcxr_core.publishing import figures, tables
 from dpcxr_core.publishing import representation_figures as drawn
 from dpcxr_core.publishing import representation_tables as told
-from dpcxr_core.representations import RepresentationChoice, representation_table
+from dpcxr_core.study.representations import RepresentationChoice, representation_table
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

@@ -34,11 +34,11 @@ from pathlib import Path
 
 from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import open_store
-from dpcxr_core.evaluating import metrics_table
-from dpcxr_core.handover import find_places, find_runs
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.handover import find_places, find_runs
 from dpcxr_core.publishing.explorer import show_explorer
 from dpcxr_core.publishing.live_explorer import show_live_explorer
-from dpcxr_core.study import runs_table
+from dpcxr_core.study.runs import runs_table
 
 places = find_places(Path(run_dir))
 folders = find_runs(Path(run_dir))

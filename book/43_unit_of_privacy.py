@@ -46,13 +46,13 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core import claims
+from dpcxr_core.study import claims
 from dpcxr_core.accounting.remembered import remembered_designs, remembered_specification
 from dpcxr_core.data.store import open_store, rows_of
-from dpcxr_core.grid import private_runs, recipe_from
-from dpcxr_core.handover import find_initialisation, find_places, find_specification, find_specifications
+from dpcxr_core.study.grid import private_runs, recipe_from
+from dpcxr_core.study.handover import find_initialisation, find_places, find_specification, find_specifications
 from dpcxr_core.publishing import figures, mechanism_figures, mechanism_tables, unit_figures, unit_tables
-from dpcxr_core.study import run_many
+from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

@@ -50,8 +50,8 @@ from opacus.utils.tensor_utils import unfold2d
 from timm.layers import LayerNorm2d
 
 from dpcxr_core.files import write_json
-from dpcxr_core.grid import private_run, recipe_from
-from dpcxr_core.handover import find_places, find_specification
+from dpcxr_core.study.grid import private_run, recipe_from
+from dpcxr_core.study.handover import find_places, find_specification
 from dpcxr_core.other_engines.comparison import compare_trainings, survey_networks
 from dpcxr_core.other_engines.crafted_images import contributions_of_unseen
 from dpcxr_core.other_engines.gradient_faults import opacus_sum

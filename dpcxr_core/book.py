@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
-from dpcxr_core.handover import find_places
 from dpcxr_core.profiles import (
     BOOK_FOLDER,
     chapter_parameters,
@@ -20,6 +19,7 @@ from dpcxr_core.publishing.build import build_book
 from dpcxr_core.publishing.execute import execute_chapter, is_up_to_date
 from dpcxr_core.publishing.page_disclosure import ids_in_stores
 from dpcxr_core.publishing.parameters import check_parameters, declared_parameters
+from dpcxr_core.study.handover import find_places
 from dpcxr_core.workers import worker_pool
 
 _SIDE_BY_SIDE = 2  # chapters; each has phases that use one core only, and starts with seconds of imports

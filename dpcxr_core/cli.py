@@ -169,8 +169,8 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from dpcxr_core.handover import find_places
-    from dpcxr_core.study import run_one
+    from dpcxr_core.study.handover import find_places
+    from dpcxr_core.study.runs import run_one
     from dpcxr_core.training.ranks import join_ranks
     from dpcxr_core.workers import keep_freed_memory
 

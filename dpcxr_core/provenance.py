@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +26,49 @@ def source_key(*paths: Path) -> str:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+@cache
+def imported_source_key(*modules: str) -> str:
+    """Twelve hex digits that name the text of ``imported_files``.
+
+    So that a result is made again exactly when code was changed that it can depend on.
+    """
+    digest = hashlib.sha256()
+    for file in imported_files(*modules):
+        digest.update(file.relative_to(PACKAGE_FOLDER).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def imported_files(*modules: str) -> list[Path]:
+    """The files of these modules and of all that they import of this package, directly or not, sorted.
+
+    Args:
+        modules: Full names, such as "dpcxr_core.study.runs".
+    """
+    found: set[Path] = set()
+    waiting = [_module_file(name) for name in modules]
+    while waiting:
+        file = waiting.pop()
+        if file is not None and file not in found:
+            found.add(file)
+            waiting += map(_module_file, _imported_names(file))
+    return sorted(found)
+
+
+def _imported_names(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)  # where a name is a module
+
+
+def _module_file(name: str) -> Path | None:
+    package, *parts = name.split(".")
+    file = PACKAGE_FOLDER.joinpath(*parts).with_suffix(".py")
+    return file if package == PACKAGE_FOLDER.name and file.is_file() else None
 
 
 def from_project(folder: Path) -> str:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from dpcxr_core.config import EvaluationChoice, PrivacySpecification, RunConfig
-from dpcxr_core.grid import Recipe, comparison_runs, private_run, public_only_run
-from dpcxr_core.handover import leave_places
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.preparation import DataChoice, prepare_study
-from dpcxr_core.starting_points import StartingPoints, make_initialisations
-from dpcxr_core.study import run_one
+from dpcxr_core.study.grid import Recipe, comparison_runs, private_run, public_only_run
+from dpcxr_core.study.handover import leave_places
+from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.preparation import DataChoice, prepare_study
+from dpcxr_core.study.runs import run_one
+from dpcxr_core.study.starting_points import StartingPoints, make_initialisations
 
 PROJECT = Path(__file__).resolve().parent.parent
 

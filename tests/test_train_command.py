@@ -19,14 +19,14 @@ import torch
 from safetensors.numpy import load_file
 
 from dpcxr_core import cli
-from dpcxr_core import study as study_module
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, PrivacySpecification, RunConfig, UserError
 from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.files import write_json
-from dpcxr_core.handover import leave_places
-from dpcxr_core.places import StudyPlaces
 from dpcxr_core.privacy.streams import RandomStreams
-from dpcxr_core.study import checkpoint_place, run_key, run_one
+from dpcxr_core.study import runs as study_module
+from dpcxr_core.study.handover import leave_places
+from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.runs import checkpoint_place, run_key, run_one
 from dpcxr_core.training import loop
 from dpcxr_core.training.checkpoint import CheckpointPlace, read_checkpoint
 from dpcxr_core.training.device import Compute
@@ -68,7 +68,7 @@ CONFIGS = {"private": PRIVATE, "patient": PATIENT, "ordinary": ORDINARY, "sparse
 
 # a fresh process for every run at the price of a fork; the imports are done once
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["dpcxr_core.study", "opacus.accountants", "dp_accounting.rdp", "timm"])
+PROCESSES.set_forkserver_preload(["dpcxr_core.study.runs", "opacus.accountants", "dp_accounting.rdp", "timm"])
 COMMAND = """
 import os, sys, torch
 os.environ.update(environment)

@@ -15,7 +15,7 @@ from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.other_engines.gradient_survey import GradientSurvey, survey_gradients
 from dpcxr_core.other_engines.opacus_engine import OpacusMethod
 from dpcxr_core.other_engines.swapped_gradients import private_updates
-from dpcxr_core.places import StudyPlaces
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.initialisation import build_initialisation, label_of
 from dpcxr_core.training.loop import predict
 from dpcxr_core.training.training_set import TrainingData

@@ -16,13 +16,13 @@ import traitlets
 from dpcxr_core.config import AGE_BAND_EDGES, FINDINGS, THRESHOLD_RULES, UserError
 from dpcxr_core.data.policies import CODE, policies_of
 from dpcxr_core.data.store import open_store
-from dpcxr_core.places import StudyPlaces
 from dpcxr_core.publishing.explorer_axes import METRICS_SHOWN
 from dpcxr_core.publishing.explorer_payload import MACRO
 from dpcxr_core.publishing.live_answers import BY_HAND, Material, Question, age_edges, answer, columns_to_group_by
 from dpcxr_core.publishing.live_html import bundle_with_html, joined
 from dpcxr_core.publishing.results import epsilon_label
-from dpcxr_core.study import runs_table
+from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.runs import runs_table
 from dpcxr_core.training.record import read_record, read_table
 
 _RULES = {"youden": "largest TPR - FPR", "fixed_tpr": "fixed TPR", "max_f1": "largest F1"}

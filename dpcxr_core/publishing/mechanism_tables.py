@@ -11,9 +11,9 @@ import pandas as pd
 from dpcxr_core.accounting.poisson import LARGEST_EPSILON, epsilon_pld
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification
-from dpcxr_core.evaluating import metrics_table
-from dpcxr_core.places import StudyPlaces
 from dpcxr_core.publishing.tables import one_metric, show_p, with_interval, with_seeds_where_known
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record, read_table
 
 Folders = Mapping[tuple[str, int], Path | None]

@@ -10,7 +10,7 @@ import pandas as pd
 from dpcxr_core.evaluation.representation.association import rank_associations
 from dpcxr_core.publishing.results import epsilon_label
 from dpcxr_core.publishing.tables import with_interval
-from dpcxr_core.representations import BEFORE
+from dpcxr_core.study.representations import BEFORE
 
 _MEASURES = {
     "displacement": "displacement",

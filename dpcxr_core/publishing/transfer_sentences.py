@@ -9,7 +9,7 @@ from dpcxr_core.evaluation.transfer.conflicts import LIKELY_CONFLICT, NOT_TOLD_F
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, LOST_RANKING
 from dpcxr_core.publishing.transfer_tables import level_name
-from dpcxr_core.transferring import Abroad
+from dpcxr_core.study.transferring import Abroad
 
 ONE_HOSPITAL = "This profile has one data set only, so nothing can be said about other hospitals."
 

@@ -19,7 +19,7 @@ from dpcxr_core.evaluation.transfer.transported import (
 )
 from dpcxr_core.publishing.results import epsilon_label
 from dpcxr_core.publishing.tables import with_interval
-from dpcxr_core.transferring import Abroad
+from dpcxr_core.study.transferring import Abroad
 
 _LEVEL_OF_TEST = 0.05
 

@@ -3,7 +3,7 @@
 A record holds ``record.json`` (config, data, versions, certificate, seconds), ``ledger.parquet``
 (what the mechanism did, public), ``diagnostics.parquet`` (computed from private images, **not** to be
 released), ``scores.parquet`` (test images), ``scores_valid.parquet`` (validation images) and
-``weights.safetensors``. It holds no metric: those are computed from the scores, by ``dpcxr_core.evaluating``,
+``weights.safetensors``. It holds no metric: those are computed from the scores, by ``dpcxr_core.study.evaluating``,
 so that another way to evaluate trains nothing again. To read a record takes no torch.
 """
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, UserError, content_key
-from dpcxr_core.provenance import source_key
+from dpcxr_core.provenance import imported_source_key
 from dpcxr_core.training.architectures import per_image_input
 from dpcxr_core.training.initialisation import STANDIN_LABELS
 from dpcxr_core.training.pretraining import (
@@ -25,8 +25,8 @@ from dpcxr_core.training.pretraining import (
 )
 from dpcxr_core.training.weight_files import WeightsRecord, write_weights
 
-# part of every key: what decides what a recipe gives
-_DECIDING_CODE = ("architectures.py", "pretraining.py", "self_supervision.py", "loop.py")
+# part of every key, with all that they import: what decides what a recipe gives
+_DECIDING_MODULES = ("dpcxr_core.training.pretraining", "dpcxr_core.training.self_supervision")
 
 
 def adamw(learning_rate: float, weight_decay: float = 0.05) -> OptimisationChoice:
@@ -74,9 +74,7 @@ def ensure_standin(
     """
     _check_tag(tag, recipe)
     init_name = f"{recipe.architecture}.{tag}"
-    folder = Path(__file__).parent
-    code = source_key(*(folder / name for name in _DECIDING_CODE))
-    key = content_key(code, init_name, recipe, data_key)
+    key = content_key(imported_source_key(*_DECIDING_MODULES), init_name, recipe, data_key)
     path = weights_dir / f"{key}.safetensors"
     if path.with_suffix(".json").exists() and path.exists():
         return path

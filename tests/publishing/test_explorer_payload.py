@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.explorer import static_explorer_html
 from dpcxr_core.publishing.explorer_axes import METRICS_SHOWN
 from dpcxr_core.publishing.explorer_payload import CONDITION, MACRO, explorer_payload, pack
-from dpcxr_core.study import runs_table
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.runs import runs_table
 
 AGES = ("0-39", "40-69", "70+")
 GROUPS = {

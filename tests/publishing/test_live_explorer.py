@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpcxr_core.evaluating import thresholds_of
 from dpcxr_core.publishing.live_answers import LIVE_RESAMPLES, answer
 from dpcxr_core.publishing.live_explorer import LiveExplorer, show_live_explorer
+from dpcxr_core.study.evaluating import thresholds_of
 from tests.publishing.test_live_answers import QUESTION, make_material
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from dpcxr_core import claims
 from dpcxr_core.accounting.poisson import epsilon_pld
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification
-from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.publishing import mechanism_tables, sentences
+from dpcxr_core.study import claims
+from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.training.record import read_record, read_table
 
 SPECIFICATION = PrivacySpecification(

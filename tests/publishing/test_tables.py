@@ -7,9 +7,9 @@ import pytest
 
 from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.accounting.certificate import certify
-from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.publishing import tables
-from dpcxr_core.study import runs_table
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.runs import runs_table
 from dpcxr_core.training.record import read_record
 
 

@@ -11,7 +11,7 @@ from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.interval_table import interval_table
 from dpcxr_core.evaluation.transfer.one_half import beside_one_half
 from dpcxr_core.publishing import transfer_tables
-from dpcxr_core.transferring import Abroad
+from dpcxr_core.study.transferring import Abroad
 
 FINDING = "pleural_effusion"
 

@@ -77,7 +77,7 @@ def test_every_choice_and_the_data_make_another_file(tmp_path, monkeypatch):
         _ensure(tmp_path, recipe, data_key="b"),
         _ensure(tmp_path, recipe, tag="standin_supervised"),
     ]
-    monkeypatch.setattr(standins, "_DECIDING_CODE", ("loop.py",))
+    monkeypatch.setattr(standins, "imported_source_key", lambda *modules: "other")
     paths.append(_ensure(tmp_path, recipe))
     assert len(set(paths)) == len(paths)
 

@@ -25,15 +25,16 @@ from dpcxr_core.data.store import (
     checksums_of,
     file_sha256,
 )
-from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+from dpcxr_core.provenance import imported_source_key
 
 _SHAPES_PIXELS = ("numpy", "pillow", "scipy", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg")
 _BYTES_AT_ONCE = 1 << 25
+_MAKERS = ("dpcxr_core.data.prepare", "dpcxr_core.data.simulation.prepare_simulated")
 
 
 def made_by() -> dict[str, str]:
-    """The code that makes a store: its version, a key of its text, and the packages that shape a pixel."""
-    found = {"dpcxr-core": version("dpcxr-core"), "source": source_key(PACKAGE_FOLDER / "data")}
+    """The code that makes a store: its version, a key of its text and of all that it imports, and the packages that shape a pixel."""
+    found = {"dpcxr-core": version("dpcxr-core"), "source": imported_source_key(*_MAKERS)}
     for package in _SHAPES_PIXELS:
         try:
             found[package] = version(package)

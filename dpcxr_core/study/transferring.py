@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluating import cohort_tested_on, draws_of, thresholds_of
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.evaluation.scored_images import scored_images, shared_resamples
@@ -22,7 +21,8 @@ from dpcxr_core.evaluation.transfer.conflicts import CELL, label_conflicts
 from dpcxr_core.evaluation.transfer.interval_table import interval_table
 from dpcxr_core.evaluation.transfer.one_half import beside_one_half
 from dpcxr_core.evaluation.transfer.resampled_scores import ResampledScores, resampled_scores
-from dpcxr_core.places import StudyPlaces
+from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, thresholds_of
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record, read_table
 
 

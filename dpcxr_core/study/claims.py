@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluating import draws_of
 from dpcxr_core.evaluation.comparing.difference_in_differences import with_and_without_privacy
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, difference_of_draws, verdict
-from dpcxr_core.places import StudyPlaces
+from dpcxr_core.study.evaluating import draws_of
+from dpcxr_core.study.places import StudyPlaces
 
 
 def cost_of_privacy(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:

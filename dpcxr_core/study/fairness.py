@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpcxr_core.evaluating import cohort_tested_on, draws_of, metrics_table, thresholds_of
 from dpcxr_core.evaluation.as_published import as_published
 from dpcxr_core.evaluation.comparing.difference_in_differences import Gap, changed_by_initialisation, moved_by_privacy
 from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg, with_adjusted_p
@@ -18,7 +17,8 @@ from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
 from dpcxr_core.evaluation.fairness.within import evaluate_within
 from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.places import StudyPlaces
+from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, metrics_table, thresholds_of
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_table
 
 TESTED_GAPS = ("auroc_difference", "tpr_difference", "fpr_difference")

@@ -6,8 +6,8 @@ from PIL import Image
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.store import open_store, rows_of
-from dpcxr_core.handover import find_places
-from dpcxr_core.preparation import DataChoice, prepare_study
+from dpcxr_core.study.handover import find_places
+from dpcxr_core.study.preparation import DataChoice, prepare_study
 
 TINY = DataChoice(data_source="simulated", n_public=20, n_train=20, n_valid=10, n_test=30, n_external_test=15)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.starting_points import (
+from dpcxr_core.study.starting_points import (
     StartingPoints,
     make_initialisations,
     pretraining_images,

@@ -5,7 +5,8 @@ import pytest
 
 from dpcxr_core.accounting.certificate import certify
 from dpcxr_core.config import PrivacySpecification, UserError
-from dpcxr_core.grid import (
+from dpcxr_core.provenance import PROJECT_FOLDER
+from dpcxr_core.study.grid import (
     TUNED_MECHANISM,
     Recipe,
     ablation_runs,
@@ -16,7 +17,6 @@ from dpcxr_core.grid import (
     public_only_run,
     recipe_from,
 )
-from dpcxr_core.provenance import PROJECT_FOLDER
 
 SPECIFICATIONS = {
     epsilon: PrivacySpecification(

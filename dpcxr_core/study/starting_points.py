@@ -21,8 +21,8 @@ from dpcxr_core.data.natural_images import load_caltech101
 from dpcxr_core.data.simulation.textures import generate_scenes
 from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
 from dpcxr_core.evaluation.statistics.auroc import auroc
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+from dpcxr_core.provenance import imported_source_key
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.initialisation import build_initialisation, find_standin, label_of
 from dpcxr_core.training.pretraining import PretrainingData, PretrainingRecipe
@@ -179,7 +179,7 @@ def _nondomain_images(choice: StartingPoints, size: int) -> tuple[Callable[[], P
     if choice.natural_images:
         key = content_key(file_sha256(Path(choice.natural_images)), size)
         return partial(_natural, choice.natural_images, size), key
-    scene_code = source_key(PACKAGE_FOLDER / "data" / "textures.py")
+    scene_code = imported_source_key("dpcxr_core.data.simulation.textures")
     key = content_key("scenes", scene_code, choice.n_scenes, size, choice.seed)
     return partial(_scenes, choice.n_scenes, size, choice.seed), key
 

@@ -8,8 +8,8 @@ from scipy.special import expit
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.evaluation.statistics.auroc import auroc
-from dpcxr_core.representations import BEFORE, RepresentationChoice, representation_table
-from dpcxr_core.study import runs_table
+from dpcxr_core.study.representations import BEFORE, RepresentationChoice, representation_table
+from dpcxr_core.study.runs import runs_table
 from dpcxr_core.training.record import read_table
 
 ALL_IMAGES = RepresentationChoice(n_train=160, n_test=260)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core import claims
-from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.evaluation.comparing.paired import CONTRAST_COLUMNS
 from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.publishing.tables import one_metric
-from dpcxr_core.study import runs_table
+from dpcxr_core.study import claims
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.runs import runs_table
 
 PLACES = SimpleNamespace(private_dataset="north")
 TESTED = [*CONTRAST_COLUMNS, "family", "p_adjusted", "n_in_family"]

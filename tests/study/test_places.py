@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dpcxr_core.config import EvaluationChoice, UserError
-from dpcxr_core.places import StudyPlaces, evaluation_from
+from dpcxr_core.study.places import StudyPlaces, evaluation_from
 
 
 def test_test_datasets_begin_with_the_internal_one_and_end_with_the_null_world():

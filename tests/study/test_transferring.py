@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dpcxr_core.evaluating import draws_of, metrics_table, thresholds_of
 from dpcxr_core.evaluation.transfer.abroad import APART, CASE_MIX, OPERATING_POINTS, PREVALENCE
 from dpcxr_core.evaluation.transfer.drop import drops
-from dpcxr_core.study import runs_table
-from dpcxr_core.transferring import compared_abroad, draws_by_run, hospitals_of, transfer_matrix
+from dpcxr_core.study.evaluating import draws_of, metrics_table, thresholds_of
+from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.transferring import compared_abroad, draws_by_run, hospitals_of, transfer_matrix
 
 
 @pytest.fixture(scope="module")

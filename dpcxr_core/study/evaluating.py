@@ -22,13 +22,11 @@ from dpcxr_core.evaluation.draws import Draws, read_draws, write_draws
 from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.evaluation.thresholds import DecisionThresholds, choose_thresholds, thresholds_from_dict
 from dpcxr_core.files import whole_folder, write_json
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+from dpcxr_core.provenance import imported_source_key, source_key
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record, read_table
 from dpcxr_core.workers import worker_pool
 
-# whatever can change a number of an evaluation, besides the scores
-_DECIDING_CODE = ("evaluation", "config.py", "tables.py", "evaluating.py")
 _DECIDING_LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn")
 
 
@@ -70,7 +68,7 @@ def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
     run_id = read_record(folder).run_id
     # the name of a run is not enough: with secret randomness, the same run done again has other scores
     scores = source_key(folder / "scores.parquet", folder / "scores_valid.parquet")
-    code = source_key(*(PACKAGE_FOLDER / name for name in _DECIDING_CODE))
+    code = imported_source_key(__name__)
     libraries = {name: metadata.version(name) for name in _DECIDING_LIBRARIES}
     return places.evaluations / f"{run_id}-{content_key(places.evaluation, scores, code, libraries)}"
 

@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core import evaluating
 from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.data.store import open_store
-from dpcxr_core.evaluating import (
+from dpcxr_core.evaluation.evaluate import evaluate
+from dpcxr_core.evaluation.statistics.auroc import auroc
+from dpcxr_core.evaluation.thresholds import choose_thresholds
+from dpcxr_core.publishing.tables import one_metric
+from dpcxr_core.study import evaluating
+from dpcxr_core.study.evaluating import (
     cohort_tested_on,
     draws_of,
     evaluated,
@@ -21,10 +25,6 @@ from dpcxr_core.evaluating import (
     metrics_table,
     thresholds_of,
 )
-from dpcxr_core.evaluation.evaluate import evaluate
-from dpcxr_core.evaluation.statistics.auroc import auroc
-from dpcxr_core.evaluation.thresholds import choose_thresholds
-from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.tables import METRICS, checked
 from dpcxr_core.training.record import read_record, read_table
 
@@ -101,7 +101,7 @@ def test_evaluation_is_another_with_other_choices_scores_or_code(tiny_study, pla
     scores.assign(y_score=1 - scores["y_score"]).to_parquet(again / "scores.parquet")
     other_choice = replace(places, evaluation=replace(places.evaluation, threshold_rule="max_f1"))
     found = {same, evaluation_folder(again, places), evaluation_folder(folder, other_choice)}
-    monkeypatch.setattr(evaluating, "_DECIDING_CODE", ("evaluation", "config.py"))
+    monkeypatch.setattr(evaluating, "imported_source_key", lambda *modules: "other")
     found.add(evaluation_folder(folder, places))
     monkeypatch.setattr(evaluating.metadata, "version", lambda _: "0.1")
     assert len({*found, evaluation_folder(folder, places)}) == 5
@@ -168,7 +168,7 @@ def test_unfinished_run_is_named(places, tmp_path):
 
 
 def test_evaluating_takes_no_torch():
-    code = "import sys, dpcxr_core.evaluating; sys.exit('torch' in sys.modules)"
+    code = "import sys, dpcxr_core.study.evaluating; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -2,7 +2,7 @@
 
 A run is named by the content of everything it depends on (choices, images, weights, code), so that
 running a grid again redoes only what changed. What the scores amount to is computed apart, by
-``dpcxr_core.evaluating``.
+``dpcxr_core.study.evaluating``.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, priva
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
 from dpcxr_core.data.store import ImageStore, check_images, check_patients_known, labels_of, open_store, rows_of
 from dpcxr_core.files import whole_folder
-from dpcxr_core.places import StudyPlaces
 from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.privacy.units import units_of
-from dpcxr_core.provenance import PACKAGE_FOLDER, git_state, source_key, versions
+from dpcxr_core.provenance import git_state, imported_source_key, versions
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
 from dpcxr_core.training.device import Compute, find_compute, prepare_model
@@ -39,18 +39,6 @@ from dpcxr_core.training.record import RunRecord, read_record, write_record_json
 from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.training.weight_files import write_weights_of
 from dpcxr_core.workers import worker_pool
-
-# whatever can change a number of a record
-_DECIDING_CODE = (
-    "data",
-    *(
-        f"accounting/{name}.py"
-        for name in ("values", "gaussian", "poisson", "passes", "deadline", "calibration", "certificate")
-    ),
-    "privacy",
-    "training",
-    *("config.py", "tables.py", "study.py"),
-)
 
 
 def run_key(config: RunConfig, places: StudyPlaces) -> str:
@@ -76,7 +64,7 @@ def _start_of(config: RunConfig, places: StudyPlaces) -> Initialisation:
 
 
 def _deciding_code() -> str:
-    return source_key(*(PACKAGE_FOLDER / name for name in _DECIDING_CODE))
+    return imported_source_key(__name__)  # without evaluation: another way to evaluate trains nothing again
 
 
 def _deciding_libraries() -> dict[str, str]:

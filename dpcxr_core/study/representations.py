@@ -24,9 +24,9 @@ from dpcxr_core.evaluation.representation.measures import (
 )
 from dpcxr_core.evaluation.resampling.patients import resamples_of, resampling_rng
 from dpcxr_core.files import whole_folder
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
-from dpcxr_core.study import runs_table
+from dpcxr_core.provenance import imported_source_key
+from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.runs import runs_table
 from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
 from dpcxr_core.training.record import read_record, read_table
@@ -164,7 +164,7 @@ def _embedded(start: Initialisation, run_id: str, chosen: _Chosen, places: Study
     """Embeddings by ``start.model``; ``run_id`` names the run whose weights it holds now, and is "" before training."""
     description = dict(chosen.store.description)
     rows = [chosen.train.tolist(), chosen.test.tolist()]
-    code = source_key(PACKAGE_FOLDER / "training", PACKAGE_FOLDER / "data" / "images.py")
+    code = imported_source_key("dpcxr_core.training.embeddings", "dpcxr_core.training.initialisation")
     key = content_key(start.name, start.weights_key, start.input_transform, run_id, description, rows, code)
     folder = places.evaluations / "embeddings" / key
     if not (folder / "test.npy").exists():

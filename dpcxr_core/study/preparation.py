@@ -19,9 +19,9 @@ from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.data.simulation.simulated import HOSPITALS
 from dpcxr_core.data.splits import part_training_patients
 from dpcxr_core.data.store import check_images, open_store, rows_of
+from dpcxr_core.data.storing.store_finishing import made_by
 from dpcxr_core.data.storing.store_writing import subset_store
-from dpcxr_core.places import StudyPlaces
-from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
+from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.workers import worker_pool
 
 SIMULATED = "simulated"
@@ -93,7 +93,7 @@ def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPla
     """
     facts = {} if choice.data_source == SIMULATED else facts_for(choice.data_source, _manifest_of(choice))
     stated = json.dumps(facts, default=str)  # YAML reads some dates as dates
-    stores = cache_dir / "stores" / content_key(choice, stated, source_key(PACKAGE_FOLDER / "data"))
+    stores = cache_dir / "stores" / content_key(choice, stated, made_by())
     prepare = _simulated_stores if choice.data_source == SIMULATED else _official_stores
     parts = prepare(choice, stores, jobs)
     places = StudyPlaces(

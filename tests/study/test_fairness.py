@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core import fairness
-from dpcxr_core.evaluating import metrics_table
 from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg
-from dpcxr_core.study import runs_table
+from dpcxr_core.study import fairness
+from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.runs import runs_table
 
 COLUMNS = ["sex", "age_band"]
 

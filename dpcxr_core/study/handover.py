@@ -10,8 +10,8 @@ from typing import Any
 
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.files import write_json
-from dpcxr_core.places import StudyPlaces, evaluation_from
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
+from dpcxr_core.study.places import StudyPlaces, evaluation_from
 
 _FOLDERS = ("stores", "weights", "runs", "evaluations")
 

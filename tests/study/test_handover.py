@@ -3,9 +3,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from dpcxr_core import handover
 from dpcxr_core.config import EvaluationChoice, PrivacySpecification, UserError
-from dpcxr_core.places import StudyPlaces
+from dpcxr_core.study import handover
+from dpcxr_core.study.places import StudyPlaces
 from tests.conftest import PROJECT
 
 SPECIFICATIONS = {
