@@ -1,6 +1,7 @@
 """Preparing at scale and reading what was prepared: ``python -m benchmarks.preparing``.
 
-Wall-clock seconds, so close other programs first; the load that other programs made is written beside each number.
+Wall-clock seconds, so close other programs first; the load that other programs made is written beside each number, and
+the CPU time of preparing, which other programs change little.
 Results are printed and written as CSV, with where, when and by which commit beside them in ``preparing.json``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import threading
 import time
 from collections.abc import Sequence
@@ -63,7 +65,9 @@ def main() -> None:
 
 
 def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SIDE, size: int = 224) -> pd.DataFrame:
-    """``images jobs seconds images_per_second parent_bytes worker_bytes load``, a row a run, by the recipe "corrected".
+    """``images jobs seconds cpu_seconds images_per_second parent_bytes worker_bytes load``, a row a run.
+
+    By the recipe "corrected". ``cpu_seconds`` is of all processes together.
 
     Peaks of resident memory: of the process that writes, and of the largest of those that read pictures.
     """
@@ -80,7 +84,7 @@ def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SI
 
 
 def _prepared(source: Path, out: Path, size: int, jobs: int) -> dict[str, float]:
-    started, ended, peaks = time.monotonic(), threading.Event(), [0]
+    started, cpu_before, ended, peaks = time.monotonic(), _cpu_seconds(), threading.Event(), [0]
     watch = threading.Thread(target=_watch_children, args=(ended, peaks))
     watch.start()
     report = prepare_official(DATASET, source, out, size=size, jobs=jobs, progress=False)
@@ -91,11 +95,18 @@ def _prepared(source: Path, out: Path, size: int, jobs: int) -> dict[str, float]
         "images": report.n_read,
         "jobs": jobs,
         "seconds": seconds,
+        "cpu_seconds": _cpu_seconds() - cpu_before,
         "images_per_second": report.n_read / seconds,
         "parent_bytes": _peak(os.getpid()),
         "worker_bytes": max(peaks),
         "load": os.getloadavg()[0],
     }
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of the children that have ended."""
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in spent)
 
 
 def _watch_children(ended: threading.Event, peaks: list[int]) -> None:
