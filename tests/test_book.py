@@ -91,7 +91,7 @@ def test_in_this_book_the_comparison_waits_for_images_noise_and_weights():
     needed = {source.stem: found for source, found in book.needed_by_each(profiles.chapter_sources()).items()}
     first = {"11_data_preparation", "14_noise_calibration", "15_initialisations"}
     assert {source.stem for source in needed["22_comparison"]} == first
-    assert {source.stem for source in needed["33_explorer"]} == {"11_data_preparation", "22_comparison"}
+    assert {source.stem for source in needed["34_explorer"]} == {"11_data_preparation", "22_comparison"}
     assert len(needed["61_about_this_run"]) == len(needed) - 1
 
 

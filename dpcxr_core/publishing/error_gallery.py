@@ -63,7 +63,7 @@ def plot_errors(errors: pd.DataFrame, store: ImageStore, facts: Mapping[str, Any
         figure.text(0.5, 0.5, _NOT_SHOWN, ha="center", va="center", fontsize=10)
         return figure
     place = pd.Index(store.cohort["image_id"])
-    ncols = max([1, *errors["kind"].value_counts()])
+    ncols = max([4, *errors["kind"].value_counts()])
     figure, axes = plt.subplots(2, ncols, figsize=(7.2, 2.4 * 7.2 / (ncols + 1)), squeeze=False)
     for panels, (kind, words) in zip(axes, _ROWS.items(), strict=True):
         rows = errors[errors["kind"] == kind]

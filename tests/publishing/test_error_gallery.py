@@ -61,7 +61,7 @@ def test_finding_that_was_not_scored_is_refused():
 
 @pytest.mark.parametrize(("recipe", "facts"), [(DRAWN, None), ("corrected", {"pictures_may_be_shown": True})])
 def test_each_picture_is_its_error_under_its_score_without_an_id(recipe, facts):
-    axes = plot_errors(_errors(), _store(recipe), facts).axes
+    axes = [ax for ax in plot_errors(_errors(), _store(recipe), facts).axes if ax.images]
     assert [ax.images[0].get_array().flat[0] for ax in axes] == [0, 10, 30, 40]
     assert [ax.get_title() for ax in axes] == ["0.90", "0.60", "0.05", "0.30"]
     assert not any("secret" in text.get_text() for ax in axes for text in ax.findobj(plt.Text))

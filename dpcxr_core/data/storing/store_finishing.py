@@ -33,7 +33,7 @@ _MAKERS = ("dpcxr_core.data.prepare", "dpcxr_core.data.simulation.prepare_simula
 
 
 def made_by() -> dict[str, str]:
-    """The code that makes a store: its version, a key of its text and of all that it imports, and the packages that shape a pixel."""
+    """The code that makes a store: its version, a key of its text and imports, and the packages that shape a pixel."""
     found = {"dpcxr-core": version("dpcxr-core"), "source": imported_source_key(*_MAKERS)}
     for package in _SHAPES_PIXELS:
         try:
