@@ -22,7 +22,7 @@ ALLOWED = {
     "training": {"training", "data", "privacy", "config", "files", "tables", "provenance"},
     "evaluation": {"evaluation", "config", "tables"},
     # reads every other room; none of them reads it, so that a comparison never changes what a run depends on
-    "other_engines": {"other_engines", "data", "privacy", "training", "evaluation", "config", "places", "workers"},
+    "other_engines": {"other_engines", "data", "privacy", "training", "evaluation", "config", "study", "workers"},
 }
 TORCH_ROOMS = ("privacy", "training", "auditing", "other_engines")
 TORCH_MODULES = ("data/images.py",)

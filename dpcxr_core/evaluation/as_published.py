@@ -13,25 +13,22 @@ predicted: a score above the           a score at or above it: a score that occu
 threshold
 1e-15 added to denominators            0 / 0 is undefined
 parity: of accuracies                  of selection rates
-p: one-sided, the side picked after    two-sided, never 0, corrected for the number of tests
-looking
 =====================================  ============================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.config import EvaluationChoice, UserError
+from dpcxr_core.config import EvaluationChoice
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.groups import GroupColumn, too_few
-from dpcxr_core.evaluation.resampling.intervals import defined_resamples, percentile_interval
+from dpcxr_core.evaluation.groups import GroupColumn, unmeasurable
+from dpcxr_core.evaluation.resampling.intervals import defined_resamples
 from dpcxr_core.evaluation.resampling.patients import resampling_rng
 from dpcxr_core.evaluation.scored_images import ScoredImages, scored_images
 from dpcxr_core.evaluation.statistics.auroc import aurocs_of
@@ -48,8 +45,8 @@ def as_published(scores: pd.DataFrame, cohort: pd.DataFrame, *, n_resamples: int
     published, and ``accuracy_parity_difference``, a group's accuracy minus that of all others together) have no
     spread, as theirs have none.
 
-    Taken over from ours, as the authors state nothing: age bands; images without a label are left out; groups with
-    fewer than 10 positives or 10 negatives are left out, and macro covers the findings left in every group.
+    Taken over from ours, as the authors state nothing: age bands; images without a label are left out; groups without
+    positives of 10 patients and negatives of 10 are left out, and macro covers the findings left in every group.
     Not taken over: that a resample without a positive counts as an AUROC of 0 for all findings.
 
     Args:
@@ -83,80 +80,19 @@ def as_published(scores: pd.DataFrame, cohort: pd.DataFrame, *, n_resamples: int
     return pd.concat(tables, ignore_index=True)
 
 
-def p_as_published(
-    scores: pd.DataFrame, other_scores: pd.DataFrame, cohort: pd.DataFrame, *, n_resamples: int, seed: int
-) -> pd.DataFrame:
-    """A p of two runs' AUROCs by finding: the share of resamples in which one run is not above the other.
-
-    First the run is taken to be the higher one; where that share is above 0.05, the other run is tried. So without
-    any true difference one comparison in ten, not in twenty, comes out at 0.05 or below, and p can be 0.
-
-    Args:
-        scores: SCORES table of one run.
-        other_scores: SCORES table of another, on the same images.
-        cohort: COHORT table that holds at least the images scored.
-        n_resamples: Bootstrap resamples of images; the authors take 1000.
-        seed: Seeds the resamples, not negative.
-
-    Returns:
-        Columns ``dataset finding p_as_published higher``; ``higher`` is a ``run_id``, or "" above 0.05.
-
-    Raises:
-        UserError: As ``scored_images``; or the runs were not scored on the same images and findings.
-
-    Source:
-        As for ``as_published``: ``main_2D_DP.py``, ``main_test_2D_pvalue_out_of_bootstrap``.
-    """
-    choice = EvaluationChoice(n_resamples=n_resamples, seed=seed, group_columns=())
-    runs = [
-        {images.dataset: images for images in scored_images(table, cohort, choice)} for table in (scores, other_scores)
-    ]
-    rows = []
-    for dataset, (one, other) in _on_the_same_images(*runs).items():
-        aurocs, others = (_draws(images, images.columns[0], choice)[0, :, 0] for images in (one, other))
-        for f, finding in enumerate((*one.findings, MACRO)):
-            p, higher = _one_sided_after_looking(aurocs[:, f], others[:, f])
-            run_id = {0: "", 1: one.run_id, 2: other.run_id}[higher]
-            rows.append({"dataset": dataset, "finding": finding, "p_as_published": p, "higher": run_id})
-    return pd.DataFrame(rows)
-
-
-def _on_the_same_images(
-    ones: Mapping[str, ScoredImages], others: Mapping[str, ScoredImages]
-) -> dict[str, tuple[ScoredImages, ScoredImages]]:
-    """Both runs' images by data set."""
-    for dataset in {**ones, **others}:
-        one, other = ones.get(dataset), others.get(dataset)
-        if not (one and other and one.findings == other.findings and np.array_equal(one.image_ids, other.image_ids)):
-            raise UserError(
-                f"the two runs were scored on other images or findings of {dataset!r}. "
-                "Compare runs scored on the same test images."
-            )
-    return {dataset: (one, others[dataset]) for dataset, one in ones.items()}
-
-
-def _one_sided_after_looking(aurocs: NDArray, others: NDArray) -> tuple[float, int]:
-    """p, and which of the two is called higher: 1, 2 or neither (0)."""
-    if np.isnan(aurocs).all():
-        return float("nan"), 0
-    first, second = np.mean(~(aurocs > others)), np.mean(~(others > aurocs))
-    if first <= 0.05:
-        return float(first), 1
-    return (float(second), 2) if second <= 0.05 else (float(first), 0)
-
-
 def _draws(images: ScoredImages, column: GroupColumn, choice: EvaluationChoice) -> NDArray[np.float64]:
     """``(metrics, n_resamples, G, F + 1)``, macro last; NaN for findings too rare in a group."""
     n_groups, n_findings = len(column.groups), len(images.findings)
     draws = np.full((len(AS_PUBLISHED_METRICS), choice.n_resamples, n_groups, n_findings + 1), np.nan)
     measured = np.zeros((n_groups, n_findings), dtype=bool)
+    patient = pd.factorize(images.patient_ids)[0]
     for g, group in enumerate(column.groups):
         rows = np.flatnonzero(column.of_image == group)
         rng = resampling_rng(choice.seed, f"{images.dataset}/{column.name}/{group}")
         weights = _weights_of_images(rows.size, choice.n_resamples, rng)
         for f in range(n_findings):
             y_true, y_score = images.y_true[rows, f], images.y_score[rows, f]
-            measured[g, f] = not too_few(int(np.sum(y_true == 1)), int(np.sum(y_true == 0)))
+            measured[g, f] = not unmeasurable(y_true, patient[rows])
             if measured[g, f]:
                 draws[:, :, g, f] = _metrics_of_resamples(y_true, y_score, weights)
     compared = measured.any(axis=1)
@@ -220,7 +156,7 @@ def _group_rows(images: ScoredImages, column: GroupColumn, draws: NDArray) -> li
     for m, metric in enumerate(AS_PUBLISHED_METRICS):
         for g, f in np.argwhere(~np.isnan(draws[m]).all(axis=0)):
             defined, _ = defined_resamples(draws[m, :, g, f])
-            low, high, _ = percentile_interval(defined)
+            low, high = np.quantile(defined, (0.025, 0.975))
             spread = {"as_published": defined.mean(), "sd": defined.std(), "low": low, "high": high}
             rows.append(_row(images, column, f, metric, column.groups[g]) | spread)
     return rows

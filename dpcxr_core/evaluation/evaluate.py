@@ -55,7 +55,8 @@ def evaluate(
     ``equalized_odds_difference`` (the larger of both),
     ``equalized_odds_difference_mean``,
     ``ppv_difference``, ``selection_rate_difference``,
-    ``ece_difference``
+    ``ece_difference``,
+    ``calibration_in_the_large_difference``
     ``worst_group_auroc``                                 each of ``choice``           "min"
     ====================================================  ===========================  ============================
 
@@ -64,10 +65,11 @@ def evaluate(
     Promise:
         The value is the statistic of the data. ``low`` and ``high`` are the 2.5th and 97.5th percentiles of
         bootstrap resamples of patients within strata of sex and age band, the same resamples for all findings
-        and groups, and for every run scored on the same patients. A group with fewer than 10 positives
-        or 10 negatives has a NaN and a reason. A macro mean takes the same findings in every group
-        compared. The "max-min" gaps, never negative, have the intervals of ``gaps.gap_interval`` and, as
-        ``noise_floor``, the gap to expect with no true difference.
+        and groups, and for every run scored on the same patients. A group in which fewer than 10 patients have a
+        positive, or fewer than 10 a negative, has a NaN and a reason. A macro mean takes the same findings in
+        every group compared. The "max-min" gaps, never negative, have the intervals of ``gaps.gap_interval``
+        and, as ``noise_floor``, the gap to expect with no true difference. ECE and its gap have neither, as ECE
+        is biased up, the more the smaller the group; nor has a value on which all resamples agree.
 
     Args:
         scores: SCORES table of one run, of any number of data sets.
@@ -119,8 +121,8 @@ def _measure(
         y_true, y_score, of_rows = images.y_true[rows, f], images.y_score[rows, f], of_images(resamples, rows)
         measured = score_metrics(y_true, y_score, of_rows, pooled_edges[f])
         if thresholds is not None:
-            cut = thresholds.get(images.findings[f], math.nan)
-            measured |= rate_metrics(y_true, y_score, of_rows, cut)
+            decision_threshold = thresholds.get(images.findings[f], math.nan)
+            measured |= rate_metrics(y_true, y_score, of_rows, decision_threshold)
         return measured
 
     return measure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from dpcxr_core.evaluation.statistics.probability_calibration import (
 )
 from dpcxr_core.evaluation.statistics.ranking import rankings
 from dpcxr_core.evaluation.statistics.rates import UNDEFINED_RATES, confusion_features, rates_from_counts
+from dpcxr_core.evaluation.statistics.ratio import ratio
 
 CALIBRATION_METRICS = ("brier", "ece", "calibration_slope", "calibration_in_the_large")
 SCORE_METRICS = ("auroc", "auprc", "prevalence", *CALIBRATION_METRICS)
@@ -37,7 +39,6 @@ def score_metrics(y_true: NDArray, y_score: NDArray, resamples: Resamples, bin_e
     calibration = calibration_features(y_true, y_score, bin_edges, fit)
     sums = weighted_sums(resamples, np.column_stack([np.ones(y_true.size), y_true, calibration]))
     n_images, n_positive = sums[:, 0], sums[:, 1]
-    share = np.divide(n_positive, n_images, out=np.full(len(sums), np.nan), where=n_images > 0)
 
     rows = [
         (aurocs_of(ranking), average_precisions_of(ranking))
@@ -47,7 +48,7 @@ def score_metrics(y_true: NDArray, y_score: NDArray, resamples: Resamples, bin_e
     draws = {
         "auroc": aurocs,
         "auprc": average_precisions,
-        "prevalence": share,
+        "prevalence": ratio(n_positive, n_images),
         **calibration_from_sums(sums[:, 2:], fit),
     }
     return {name: (each, fit.reason if name == "calibration_slope" else "") for name, each in draws.items()}
@@ -57,11 +58,12 @@ def rate_metrics(
     y_true: NDArray, y_score: NDArray, resamples: Resamples, decision_threshold: float
 ) -> dict[str, Measured]:
     """``RATE_METRICS``, of decisions for every score at or above the threshold; NaN and a reason without one."""
-    if math.isnan(decision_threshold):
-        undefined = np.full(len(resamples.weights), np.nan)
-        return dict.fromkeys(RATE_METRICS, (undefined, "no decision threshold"))
     counts = weighted_sums(resamples, confusion_features(y_true, y_score >= decision_threshold))
-    return {
-        name: (draws, UNDEFINED_RATES[name] if np.isnan(draws[0]) else "")
-        for name, draws in rates_from_counts(counts).items()
-    }
+    return with_reasons(rates_from_counts(counts), decision_threshold)
+
+
+def with_reasons(rates: Mapping[str, NDArray], decision_threshold: float) -> dict[str, Measured]:
+    """Draws of ``RATE_METRICS`` by name, each with why it is NaN on the data; all are NaN without a threshold."""
+    if math.isnan(decision_threshold):
+        return {name: (np.full_like(draws, np.nan), "no decision threshold") for name, draws in rates.items()}
+    return {name: (draws, UNDEFINED_RATES[name] if math.isnan(draws[0]) else "") for name, draws in rates.items()}

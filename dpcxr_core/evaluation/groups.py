@@ -144,8 +144,32 @@ def age_band(age_years: ArrayLike, edges: Sequence[int] = AGE_BAND_EDGES) -> NDA
     return names[np.where(recorded, band, -1)]
 
 
+def unmeasurable(y_true: NDArray, patient_of_image: NDArray) -> str:
+    """Why a finding cannot be measured in a group, or "" where 10 patients have a positive image and 10 a negative one.
+
+    Ten images of one patient say little more than one of them. A patient may have both kinds.
+
+    Args:
+        y_true: ``(n_images,)`` of 1, 0 and NaN.
+        patient_of_image: ``(n_images,)``, whose image it is.
+
+    Example:
+        >>> unmeasurable(np.repeat([1.0, 0.0], 10), np.arange(20))
+        ''
+        >>> unmeasurable(np.repeat([1.0, 0.0], 10), np.minimum(np.arange(20), 12))
+        'negatives of fewer than 10 patients'
+    """
+    by_label = {"positives": patient_of_image[y_true == 1], "negatives": patient_of_image[y_true == 0]}
+    few_patients = [
+        f"{name} of fewer than {MIN_COUNT} patients"
+        for name, patients in by_label.items()
+        if np.unique(patients).size < MIN_COUNT
+    ]
+    return too_few(*(patients.size for patients in by_label.values())) or " and ".join(few_patients)
+
+
 def too_few(n_positive: int, n_negative: int) -> str:
-    """Why a group cannot be measured, or "" when it holds 10 positives and 10 negatives.
+    """Why a group cannot be measured, or "" when it holds 10 positives and 10 negatives, whoever they are of.
 
     Exact counts stay out of the text: counts this small can point at people.
     """

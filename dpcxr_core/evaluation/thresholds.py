@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,12 +19,13 @@ from dpcxr_core.tables import SCORES, checked
 class DecisionThresholds:
     """The score at or above which each finding is predicted, and where it comes from.
 
+    Chosen on the images that are evaluated they would flatter the model.
+
     Attributes:
         rule: How they were chosen, as ``EvaluationChoice.threshold_rule``.
         fixed_tpr: The TPR asked for; None unless the rule is "fixed_tpr".
         run_id: The run whose scores were looked at.
         dataset: The data set whose validation images were looked at.
-        split: Always "valid": thresholds chosen on the images that are evaluated would flatter the model.
         values: By finding, a score that occurs; NaN where positives or negatives are missing.
         n: By finding, labelled images looked at; findings with fewer than 10 positives or 10 negatives are left
             out here and in ``n_positive``, as such counts can point at people.
@@ -36,15 +36,9 @@ class DecisionThresholds:
     fixed_tpr: float | None
     run_id: str
     dataset: str
-    split: str = "valid"
     values: dict[str, float]
     n: dict[str, int]
     n_positive: dict[str, int]
-
-
-def thresholds_from_dict(values: dict[str, Any]) -> DecisionThresholds:
-    """The ``DecisionThresholds`` that ``dataclasses.asdict`` turned into ``values``."""
-    return DecisionThresholds(**values)
 
 
 def choose_thresholds(scores_valid: pd.DataFrame, choice: EvaluationChoice) -> DecisionThresholds:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dpcxr_core.config import UserError
+from dpcxr_core.publishing.palette import GREY
 
 _LEAST = 1e-3  # rates below cannot be read off some hundred canaries or images
 _STYLES = (
@@ -33,7 +34,7 @@ def plot_attack(curves: Mapping[str, pd.DataFrame], allowed: pd.DataFrame, ax: A
         raise UserError(f"from 1 to {len(_STYLES)} attacks can be told apart in one figure; got {len(curves)}")
     ax.fill_between(allowed["fpr"], allowed["tpr"], 1.0, color="#eeeeee", label="forbidden by the certificate")
     ax.plot(allowed["fpr"], allowed["tpr"], color="black", linewidth=1.2)
-    ax.plot([_LEAST, 1], [_LEAST, 1], color="#7a7a7a", linewidth=1, linestyle=(0, (1, 3)), label="guessing")
+    ax.plot([_LEAST, 1], [_LEAST, 1], color=GREY, linewidth=1, linestyle=(0, (1, 3)), label="guessing")
     for (name, curve), style in zip(curves.items(), _STYLES, strict=False):
         seen = curve[(curve["fpr"] > 0) & (curve["tpr"] > 0)]
         ax.step(seen["fpr"], seen["tpr"], where="post", label=name, **style)  # type: ignore[arg-type]

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.evaluation.describing.prevalence import NOT_RECORDED
 from dpcxr_core.evaluation.groups import age_band
-from dpcxr_core.publishing.palette import SERIES
+from dpcxr_core.publishing.palette import GREY, SERIES
 from dpcxr_core.publishing.small_cells import hidden_cells, hidden_with_others
 
 # colour, line, height of a cross as a share of the panel's
-_SEX_LOOKS = {"F": (SERIES[1], "-", 0.04), "M": (SERIES[0], "--", 0.1), NOT_RECORDED: ("#7a7a7a", ":", 0.16)}
+_SEX_LOOKS = {"F": (SERIES[1], "-", 0.04), "M": (SERIES[0], "--", 0.1), NOT_RECORDED: (GREY, ":", 0.16)}
 _SEX_NAMES = {"F": "women", "M": "men", NOT_RECORDED: "sex not recorded"}
 _PER_ROW = 3
 _Table = TypeVar("_Table")

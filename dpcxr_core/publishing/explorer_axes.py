@@ -23,7 +23,6 @@ METRICS_SHOWN: dict[str, tuple[str, float, tuple[str, ...]]] = {
     "selection_rate": ("selection rate", 0.0, ("selection_rate_difference",)),
     "ece": ("ECE", 0.0, ("ece_difference",)),
 }
-_COLUMNS = {"age_band": "age band", "sex_and_age": "sex and age"}
 _SEX = {"F": "female", "M": "male"}
 
 
@@ -74,7 +73,7 @@ def axes_of(table: pd.DataFrame, first_finding: str) -> Axes:
         tests=list(dict.fromkeys(table["dataset"])),
         findings=sorted(dict.fromkeys(table["finding"]), key=lambda name: name != first_finding),
         metrics=metrics,
-        columns=[{"key": column, "label": _COLUMNS.get(column, column.replace("_", " "))} for column in columns],
+        columns=[{"key": column, "label": column.replace("_", " ")} for column in columns],
         slots=[
             {"metric": metric, "column": column, "value": value, "label": _slot_label(metric, column, value)}
             for metric, column, value in slots.itertuples(index=False)

@@ -23,7 +23,7 @@ async function integers(text) {
 
 const distinct = (values) => [...new Set(values)];
 
-/** Places of the finding and of a test set, metric, condition; -1 for what the payload does not hold. */
+/** Place of the entry with that key; -1 where there is none. */
 const placeOf = (list, key) => list.findIndex((one) => one.key === key);
 
 /** One number: value, low, high and noise floor (null where there is none), and the reason. */

@@ -13,18 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.publishing.explorer_axes import Axes, axes_of
 from dpcxr_core.publishing.explorer_counts import shown_group_counts
 from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.publishing.results import epsilon_label, without_small_cells
+from dpcxr_core.publishing.results import CONDITION, checked_runs, epsilon_label, without_small_cells
 from dpcxr_core.tables import METRICS, checked
 
-MACRO = "macro"
 MAX_BYTES = 900_000  # with the script, the explorer stays under 1 MB
 NOT_MEASURED = "not measured"
 SOME_UNDEFINED = "undefined for some seeds"
-CONDITION = ["train_dataset", "architecture", "init_label", "privacy_unit", "target_epsilon", "kind"]
-_RUN_COLUMNS = [*CONDITION, "run_id", "seed", "epsilon_spent"]
 _NONE = -32768  # in packed integers: there is no number
 
 
@@ -54,11 +52,7 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
         UserError: A column is missing, a metric's run is not among ``runs``, two runs share a condition and a seed,
             or there is no metric of a run trained on private images.
     """
-    runs = _checked_runs(runs)
-    table = without_small_cells(checked(metrics, METRICS))
-    strangers = set(table["run_id"].unique()) - set(runs["run_id"])
-    if strangers:
-        raise UserError(f"the runs table lacks the runs {sorted(strangers)[:3]}, of which there are metrics.")
+    runs, table = checked_runs(metrics, runs), without_small_cells(checked(metrics, METRICS))
     without_crossed = table[table["group_column"] != "sex_and_age"]
     reduced = {
         "": table,
@@ -76,19 +70,6 @@ def pack(values: NDArray) -> str:
     """Integers as text: all low bytes, then all high bytes, deflated, in base64; explorer_data.js reads them."""
     parts = np.ascontiguousarray(values, dtype="<i2").reshape(-1, 1).view(np.uint8)
     return base64.b64encode(zlib.compress(parts.T.tobytes(), 9)).decode("ascii")
-
-
-def _checked_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    missing = [column for column in _RUN_COLUMNS if column not in runs.columns]
-    if missing:
-        raise UserError(f"the runs table lacks the columns {missing}; it needs {_RUN_COLUMNS}.")
-    twice = runs[runs.duplicated([*CONDITION, "seed"], keep=False)]
-    if len(twice):
-        raise UserError(
-            f"the runs {twice['run_id'].head(3).tolist()} share training data, initialisation, epsilon and seed. "
-            "Keep one of them, or tell them apart in init_label."
-        )
-    return runs[_RUN_COLUMNS]
 
 
 def _payload(table: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from textwrap import fill
-from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.figures import check_one_metric
-from dpcxr_core.publishing.palette import SERIES, init_colours
-from dpcxr_core.publishing.results import CONDITION, level_name, metric_name
+from dpcxr_core.publishing.forest import KIND_MARKERS, MARKERS, draw_row, in_order, legend_below, name_rows
+from dpcxr_core.publishing.palette import GREY, SERIES, init_colours
+from dpcxr_core.publishing.results import CONDITION, level_name, level_names, metric_name
 
-# told apart without colour: filled with privacy, hollow without, a diamond for what saw public data only
-_MARKERS = {"private": "o", "non_private": "s", "public_only": "D"}
 _LINES = ("-", "--", "-.", ":")
+
+
+def plot_panels(
+    table: pd.DataFrame, by: str, draw: Callable[[pd.DataFrame, Axes], None], height: float, n_columns: int = 3
+) -> Figure:
+    """A figure with a panel for each value in the column ``by``, drawn by ``draw`` from its rows.
+
+    Args:
+        table: What to draw; empty for a figure that says so.
+        by: A column of ``table``.
+        draw: Draws the rows of one panel, such as ``plot_gap_forest``.
+        height: Of one panel, in inches.
+        n_columns: Panels in a row.
+    """
+    panels = list(table.groupby(by, sort=False))
+    n_columns = max(1, min(n_columns, len(panels)))
+    n_rows = max(1, -(-len(panels) // n_columns))
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(12, height * n_rows), sharey=True, squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (_, rows) in zip(axes.flat, panels, strict=False):
+        draw(rows, ax)
+    if not panels:
+        axes[0, 0].text(0.5, 0.5, "nothing to show", ha="center", transform=axes[0, 0].transAxes)
+    return figure
 
 
 def plot_gap_forest(table: pd.DataFrame, ax: Axes) -> None:
@@ -33,16 +58,14 @@ def plot_gap_forest(table: pd.DataFrame, ax: Axes) -> None:
         UserError: The table is empty, or holds more than one metric, test set, finding or group.
     """
     check_one_metric(table)
-    rows = over_seeds(table, by=CONDITION)
-    rows = rows.sort_values(["init_label", "kind", "target_epsilon"], ascending=[True, False, True])
+    rows = in_order(over_seeds(table, by=CONDITION))
     colours = init_colours(sorted(rows["init_label"].unique()))
-    names = []
+    names = [f"{label}, {level}" for label, level in zip(rows["init_label"], level_names(rows), strict=True)]
     for position, row in enumerate(rows.to_dict("records")):
-        names.append(f"{row['init_label']}, {level_name(row['target_epsilon'], row['kind'])}")
-        _draw_row(ax, position, row, colours[row["init_label"]], _MARKERS[row["kind"]])
+        draw_row(ax, position, row, colours[row["init_label"]], KIND_MARKERS[row["kind"]])
         if not math.isnan(row["noise_floor"]):
-            ax.plot([row["noise_floor"]] * 2, [position - 0.38, position + 0.38], color="#555555", linewidth=1.6)
-    _name_rows(ax, names)
+            ax.plot([row["noise_floor"]] * 2, [position - 0.38, position + 0.38], color=GREY, linewidth=1.6)
+    name_rows(ax, names)
     column = rows["group_column"].iloc[0].replace("_", " ")
     gap = fill(metric_name(rows["metric"].iloc[0]), width=20)
     ax.set_xlabel(f"{gap},\n{rows['group_value'].iloc[0]} by {column}")
@@ -64,8 +87,8 @@ def plot_contrast_forest(contrasts: pd.DataFrame, ax: Axes) -> None:
         colour = colours[row["init_label"]]
         if not math.isnan(row["low_with_seeds"]):
             ax.plot([row["low_with_seeds"], row["high_with_seeds"]], [position] * 2, color=colour, linewidth=1)
-        _draw_row(ax, position, row, colour, "o", linewidth=3.2)
-    _name_rows(ax, names)
+        draw_row(ax, position, row, colour, "o", linewidth=3.2)
+    name_rows(ax, names)
     gap = contrasts.iloc[0]
     ax.set_xlabel(f"{gap['minuend']} minus {gap['subtrahend']},\nby {gap['group_column'].replace('_', ' ')}")
 
@@ -80,15 +103,14 @@ def plot_held_still(table: pd.DataFrame, ax: Axes) -> None:
     """
     rows = over_seeds(table, by=CONDITION)
     columns = list(dict.fromkeys(rows["group_column"]))
-    levels = list(dict.fromkeys(level_name(row["target_epsilon"], row["kind"]) for row in rows.to_dict("records")))
-    for row in rows.to_dict("records"):
-        level = level_name(row["target_epsilon"], row["kind"])
+    levels = list(dict.fromkeys(level_names(rows)))
+    for level, row in zip(level_names(rows), rows.to_dict("records"), strict=True):
         place = levels.index(level)
         position = columns.index(row["group_column"]) + (place - (len(levels) - 1) / 2) * 0.24
-        _draw_row(ax, position, row, SERIES[place % len(SERIES)], _MARKERS[row["kind"]], label=level)
-    _name_rows(ax, [column.replace("_", " ") for column in columns])
+        draw_row(ax, position, row, SERIES[place % len(SERIES)], KIND_MARKERS[row["kind"]], label=level)
+    name_rows(ax, [column.replace("_", " ") for column in columns])
     ax.set_xlabel(f"{metric_name(rows['metric'].iloc[0])}, {rows['group_value'].iloc[0]}")
-    _legend_once(ax)
+    legend_below(ax)
 
 
 def plot_age_windows(table: pd.DataFrame, ax: Axes) -> None:
@@ -100,10 +122,7 @@ def plot_age_windows(table: pd.DataFrame, ax: Axes) -> None:
     """
     rows = over_seeds(table, by=CONDITION)
     windows = list(dict.fromkeys(rows["group_value"]))
-    conditions = rows.drop_duplicates(["kind", "target_epsilon"]).to_dict("records")
-    for place, condition in enumerate(conditions):
-        name = level_name(condition["target_epsilon"], condition["kind"])
-        line = rows[[level_name(e, k) == name for e, k in zip(rows["target_epsilon"], rows["kind"], strict=True)]]
+    for place, (name, line) in enumerate(rows.groupby(level_names(rows), sort=False)):
         at = [windows.index(window) for window in line["group_value"]]
         colour = SERIES[place % len(SERIES)]
         ax.fill_between(at, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
@@ -116,39 +135,23 @@ def plot_age_windows(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend()
 
 
-def _draw_row(
-    ax: Axes,
-    position: float,
-    row: Mapping[Hashable, Any],
-    colour: str,
-    marker: str,
-    linewidth: float = 1.6,
-    label: str = "",
-) -> None:
-    """A point and its interval; a word in their place where there is no value."""
-    if math.isnan(row["value"]):
-        ax.text(0, position, " not shown", va="center", fontsize=9)
-        return
-    ax.errorbar(
-        row["value"],
-        position,
-        xerr=[[row["value"] - row["low"]], [row["high"] - row["value"]]],
-        color=colour,
-        marker=marker,
-        markerfacecolor="white" if marker == _MARKERS["non_private"] else colour,
-        linewidth=linewidth,
-        label=label or None,
-    )
+def plot_curves(roc: pd.DataFrame, calibration: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Draw ROC curves on the first of ``axes`` and calibration curves on the second, a line a group.
 
-
-def _name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Names at the rows, the first on top, and a line at no difference."""
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-
-
-def _legend_once(ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    ax.legend(once.values(), once.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    Args:
+        roc: ``group fpr tpr`` of ``group_curves.roc_by_group``.
+        calibration: ``group mean_score share_positive`` of ``group_curves.calibration_by_group``.
+        axes: Two.
+    """
+    looks = list(zip(SERIES, ("-", "--", "-.", ":", "-", "--"), strict=True))
+    groups = list(dict.fromkeys([*roc["group"], *calibration["group"]]))
+    for place, group in enumerate(groups):
+        colour, line = looks[place % len(looks)]
+        for ax, table in zip(axes, (roc, calibration), strict=True):
+            x, y = (table.loc[table["group"] == group, name] for name in table.columns[1:])
+            ax.plot(x, y, color=colour, linestyle=line, marker=MARKERS[place % len(MARKERS)], markersize=4, label=group)
+    names = (("FPR", "TPR"), ("mean score", "share of positives"))
+    for ax, (x_name, y_name) in zip(axes, names, strict=True):
+        ax.axline((0, 0), slope=1, color="black", linewidth=1)
+        ax.set(xlabel=x_name, ylabel=y_name)
+    axes[0].legend()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
-from dpcxr_core.publishing.results import level_name, metric_name, without_small_cells
+from dpcxr_core.publishing.results import level_name, level_names, metric_name, without_small_cells
 from dpcxr_core.publishing.small_cells import shown_counts
-from dpcxr_core.publishing.tables import show_p, with_intervals, with_seeds_where_known
+from dpcxr_core.publishing.tables import of_metric, show_number, show_p, with_intervals, with_seeds_where_known
 
 MAX_MIN_GAPS = (
     "auroc_range",
@@ -21,16 +19,6 @@ MAX_MIN_GAPS = (
     "selection_rate_difference",
     "ece_difference",
 )
-
-
-def of_metric(
-    metrics: pd.DataFrame, dataset: str, names: Sequence[str], finding: str, columns: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Rows of the metrics ``names`` on ``dataset``, of one finding and, where given, of these group columns."""
-    chosen = (metrics["dataset"] == dataset) & metrics["metric"].isin(names) & (metrics["finding"] == finding)
-    if columns is not None:
-        chosen &= metrics["group_column"].isin(columns)
-    return metrics[chosen].reset_index(drop=True)
 
 
 def group_sizes(metrics: pd.DataFrame, dataset: str, finding: str) -> pd.DataFrame:
@@ -76,7 +64,7 @@ def show_gaps(table: pd.DataFrame) -> pd.DataFrame:
     by = " by " + table["group_column"].str.replace("_", " ")
     named = table.assign(
         gap=table["metric"].map(metric_name) + ", " + table["group_value"] + by,
-        level=_levels(table),
+        level=level_names(table),
         cell=with_intervals(table, "+.3f"),
     )
     return _wide(named, "gap")
@@ -90,7 +78,7 @@ def show_worst_groups(table: pd.DataFrame) -> pd.DataFrame:
     """
     named = table.assign(
         by=table["group_column"].str.replace("_", " "),
-        level=_levels(table),
+        level=level_names(table),
         cell=[f"{cell} ({reason})" for cell, reason in zip(with_intervals(table), table["reason"], strict=True)],
     )
     return _wide(named, "by")
@@ -99,7 +87,7 @@ def show_worst_groups(table: pd.DataFrame) -> pd.DataFrame:
 def show_rates(table: pd.DataFrame) -> pd.DataFrame:
     """One metric of every group: one row a condition, one column a group, and what was held still, if anything."""
     held_still = table["group_column"].str.extract("( .*)")[0].fillna("")
-    named = table.assign(group=table["group_value"] + held_still, level=_levels(table), cell=with_intervals(table))
+    named = table.assign(group=table["group_value"] + held_still, level=level_names(table), cell=with_intervals(table))
     return _wide(named, "group")
 
 
@@ -110,10 +98,10 @@ def show_tests(tests: pd.DataFrame, runs: pd.DataFrame, finding: str) -> pd.Data
     )
     return pd.DataFrame(
         {
-            "level": _levels(rows),
+            "level": level_names(rows),
             "gap": rows["metric"].map(metric_name) + ", " + rows["group_value"],
             "by": rows["group_column"].str.replace("_", " "),
-            "value": rows["value"].map("{:+.3f}".format),
+            "value": rows["value"].map(_signed),
             "p": rows["p"].map(show_p),
             "p, adjusted": rows["p_adjusted"].map(show_p),
         }
@@ -130,8 +118,8 @@ def show_movements(contrasts: pd.DataFrame) -> pd.DataFrame:
         "initialisation": contrasts["init_label"],
         "level": contrasts["target_epsilon"].map(level_name),
         "gap": contrasts["minuend"] + " minus " + contrasts["subtrahend"],
-        "gap without privacy": contrasts.get("gap_without", pd.Series(dtype=float)).map("{:+.3f}".format),
-        "gap with privacy": contrasts.get("gap_with", pd.Series(dtype=float)).map("{:+.3f}".format),
+        "gap without privacy": contrasts.get("gap_without", pd.Series(dtype=float)).map(_signed),
+        "gap with privacy": contrasts.get("gap_with", pd.Series(dtype=float)).map(_signed),
         "difference": with_intervals(with_seeds_where_known(contrasts), "+.3f"),
         "p, adjusted": contrasts["p_adjusted"].map(show_p),
     }
@@ -146,15 +134,15 @@ def show_published(beside: pd.DataFrame, finding: str) -> pd.DataFrame:
         {
             "gap": rows["metric"].map(metric_name),
             "by": rows["group_column"].str.replace("_", " "),
-            "as published": rows["as_published"].map("{:.3f}".format),
+            "as published": rows["as_published"].map(show_number),
             "here": with_intervals(ours),
-            "expected with no true difference": rows["noise_floor"].map("{:.3f}".format),
+            "expected with no true difference": rows["noise_floor"].map(show_number),
         }
     ).set_index(["gap", "by"])
 
 
-def _levels(table: pd.DataFrame) -> list[str]:
-    return [level_name(epsilon, kind) for epsilon, kind in zip(table["target_epsilon"], table["kind"], strict=True)]
+def _signed(value: float) -> str:
+    return show_number(value, "+.3f")
 
 
 def _wide(named: pd.DataFrame, columns: str) -> pd.DataFrame:

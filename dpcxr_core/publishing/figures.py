@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
-from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.publishing.results import CONDITION, epsilon_label
-
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_PUBLIC_ONLY = "public data only"
+from dpcxr_core.publishing.forest import MARKERS, bars, legend_below
+from dpcxr_core.publishing.palette import SERIES, init_colours
+from dpcxr_core.publishing.results import CONDITION, epsilon_label, level_name
 
 
 def use_house_style() -> None:
@@ -68,7 +66,7 @@ def plot_auroc_over_epsilon(table: pd.DataFrame, ax: Axes) -> None:
     offsets = (np.arange(len(labels)) - (len(labels) - 1) / 2) * 0.09  # keeps bars of equal epsilon apart
     means = over_seeds(trained, by=CONDITION)
     for label, colour, offset, marker in zip(
-        labels, init_colours(labels).values(), offsets, _cycled(_MARKERS, len(labels)), strict=True
+        labels, init_colours(labels).values(), offsets, _cycled(MARKERS, len(labels)), strict=True
     ):
         seeds = trained[trained["init_label"] == label]
         ax.plot(
@@ -86,7 +84,7 @@ def plot_auroc_over_epsilon(table: pd.DataFrame, ax: Axes) -> None:
         ax.errorbar(
             line["at"] + offset,
             line["value"],
-            yerr=_bars(line),
+            yerr=bars(line),
             color=colour,
             marker=marker,
             linewidth=1.8,
@@ -94,11 +92,11 @@ def plot_auroc_over_epsilon(table: pd.DataFrame, ax: Axes) -> None:
             label=label,
         )
     for value in over_seeds(table[table["kind"] == "public_only"], by=CONDITION)["value"]:
-        ax.axhline(value, color="black", linestyle="--", linewidth=1.3, label=_PUBLIC_ONLY)
+        ax.axhline(value, color="black", linestyle="--", linewidth=1.3, label=level_name(math.nan, "public_only"))
     ax.set_xticks(range(len(epsilons)), [epsilon_label(epsilon) for epsilon in epsilons])
     ax.set_xlabel("epsilon of at most")
     ax.set_ylabel(f"{table['finding'].iloc[0]} AUROC")
-    _legend_below(ax)
+    legend_below(ax)
 
 
 def plot_gallery(images: NDArray[np.uint8], titles: Sequence[str], ncols: int = 4) -> Figure:
@@ -136,10 +134,10 @@ def plot_loss(ledger: pd.DataFrame, ax: Axes) -> None:
     if missing:
         raise UserError(f"the table lacks {sorted(missing)}; it has {list(ledger.columns)}.")
     width = len(ledger) // 20
-    ax.plot(ledger["step"], ledger["loss"], color="#0072b2", linewidth=0.7, alpha=0.5, label="one step")
+    ax.plot(ledger["step"], ledger["loss"], color=SERIES[0], linewidth=0.7, alpha=0.5, label="one step")
     if width > 1:
         running = ledger["loss"].rolling(width, min_periods=1).mean()
-        ax.plot(ledger["step"], running, color="#0072b2", linewidth=2, label=f"mean of {width} steps")
+        ax.plot(ledger["step"], running, color=SERIES[0], linewidth=2, label=f"mean of {width} steps")
     ax.set_xlabel("step")
     ax.set_ylabel("loss")
     ax.legend()
@@ -158,7 +156,7 @@ def plot_epsilon_vs_noise(table: pd.DataFrame, ax: Axes) -> None:
     missing = {"noise_multiplier", "epsilon", "accountant"} - set(table.columns)
     if missing:
         raise UserError(f"the table lacks {sorted(missing)}; it has {list(table.columns)}.")
-    for (name, rows), marker in zip(table.groupby("accountant"), _cycled(_MARKERS, len(table)), strict=False):
+    for (name, rows), marker in zip(table.groupby("accountant"), _cycled(MARKERS, len(table)), strict=False):
         rows = rows.sort_values("noise_multiplier")
         ax.plot(rows["noise_multiplier"], rows["epsilon"], marker=marker, markersize=5, label=name)
     ax.set_xscale("log")
@@ -184,16 +182,5 @@ def _positions(rows: pd.DataFrame, epsilons: Sequence[float]) -> NDArray[np.floa
     return np.array([places[epsilon_label(epsilon)] for epsilon in rows["target_epsilon"]], dtype=float)
 
 
-def _bars(rows: pd.DataFrame) -> NDArray[np.float64]:
-    low, value, high = rows[["low", "value", "high"]].to_numpy(dtype=float).T
-    return np.stack([value - low, high - value])
-
-
 def _cycled(items: Sequence[str], n: int) -> list[str]:
     return [items[index % len(items)] for index in range(n)]
-
-
-def _legend_below(ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    ax.legend(once.values(), once.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

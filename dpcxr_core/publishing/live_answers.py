@@ -11,11 +11,11 @@ import pandas as pd
 
 from dpcxr_core.config import FINDINGS, EvaluationChoice, ThresholdRule, UserError
 from dpcxr_core.data.policies import CODE, LabelPolicy, labels_by, left_out_by
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.evaluation.groups import KNOWN_COLUMNS, MOST_GROUPS
 from dpcxr_core.evaluation.thresholds import choose_thresholds
 from dpcxr_core.publishing.explorer_axes import axes_of
-from dpcxr_core.publishing.explorer_payload import MACRO
 from dpcxr_core.publishing.results import without_small_cells
 from dpcxr_core.publishing.small_cells import shown_count
 from dpcxr_core.tables import COHORT

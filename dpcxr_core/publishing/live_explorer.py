@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ import traitlets
 from dpcxr_core.config import AGE_BAND_EDGES, FINDINGS, THRESHOLD_RULES, UserError
 from dpcxr_core.data.policies import CODE, policies_of
 from dpcxr_core.data.store import open_store
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.publishing.explorer_axes import METRICS_SHOWN
-from dpcxr_core.publishing.explorer_payload import MACRO
 from dpcxr_core.publishing.live_answers import BY_HAND, Material, Question, age_edges, answer, columns_to_group_by
 from dpcxr_core.publishing.live_html import bundle_with_html, joined
-from dpcxr_core.publishing.results import epsilon_label
+from dpcxr_core.publishing.results import level_names
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.runs import runs_table
 from dpcxr_core.training.record import read_record, read_table
@@ -107,7 +107,9 @@ def show_live_explorer(
         if (stated := facts.get(store.description["dataset"])) and _has_codes(store.cohort)
     }
     cohort = pd.concat([store.cohort for store in stores], ignore_index=True)
-    names = [_run_name(run) for run in runs_table(folders).to_dict("records")]
+    runs = runs_table(folders)
+    parts = zip(runs["init_label"], level_names(runs), runs["seed"], runs["train_dataset"], strict=True)
+    names = [f"{label}, {level}, seed {seed}, {trained_on}" for label, level, seed, trained_on in parts]
     by_name = dict(zip(names, folders, strict=True))
 
     @lru_cache(maxsize=1)
@@ -117,12 +119,6 @@ def show_live_explorer(
         return read_table(by_name[name], "scores"), valid[valid["dataset"] == source]
 
     return LiveExplorer(Material(names, places.test_datasets, scores_of, cohort, policies))
-
-
-def _run_name(run: dict[Hashable, Any]) -> str:
-    level = epsilon_label(run["target_epsilon"]) if run["kind"] != "public_only" else "public data only"
-    epsilon = f"epsilon {level}" if run["kind"] == "private" else level
-    return f"{run['init_label']}, {epsilon}, seed {run['seed']}, {run['train_dataset']}"
 
 
 def _has_codes(cohort: pd.DataFrame) -> bool:

@@ -20,10 +20,10 @@ from dpcxr_core.publishing.page_tables import tables_of
 _SEARCHED = {".html", ".htm", ".js", ".css", ".svg", ".md", ".py", ".txt", ".xml"}
 # A page carries what it shows in itself; a file of data beside it can hold anything.
 _DATA = {".csv", ".tsv", ".json", ".jsonl", ".ipynb", ".parquet", ".feather", ".npy", ".npz", ".pkl", ".zip", ".dcm"}
-_PARTS = "|".join(finding.replace("_", " ") for finding in FINDINGS)
+_FINDINGS = "|".join(finding.replace("_", " ") for finding in FINDINGS)
 # Headings and keys, underscores as spaces, under which a whole number counts images, patients or positives.
 _COUNTED = re.compile(
-    rf"n|counts?|number|listed|refused|in the (?:store|training set)|view|sex|age band|{_PARTS}"
+    rf"n|counts?|number|listed|refused|in the (?:store|training set)|view|sex|age band|{_FINDINGS}"
     r"|(?:n |number of )?(?:(?:training|validation|test|positive|negative) )*"
     r"(?:images|patients|admissions|positives?|negatives?)(?! (?:a|per) | of (?:a|one|the) patient)(?: .*)?",
     re.IGNORECASE,
@@ -92,8 +92,7 @@ def _named(text: str, ids: Set[str]) -> Iterator[str]:
 def _of_page(page: BeautifulSoup) -> Iterator[str]:
     for number, table in enumerate(tables_of(page), start=1):
         for cell in table:
-            counted = next((name for name in (*cell.column, *cell.row) if _counts(name)), None)
-            if counted is not None and _SMALL.match(cell.text):
+            if _SMALL.match(cell.text) and any(map(_counts, cell.column + cell.row)):
                 yield f"table {number}, column {', '.join(cell.column)!r}: {_TOO_SMALL}"
     for script in page.find_all("script", type=re.compile(r"json$")):
         yield from _of_values(json.loads(script.get_text()), counted=False, key="")

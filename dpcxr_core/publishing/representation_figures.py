@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dpcxr_core.config import UserError
+from dpcxr_core.publishing.forest import MARKERS, bars
 from dpcxr_core.publishing.palette import init_colours
 from dpcxr_core.publishing.representation_tables import measure_name, with_levels
-
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def plot_measure_over_levels(table: pd.DataFrame, measure: str, ax: Axes) -> None:
@@ -33,9 +32,9 @@ def plot_measure_over_levels(table: pd.DataFrame, measure: str, ax: Axes) -> Non
         ax.errorbar(
             line["level"].cat.codes + shift,
             line["value"],
-            yerr=_bars(line),
+            yerr=bars(line),
             color=colour,
-            marker=_MARKERS[place % len(_MARKERS)],
+            marker=MARKERS[place % len(MARKERS)],
             capsize=3,
             label=label,
         )
@@ -64,7 +63,7 @@ def plot_probe_and_head(table: pd.DataFrame, ax: Axes) -> None:
     names = [f"{label}, {level}" for label, level in zip(heads["init_label"], heads["level"], strict=True)]
     places = np.arange(len(names))
     for rows, marker, shift, label in ((heads, "o", 0.12, "own head"), (probes, "D", -0.12, "linear probe")):
-        for place, row, bar in zip(places, rows.to_dict("records"), _bars(rows).T, strict=True):
+        for place, row, bar in zip(places, rows.to_dict("records"), bars(rows).T, strict=True):
             ax.errorbar(
                 row["value"],
                 place + shift,
@@ -87,8 +86,3 @@ def _of_measure(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     if rows.empty:
         raise UserError(f"the table has no measure {measure!r} to draw; it has {sorted(table['measure'].unique())}")
     return rows
-
-
-def _bars(rows: pd.DataFrame) -> np.ndarray:
-    low, value, high = rows[["low", "value", "high"]].to_numpy(dtype=float).T
-    return np.stack([value - low, high - value])

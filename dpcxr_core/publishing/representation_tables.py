@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import pandas as pd
 
 from dpcxr_core.evaluation.representation.association import rank_associations
-from dpcxr_core.publishing.results import epsilon_label
+from dpcxr_core.publishing.results import level_name, level_names
 from dpcxr_core.publishing.tables import with_interval
 from dpcxr_core.study.representations import BEFORE
 
@@ -31,30 +30,16 @@ def measure_name(measure: str) -> str:
     return _MEASURES[measure]
 
 
-def level_name(kind: str, target_epsilon: float) -> str:
-    """Where a model stands between its initialisation and training without privacy.
-
-    Example:
-        >>> level_name("before_training", float("nan")), level_name("private", 3.0)
-        ('before training', 'epsilon 3')
-    """
-    if kind == BEFORE:
-        return "before training"
-    label = epsilon_label(target_epsilon)
-    return label if math.isnan(target_epsilon) else f"epsilon {label}"
-
-
 def levels_of(table: pd.DataFrame) -> list[str]:
     """The levels in ``table`` in order: before training, epsilons ascending, without privacy."""
     models = table[["kind", "target_epsilon"]].drop_duplicates()
     models = models.assign(first=models["kind"] != BEFORE).sort_values(["first", "target_epsilon"])  # NaN last
-    return [level_name(kind, epsilon) for kind, epsilon in zip(models["kind"], models["target_epsilon"], strict=True)]
+    return level_names(models)
 
 
 def with_levels(table: pd.DataFrame) -> pd.DataFrame:
     """``table`` with a column ``level``, an ordered category."""
-    names = [level_name(kind, epsilon) for kind, epsilon in zip(table["kind"], table["target_epsilon"], strict=True)]
-    return table.assign(level=pd.Categorical(names, levels_of(table), ordered=True))
+    return table.assign(level=pd.Categorical(level_names(table), levels_of(table), ordered=True))
 
 
 def show_measures(table: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
@@ -143,4 +128,4 @@ def probe_in_words(table: pd.DataFrame) -> str:
 def _named(rows: pd.DataFrame, which: str, form: str = ".3f") -> str:
     row: Mapping = rows.loc[getattr(rows["value"], which)()]
     interval = with_interval(row["value"], row["low"], row["high"], form)
-    return f"*{row['init_label']}* at {level_name(row['kind'], row['target_epsilon'])} ({interval})"
+    return f"*{row['init_label']}* at {level_name(row['target_epsilon'], row['kind'])} ({interval})"

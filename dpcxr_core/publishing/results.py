@@ -11,19 +11,12 @@ from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.groups import MIN_COUNT
 from dpcxr_core.tables import METRICS, checked
 
-RUN_COLUMNS = (
-    "run_id",
-    "train_dataset",
-    "init_name",
-    "init_label",
-    "target_epsilon",
-    "epsilon_spent",
-    "seed",
-    "kind",
-)
+# what tells runs apart besides their seed
+CONDITION = ["train_dataset", "architecture", "init_label", "privacy_unit", "target_epsilon", "kind"]
+RUN_COLUMNS = [*CONDITION, "run_id", "init_name", "seed", "epsilon_spent"]
 _ABBREVIATIONS = ("auroc", "auprc", "tpr", "fpr", "ppv", "npv", "f1", "ece")
 KINDS = ("private", "non_private", "public_only")
-CONDITION = ["train_dataset", "init_label", "target_epsilon", "kind"]
+_KINDS_IN_WORDS = {"public_only": "public data only", "before_training": "before training"}
 
 
 def metrics_with_runs(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -42,24 +35,32 @@ def metrics_with_runs(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame
         UserError: A column is missing, a kind is unknown, a metric's run is not among ``runs``, or two
             runs share a condition and a seed.
     """
+    metrics, runs = checked(metrics, METRICS), checked_runs(metrics, runs)
+    return without_small_cells(metrics).merge(runs, on="run_id", how="inner", validate="many_to_one")
+
+
+def checked_runs(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The ``RUN_COLUMNS`` of ``runs``, once they are known to tell the runs of ``metrics`` apart.
+
+    Raises:
+        UserError: As ``metrics_with_runs``.
+    """
     missing = [column for column in RUN_COLUMNS if column not in runs.columns]
     if missing:
-        raise UserError(f"the runs table lacks the columns {missing}; it needs {list(RUN_COLUMNS)}.")
-    runs = runs[list(RUN_COLUMNS)]
+        raise UserError(f"the runs table lacks the columns {missing}; it needs {RUN_COLUMNS}.")
     kinds = set(runs["kind"]) - set(KINDS)
     if kinds:
         raise UserError(f"kind must be one of {list(KINDS)}; got {sorted(kinds)}.")
     twice = runs[runs.duplicated([*CONDITION, "seed"], keep=False)]
     if len(twice):
         raise UserError(
-            f"the runs {twice['run_id'].head(3).tolist()} share training data, initialisation, epsilon and "
-            "seed. Keep one of them, or tell them apart in init_label."
+            f"the runs {twice['run_id'].head(3).tolist()} share training data, architecture, initialisation, privacy "
+            "unit, epsilon and seed. Keep one of them, or tell them apart in init_label."
         )
-    metrics = checked(metrics, METRICS)
-    strangers = set(metrics["run_id"]) - set(runs["run_id"])
+    strangers = set(metrics["run_id"].unique()) - set(runs["run_id"])
     if strangers:
         raise UserError(f"the runs table lacks the runs {sorted(strangers)[:3]}, of which there are metrics.")
-    return without_small_cells(metrics).merge(runs, on="run_id", how="inner", validate="many_to_one")
+    return runs[RUN_COLUMNS]
 
 
 def without_small_cells(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -99,7 +100,12 @@ def level_name(target_epsilon: float, kind: str = "") -> str:
         >>> level_name(3.0), level_name(float("nan")), level_name(float("nan"), "public_only")
         ('epsilon 3', 'no privacy', 'public data only')
     """
-    if kind == "public_only":
-        return "public data only"
+    if kind in _KINDS_IN_WORDS:
+        return _KINDS_IN_WORDS[kind]
     label = epsilon_label(target_epsilon)
-    return label if label == "no privacy" else f"epsilon {label}"
+    return label if math.isnan(target_epsilon) else f"epsilon {label}"
+
+
+def level_names(rows: pd.DataFrame) -> list[str]:
+    """``level_name`` of every row, by its ``target_epsilon`` and ``kind``."""
+    return [level_name(epsilon, kind) for epsilon, kind in zip(rows["target_epsilon"], rows["kind"], strict=True)]

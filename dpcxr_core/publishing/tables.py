@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dpcxr_core.accounting.certificate import PrivacyCertificate
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.groups import suppress_small
 from dpcxr_core.publishing.results import CONDITION, level_name, metrics_with_runs
@@ -92,25 +93,19 @@ def conditions(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(metrics_with_runs(metrics, runs), by=CONDITION)
 
 
-def one_metric(
-    table: pd.DataFrame,
-    dataset: str,
-    metric: str,
-    *,
-    finding: str = "macro",
-    group_column: str = "all",
-    group_value: str | None = None,
+def of_metric(
+    table: pd.DataFrame, dataset: str, names: Sequence[str], finding: str, columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The rows of ``table`` about one metric of one test set, finding and group."""
-    chosen = (
-        (table["dataset"] == dataset)
-        & (table["metric"] == metric)
-        & (table["finding"] == finding)
-        & (table["group_column"] == group_column)
-    )
-    if group_value is not None:
-        chosen &= table["group_value"] == group_value
+    """Rows of the metrics ``names`` on ``dataset``, of one finding and, where given, of these group columns."""
+    chosen = (table["dataset"] == dataset) & table["metric"].isin(names) & (table["finding"] == finding)
+    if columns is not None:
+        chosen &= table["group_column"].isin(columns)
     return table[chosen].reset_index(drop=True)
+
+
+def one_metric(table: pd.DataFrame, dataset: str, metric: str, *, finding: str = MACRO) -> pd.DataFrame:
+    """The rows of ``table`` about one metric of one test set and finding, of all patients."""
+    return of_metric(table, dataset, [metric], finding, ["all"])
 
 
 def auroc_by_finding(metrics: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -220,6 +215,11 @@ def show_choices(choice: DataclassInstance) -> pd.DataFrame:
 def two_columns(values: Mapping[str, Any], first: str, second: str) -> pd.DataFrame:
     """``values`` as a table of two named columns."""
     return pd.DataFrame({second: pd.Series(dict(values))}).rename_axis(first)
+
+
+def show_number(value: float, form: str = ".3f") -> str:
+    """``value`` as ``form`` says, or "undefined" where there is none."""
+    return "undefined" if math.isnan(value) else f"{value:{form}}"
 
 
 def with_interval(value: float, low: float, high: float, form: str = ".3f", *, if_nan: str = "undefined") -> str:

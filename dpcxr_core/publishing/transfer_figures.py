@@ -11,11 +11,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.transfer.conflicts import LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
-from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, LOST_RANKING
+from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, NOT_GOT_BACK
+from dpcxr_core.publishing.forest import KIND_MARKERS, draw_row, in_order, legend_below, name_rows
 from dpcxr_core.publishing.palette import SERIES, init_colours
-from dpcxr_core.publishing.transfer_tables import level_name
+from dpcxr_core.publishing.results import level_name
 
 _MAP = "cividis"
 _MARKS = {LIKELY_CONFLICT: "\n!", NOT_TOLD_FROM_CHANCE: "\n?"}
@@ -75,7 +77,7 @@ def plot_drop_forest(drops: pd.DataFrame, ax: Axes) -> None:
     Below the name of each initialisation come its levels of privacy. Of several hospitals their mean is drawn.
 
     Args:
-        drops: From ``drop.drops``; with no hospital abroad a note is drawn in its place.
+        drops: From ``drop.drops``; where it is empty a note is drawn in its place.
         ax: Where to draw.
     """
     if drops.empty:
@@ -83,15 +85,16 @@ def plot_drop_forest(drops: pd.DataFrame, ax: Axes) -> None:
         return
     several = (drops["dataset"] == ALL_ABROAD).any()
     rows = drops[drops["dataset"] == ALL_ABROAD] if several else drops
-    rows = rows.sort_values(["init_label", "kind", "target_epsilon"], ascending=[True, False, True])
+    rows = in_order(rows)
     names: list[str] = []
     for label, colour in init_colours(sorted(rows["init_label"].unique())).items():
         names.append(f"{label}:")
         for row in rows[rows["init_label"] == label].to_dict("records"):
-            _draw_interval(ax, row, len(names), colour, "o" if row["kind"] == "private" else "s")
-            names.append(level_name(row["kind"], row["target_epsilon"]))
+            draw_row(ax, len(names), row, colour, KIND_MARKERS[row["kind"]])
+            names.append(level_name(row["target_epsilon"], row["kind"]))
     where = f"mean of {drops['dataset'].nunique() - 1} hospitals" if several else rows["dataset"].iloc[0]
-    _finish_forest(ax, names, f"macro AUROC lost abroad\n({where})")
+    name_rows(ax, names)
+    ax.set_xlabel(f"macro AUROC lost abroad\n({where})")
 
 
 def plot_losses(operating_points: pd.DataFrame, finding: str, ax: Axes) -> None:
@@ -103,37 +106,29 @@ def plot_losses(operating_points: pd.DataFrame, finding: str, ax: Axes) -> None:
         ax: Where to draw.
     """
     rows = operating_points[
-        (operating_points["finding"] == finding) & operating_points["where"].isin([LOST_RANKING, LOST_OPERATING_POINT])
+        (operating_points["finding"] == finding) & operating_points["where"].isin([NOT_GOT_BACK, LOST_OPERATING_POINT])
     ]
     if rows.empty:
         _draw_nothing(ax)
         return
     hospitals = list(dict.fromkeys(rows["dataset"]))
-    looks = {LOST_RANKING: (SERIES[0], "o", -0.13), LOST_OPERATING_POINT: (SERIES[1], "s", 0.13)}
+    looks = {NOT_GOT_BACK: (SERIES[0], "o", -0.13), LOST_OPERATING_POINT: (SERIES[1], "D", 0.13)}
     for row in rows.to_dict("records"):
         colour, marker, offset = looks[row["where"]]
-        _draw_interval(ax, row, hospitals.index(row["dataset"]) + offset, colour, marker, row["where"])
-    handles, labels = ax.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    ax.legend(once.values(), once.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    _finish_forest(ax, hospitals, f"Youden's index lost abroad ({finding.replace('_', ' ')})")
-
-
-def _draw_interval(ax: Axes, row: dict, position: float, colour: str, marker: str, label: str = "") -> None:
-    if np.isnan(row["value"]):
-        ax.text(0, position, " undefined", va="center", fontsize=9)
-        return
-    bars = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
-    ax.errorbar(row["value"], position, xerr=bars, color=colour, marker=marker, capsize=3, label=label)
-
-
-def _finish_forest(ax: Axes, names: list[str], label: str) -> None:
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlabel(label)
+        draw_row(ax, hospitals.index(row["dataset"]) + offset, row, colour, marker, label=row["where"])
+    legend_below(ax)
+    name_rows(ax, hospitals)
+    of = "mean over findings" if finding == MACRO else finding.replace("_", " ")
+    ax.set_xlabel(f"Youden's index lost abroad ({of})")
 
 
 def _draw_nothing(ax: Axes) -> None:
     ax.set_axis_off()
-    ax.text(0.5, 0.5, "no other hospital in this profile", ha="center", va="center", transform=ax.transAxes)
+    ax.text(
+        0.5,
+        0.5,
+        "nothing to show: no other hospital,\nor nothing that can be measured there",
+        ha="center",
+        va="center",
+        transform=ax.transAxes,
+    )

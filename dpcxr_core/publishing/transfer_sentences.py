@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from dpcxr_core.evaluation.comparing.grouped import MACRO
+from dpcxr_core.evaluation.comparing.paired import LEVEL
 from dpcxr_core.evaluation.transfer.abroad import APART, OPERATING_POINTS
 from dpcxr_core.evaluation.transfer.conflicts import LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
-from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, LOST_RANKING
-from dpcxr_core.publishing.transfer_tables import level_name
+from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, NOT_GOT_BACK
+from dpcxr_core.publishing.results import level_name
+from dpcxr_core.publishing.tables import show_number
 from dpcxr_core.study.transferring import Abroad
 
+NOTHING_MEASURED = "No finding could be measured in another hospital."
 ONE_HOSPITAL = "This profile has one data set only, so nothing can be said about other hospitals."
 
 
@@ -20,6 +24,9 @@ def drop(drops: pd.DataFrame) -> str:
         return ONE_HOSPITAL
     several = (drops["dataset"] == ALL_ABROAD).any()
     rows = drops[drops["dataset"] == ALL_ABROAD] if several else drops
+    rows = rows.dropna(subset="value")
+    if rows.empty:
+        return "No loss can be measured in another hospital."
     least, most = (rows.iloc[int(place)] for place in (rows["value"].argmin(), rows["value"].argmax()))
     where = f"Averaged over {drops['dataset'].nunique() - 1} hospitals" if several else f"To {rows['dataset'].iloc[0]}"
     return (
@@ -32,7 +39,7 @@ def moved(table: pd.DataFrame) -> str:
     """In how many comparisons more, or less, is lost abroad than by the counterpart."""
     if table.empty:
         return ONE_HOSPITAL
-    told = table["p_adjusted"] <= 0.05
+    told = table["p_adjusted"] <= LEVEL
     more, less = int((told & (table["value"] > 0)).sum()), int((told & (table["value"] < 0)).sum())
     return (
         f"Of {len(table)} comparisons, {more} lose more abroad, {less} lose less, and {len(table) - more - less} "
@@ -41,31 +48,36 @@ def moved(table: pd.DataFrame) -> str:
 
 
 def conflicts(matrix: pd.DataFrame) -> str:
-    """How many cells of single findings rank the wrong way round, and how many cannot be told from chance."""
-    tested = matrix[matrix["finding"] != "macro"]
+    """How many cells of single findings rank the wrong way, or cannot be told from chance, and which are undefined."""
+    tested = matrix[matrix["finding"] != MACRO]
     wrong, unclear = (int((tested["note"] == note).sum()) for note in (LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE))
-    return (
-        f"Of {len(tested)} cells, {wrong} lie below one half beyond chance, and {unclear} cannot be told from one "
-        "half. The others are above it."
+    undefined = [
+        f"{cell['finding'].replace('_', ' ')} from {cell['train_dataset']} to {cell['dataset']}"
+        for cell in tested[tested["value"].isna()].to_dict("records")
+    ]
+    sentence = (
+        f"Of {len(tested)} cells, {wrong} lie below one half beyond chance, {unclear} cannot be told from one half, "
+        f"and {len(undefined)} are undefined. The others are above one half."
     )
+    return f"{sentence} Undefined: {', '.join(undefined)}." if undefined else sentence
 
 
 def losses(abroad: Abroad) -> str:
     """Which of the two losses of Youden's index is larger, by hospital, in the mean over findings."""
     table = abroad.tables[OPERATING_POINTS].query("finding == 'macro'").set_index(["dataset", "where"])["value"]
     parts = [
-        f"{name} loses {table[name, LOST_RANKING]:+.3f} to ranking and {table[name, LOST_OPERATING_POINT]:+.3f} to the "
-        "operating point"
+        f"{name} loses {show_number(table[name, NOT_GOT_BACK], '+.3f')} to ranking and "
+        f"{show_number(table[name, LOST_OPERATING_POINT], '+.3f')} to the operating point"
         for name in dict.fromkeys(table.index.get_level_values("dataset"))
     ]
-    return f"In the mean over findings, {'; '.join(parts)}." if parts else ONE_HOSPITAL
+    return f"In the mean over findings, {'; '.join(parts)}." if parts else _nothing(abroad)
 
 
 def shifts(abroad: Abroad) -> str:
     """In how many findings and hospitals positives, or negatives, score otherwise than at home."""
     table = abroad.tables[APART]
     if table.empty:
-        return ONE_HOSPITAL
+        return _nothing(abroad)
     found = table[table["verdict"].isin(["above", "below"])].groupby("among").size()
     n = len(table) // table["among"].nunique()
     return (
@@ -82,5 +94,9 @@ def unmeasured(abroad: Abroad) -> str:
     return f"Not measured: {', '.join(parts)}."
 
 
+def _nothing(abroad: Abroad) -> str:
+    return NOTHING_MEASURED if abroad.unmeasured or len(abroad.tables[OPERATING_POINTS]) else ONE_HOSPITAL
+
+
 def _with_condition(row: pd.Series) -> str:
-    return f"{row['value']:+.3f} (*{row['init_label']}, {level_name(row['kind'], row['target_epsilon'])}*)"
+    return f"{row['value']:+.3f} (*{row['init_label']}, {level_name(row['target_epsilon'], row['kind'])}*)"

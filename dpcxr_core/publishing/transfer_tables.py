@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from dpcxr_core.evaluation.comparing.paired import LEVEL
 from dpcxr_core.evaluation.transfer.abroad import APART, CASE_MIX, OPERATING_POINTS, PREVALENCE
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.shifts import NEGATIVES, POSITIVES, reading_of_shift
@@ -13,41 +14,28 @@ from dpcxr_core.evaluation.transfer.transported import (
     AT_HOME,
     AT_HOME_FPR,
     LOST_OPERATING_POINT,
-    LOST_RANKING,
+    NOT_GOT_BACK,
     RETUNED,
     TRANSPORTED,
 )
-from dpcxr_core.publishing.results import epsilon_label
-from dpcxr_core.publishing.tables import with_interval
+from dpcxr_core.publishing.results import level_name, level_names
+from dpcxr_core.publishing.tables import show_number, show_p, with_intervals
 from dpcxr_core.study.transferring import Abroad
-
-_LEVEL_OF_TEST = 0.05
-
-
-def level_name(kind: str, target_epsilon: float) -> str:
-    """How private a condition is, in words.
-
-    Example:
-        >>> level_name("private", 8.0), level_name("non_private", float("nan"))
-        ('epsilon 8', 'no privacy')
-    """
-    if kind == "public_only":
-        return "public data only"
-    label = epsilon_label(target_epsilon)
-    return f"epsilon {label}" if kind == "private" else label
 
 
 def show_drops(drops: pd.DataFrame) -> pd.DataFrame:
     """AUROC lost abroad: a row a condition; the mean over hospitals with its interval, then each hospital's value."""
     table = drops.assign(
-        initialisation=drops["init_label"], level=_levels(drops), shown=drops["value"].map("{:+.3f}".format)
+        initialisation=drops["init_label"],
+        level=level_names(drops),
+        shown=drops["value"].map(lambda value: show_number(value, "+.3f")),
     )
     rows = ["initialisation", "level"]
     wide = table.pivot(index=rows, columns="dataset", values="shown")
     if ALL_ABROAD in wide:
         mean = table[table["dataset"] == ALL_ABROAD].set_index(rows)
         del wide[ALL_ABROAD]
-        wide.insert(0, "mean [95% interval]", pd.Series(_intervals(mean, "+.3f"), index=mean.index))
+        wide.insert(0, "mean [95% interval]", pd.Series(with_intervals(mean, "+.3f"), index=mean.index))
         wide.insert(1, "between seeds (SD)", mean["seed_sd"].map(_spread))
     wide.columns.name = None
     return wide.reindex(pd.MultiIndex.from_frame(table[rows].drop_duplicates()))
@@ -55,14 +43,13 @@ def show_drops(drops: pd.DataFrame) -> pd.DataFrame:
 
 def show_moved(moved: pd.DataFrame) -> pd.DataFrame:
     """How much more a condition loses abroad than its counterpart, in words: a row a condition."""
-    kinds = moved["kind"] if "kind" in moved else pd.Series("private", index=moved.index)
     return pd.DataFrame(
         {
             "initialisation": moved["init_label"],
-            "level": [level_name(kind, each) for kind, each in zip(kinds, moved["target_epsilon"], strict=True)],
-            "more lost abroad": _intervals(moved, "+.3f"),
+            "level": moved["target_epsilon"].map(level_name),
+            "more lost abroad": with_intervals(moved, "+.3f"),
             "between seeds (SD)": moved["seed_sd"].map(_spread),
-            "p (Holm)": moved["p_adjusted"].map(_p),
+            "p (Holm)": moved["p_adjusted"].map(show_p),
             "verdict": [_verdict(value, p) for value, p in zip(moved["value"], moved["p_adjusted"], strict=True)],
         }
     ).set_index(["initialisation", "level"])
@@ -74,8 +61,8 @@ def show_behind_local(behind: pd.DataFrame) -> pd.DataFrame:
         {
             "tested on": behind["dataset"],
             "trained on": behind["train_dataset"],
-            "local model better by": _intervals(behind, "+.3f"),
-            "p (Holm)": behind["p_adjusted"].map(_p),
+            "local model better by": with_intervals(behind, "+.3f"),
+            "p (Holm)": behind["p_adjusted"].map(show_p),
         }
     ).set_index(["tested on", "trained on"])
 
@@ -88,23 +75,23 @@ def show_conflicts(matrix: pd.DataFrame) -> pd.DataFrame:
             "trained on": noted["train_dataset"],
             "tested on": noted["dataset"],
             "finding": noted["finding"].str.replace("_", " "),
-            "AUROC": _intervals(noted),
-            "p (Holm)": noted["p_adjusted"].map(_p),
+            "AUROC": with_intervals(noted),
+            "p (Holm)": noted["p_adjusted"].map(show_p),
             "note": noted["note"],
         }
     ).set_index(["trained on", "tested on", "finding"])
 
 
 def show_operating_points(abroad: Abroad, finding: str) -> pd.DataFrame:
-    """TPR and FPR at home, abroad and re-tuned, and what is lost to ranking and to the operating point."""
+    """TPR and FPR at home, abroad and re-tuned, and what is lost to the operating point and what is not got back."""
     table = abroad.tables[OPERATING_POINTS].query("finding == @finding")
     columns = {
         **{f"TPR, {where}": (where, "tpr") for where in (AT_HOME, TRANSPORTED, RETUNED, AT_HOME_FPR)},
         **{f"FPR, {where}": (where, "fpr") for where in (AT_HOME, TRANSPORTED, RETUNED)},
-        **{where: (where, "youden_index") for where in (LOST_RANKING, LOST_OPERATING_POINT)},
+        **{where: (where, "youden_index") for where in (NOT_GOT_BACK, LOST_OPERATING_POINT)},
     }
     cells = table.set_index(["where", "metric", "dataset"])
-    return _side_by_side(cells, columns, signed=(LOST_RANKING, LOST_OPERATING_POINT))
+    return _side_by_side(cells, columns, signed=(NOT_GOT_BACK, LOST_OPERATING_POINT))
 
 
 def show_prevalence_shift(abroad: Abroad, finding: str) -> pd.DataFrame:
@@ -150,28 +137,15 @@ def _side_by_side(
     shown = {}
     for name, key in columns.items():
         rows = cells.reindex([(*key, hospital) for hospital in hospitals])
-        shown[name] = _intervals(rows, "+.3f" if name in signed else ".3f")
+        shown[name] = with_intervals(rows, "+.3f" if name in signed else ".3f")
     return pd.DataFrame(shown, index=pd.Index(hospitals, name="tested on"), columns=list(columns))
-
-
-def _levels(table: pd.DataFrame) -> list[str]:
-    return [level_name(kind, each) for kind, each in zip(table["kind"], table["target_epsilon"], strict=True)]
-
-
-def _intervals(rows: pd.DataFrame, form: str = ".3f") -> list[str]:
-    numbers = rows[["value", "low", "high"]].to_numpy(float)
-    return [with_interval(value, low, high, form) for value, low, high in numbers]
 
 
 def _spread(seed_sd: float) -> str:
     return "one seed" if pd.isna(seed_sd) else f"{seed_sd:.3f}"
 
 
-def _p(p: float) -> str:
-    return "undefined" if pd.isna(p) else "below 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _verdict(value: float, p_adjusted: float) -> str:
-    if not p_adjusted <= _LEVEL_OF_TEST:
+    if not p_adjusted <= LEVEL:
         return "not distinguishable"
     return "loses more" if value > 0 else "loses less"

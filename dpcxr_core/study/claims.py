@@ -38,7 +38,7 @@ def cost_of_privacy(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPl
     """
     pairs = with_and_without_privacy(runs).rename(columns={"run_id": "second", "run_id_without": "first"})
     compared = _compared(pairs, ["init_label", "target_epsilon"], _by_id(folders), places)
-    return _one_family(compared, "cost of privacy")
+    return with_adjusted_p(compared, "cost of privacy", holm)
 
 
 def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: Stu
     pairs = runs[~public_only].rename(columns={"run_id": "first"}).assign(second=runs.loc[public_only, "run_id"].item())
     by = ["init_label", "kind", "target_epsilon"]
     compared = _compared(pairs, by, _by_id(folders), places)
-    return _with_verdict(_one_family(compared, "against the public-only model"))
+    return _with_verdict(with_adjusted_p(compared, "against the public-only model", holm))
 
 
 def order_of_initialisations(
@@ -87,7 +87,7 @@ def order_of_initialisations(
         pairs.append(both.rename(columns={"run_id_first": "first", "run_id_second": "second"}))
     by = ["claim", "kind", "target_epsilon"]
     compared = _compared(pd.concat(pairs), by, _by_id(folders), places)
-    return _with_verdict(_one_family(compared, "order of initialisations"))
+    return _with_verdict(with_adjusted_p(compared, "order of initialisations", holm))
 
 
 def against_one_of(folders: Mapping[tuple[str, int], Path | None], reference: str, places: StudyPlaces) -> pd.DataFrame:
@@ -115,7 +115,9 @@ def against_one_of(folders: Mapping[tuple[str, int], Path | None], reference: st
     found = _compared(compared, ["name"], by_id, places).set_index("name").reindex(names).reset_index()
     found["n_seeds"] = found["n_seeds"].fillna(0).astype(int)
     lost = [name for (name, _), folder in folders.items() if folder is None]
-    table = _with_verdict(_one_family(found, f"against {reference}").assign(n_diverged=[*map(lost.count, names)]))
+    table = _with_verdict(with_adjusted_p(found, f"against {reference}", holm)).assign(
+        n_diverged=[*map(lost.count, names)]
+    )
     return table.assign(verdict=table["verdict"].where(table["n_seeds"] > 0, "diverged"))
 
 
@@ -132,10 +134,6 @@ def _compared(pairs: pd.DataFrame, by: list[str], folders: Mapping[str, Path], p
         return difference_of_draws(draws[pair["first"]], draws[pair["second"]], "auroc", MACRO, "all", "all")
 
     return contrasts_over_seeds(pairs, by, difference)
-
-
-def _one_family(contrasts: pd.DataFrame, family: str) -> pd.DataFrame:
-    return with_adjusted_p(contrasts.assign(family=family), "family", holm)
 
 
 def _with_verdict(tested: pd.DataFrame) -> pd.DataFrame:

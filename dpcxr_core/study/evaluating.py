@@ -20,7 +20,7 @@ from dpcxr_core.config import EvaluationChoice, content_key
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.evaluation.draws import Draws, read_draws, write_draws
 from dpcxr_core.evaluation.evaluate import evaluate
-from dpcxr_core.evaluation.thresholds import DecisionThresholds, choose_thresholds, thresholds_from_dict
+from dpcxr_core.evaluation.thresholds import DecisionThresholds, choose_thresholds
 from dpcxr_core.files import whole_folder, write_json
 from dpcxr_core.provenance import imported_source_key, source_key
 from dpcxr_core.study.places import StudyPlaces
@@ -56,7 +56,24 @@ def draws_of(folder: Path, places: StudyPlaces) -> dict[str, Draws]:
 def thresholds_of(folder: Path, places: StudyPlaces) -> DecisionThresholds | None:
     """The decision thresholds of the run in ``folder``; None where the set trained on has no validation images."""
     path = evaluated(folder, places) / "thresholds.json"
-    return thresholds_from_dict(json.loads(path.read_text())) if path.exists() else None
+    return DecisionThresholds(**json.loads(path.read_text())) if path.exists() else None
+
+
+def thresholds_chosen_on(folder: Path, dataset: str, choice: EvaluationChoice) -> DecisionThresholds | None:
+    """Decision thresholds chosen on validation images of ``dataset`` as the run in ``folder`` scored them, or None."""
+    valid = valid_scores(folder, dataset)
+    return choose_thresholds(valid, choice) if len(valid) else None
+
+
+def values_of(thresholds: DecisionThresholds | None) -> dict[str, float]:
+    """Decision thresholds by finding; none without validation images to choose them on."""
+    return {} if thresholds is None else thresholds.values
+
+
+def valid_scores(folder: Path, dataset: str) -> pd.DataFrame:
+    """SCORES of the run in ``folder`` on validation images of ``dataset``."""
+    scores = read_table(folder, "scores_valid")
+    return scores[scores["dataset"] == dataset]
 
 
 def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
@@ -78,7 +95,8 @@ def evaluated(folder: Path, places: StudyPlaces) -> Path:
     final = evaluation_folder(folder, places)
     if final.exists():
         return final
-    thresholds = _thresholds(folder, places.evaluation)
+    # chosen on the set trained on, and held for every set tested on
+    thresholds = thresholds_chosen_on(folder, read_record(folder).config.dataset, places.evaluation)
     values = None if thresholds is None else thresholds.values
     evaluation = evaluate(read_table(folder, "scores"), cohort_tested_on(places), places.evaluation, values)
     with whole_folder(final, "metrics.parquet") as made:
@@ -88,13 +106,6 @@ def evaluated(folder: Path, places: StudyPlaces) -> Path:
             write_draws(made / f"draws-{dataset}.npz", draws)
         evaluation.metrics.to_parquet(made / "metrics.parquet")
     return final
-
-
-def _thresholds(folder: Path, choice: EvaluationChoice) -> DecisionThresholds | None:
-    """Chosen on validation images of the set trained on, and held for every set tested on."""
-    valid = read_table(folder, "scores_valid")
-    source = valid[valid["dataset"] == read_record(folder).config.dataset]
-    return choose_thresholds(source, choice) if len(source) else None
 
 
 def cohort_tested_on(places: StudyPlaces) -> pd.DataFrame:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from dpcxr_core.evaluation.as_published import as_published
-from dpcxr_core.evaluation.comparing.difference_in_differences import Gap, changed_by_initialisation, moved_by_privacy
+from dpcxr_core.evaluation.comparing.difference_in_differences import Gap, changed_by_initialisation, gap_movements
 from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg, with_adjusted_p
 from dpcxr_core.evaluation.comparing.permutation import gap_tests
 from dpcxr_core.evaluation.fairness.prevalence_matched import matched_differences
@@ -17,11 +17,10 @@ from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
 from dpcxr_core.evaluation.fairness.within import evaluate_within
 from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, metrics_table, thresholds_of
+from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, metrics_table, thresholds_of, values_of
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_table
 
-TESTED_GAPS = ("auroc_difference", "tpr_difference", "fpr_difference")
 _AGE_EDGES = range(0, 121, 10)
 
 
@@ -52,20 +51,20 @@ def tested_gaps(
         n_permutations: Of each test.
 
     Returns:
-        Rows of ``gap_tests`` for ``TESTED_GAPS``, with ``family p_adjusted n_in_family``.
+        Rows of ``gap_tests``, with ``family p_adjusted n_in_family``.
     """
     if dataset is None:
         return pd.DataFrame(columns=["finding", "metric", "value", "p", "family", "p_adjusted", "n_in_family"])
     choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
     tests = [
-        gap_tests(images, column, _thresholds(folder, places), n_permutations=n_permutations, seed=choice.seed)
+        gap_tests(
+            images, column, values_of(thresholds_of(folder, places)), n_permutations=n_permutations, seed=choice.seed
+        )
         for folder in folders
         for images in scored_images(_scores(folder, dataset), cohort, choice)
         for column in images.columns[1:]
     ]
-    table = pd.concat(tests, ignore_index=True)
-    table = table[table["metric"].isin(TESTED_GAPS)].assign(family=f"gaps on {dataset}")
-    return with_adjusted_p(table, "family", benjamini_hochberg)
+    return with_adjusted_p(pd.concat(tests, ignore_index=True), f"gaps on {dataset}", benjamini_hochberg)
 
 
 def held_still(folders: Sequence[Path], places: StudyPlaces, columns: Sequence[str]) -> pd.DataFrame:
@@ -79,7 +78,8 @@ def held_still(folders: Sequence[Path], places: StudyPlaces, columns: Sequence[s
     choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
     tables = []
     for folder in folders:
-        scores, thresholds = _scores(folder, places.private_dataset), _thresholds(folder, places)
+        scores = _scores(folder, places.private_dataset)
+        thresholds = values_of(thresholds_of(folder, places))
         tables.append(evaluate_within(scores, cohort, choice, thresholds))
         for edges in ((), _AGE_EDGES):
             tables.append(matched_differences(scores, cohort, choice, thresholds, age_edges=edges))
@@ -98,7 +98,7 @@ def along_age(folders: Sequence[Path], places: StudyPlaces) -> pd.DataFrame:
 def gaps_moved_by_privacy(
     folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces, metric: str, finding: str
 ) -> pd.DataFrame:
-    """``moved_by_privacy`` of every signed contrast of groups on the internal test set, adjusted as one family.
+    """``gap_movements`` of every signed contrast of groups on the internal test set, adjusted as one family.
 
     Args:
         folders: Record folders, in the order of ``runs``.
@@ -108,10 +108,10 @@ def gaps_moved_by_privacy(
         finding: A finding, or "macro".
 
     Returns:
-        The columns of ``moved_by_privacy``, with ``family p_adjusted n_in_family`` (Benjamini-Hochberg).
+        The columns of ``gap_movements``, with ``family p_adjusted n_in_family`` (Benjamini-Hochberg).
     """
-    moved = moved_by_privacy(_draws(folders, places), runs, _contrasts(places, metric, finding))
-    return with_adjusted_p(moved.assign(family="gaps moved by privacy"), "family", benjamini_hochberg)
+    moved = gap_movements(_draws(folders, places), runs, _contrasts(places, metric, finding))
+    return with_adjusted_p(moved, "gaps moved by privacy", benjamini_hochberg)
 
 
 def movements_changed_by_initialisation(
@@ -120,7 +120,7 @@ def movements_changed_by_initialisation(
     """``changed_by_initialisation`` against the ``init_label`` ``reference``; else as ``gaps_moved_by_privacy``."""
     gaps = _contrasts(places, metric, finding)
     changed = changed_by_initialisation(_draws(folders, places), runs, gaps, reference)
-    return with_adjusted_p(changed.assign(family="movements changed by initialisation"), "family", benjamini_hochberg)
+    return with_adjusted_p(changed, "movements changed by initialisation", benjamini_hochberg)
 
 
 def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
@@ -140,11 +140,6 @@ def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
 def _scores(folder: Path, dataset: str) -> pd.DataFrame:
     scores = read_table(folder, "scores")
     return scores[scores["dataset"] == dataset]
-
-
-def _thresholds(folder: Path, places: StudyPlaces) -> Mapping[str, float]:
-    thresholds = thresholds_of(folder, places)
-    return {} if thresholds is None else thresholds.values
 
 
 def _draws(folders: Sequence[Path], places: StudyPlaces) -> dict:

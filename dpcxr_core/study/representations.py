@@ -144,7 +144,6 @@ def _compared(chosen: _Chosen, places: StudyPlaces) -> ComparedImages:
     patient_ids = chosen.store.cohort["patient_id"].to_numpy()[chosen.test]
     rng = resampling_rng(places.evaluation.seed, chosen.store.description["dataset"])
     return ComparedImages(
-        findings=FINDINGS,
         train_labels=labels_of(chosen.store, chosen.train),
         test_labels=labels_of(chosen.store, chosen.test),
         # no group of patients is looked at, so that none has to be kept in every resample

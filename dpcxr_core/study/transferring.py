@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.comparing.grouped import MACRO
+from dpcxr_core.evaluation.comparing.grouped import MACRO, joined, macro_reason
 from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.evaluation.scored_images import scored_images, shared_resamples
-from dpcxr_core.evaluation.thresholds import choose_thresholds
 from dpcxr_core.evaluation.transfer.abroad import APART, TOPICS, NamedDraws, compared, mean_over_findings
 from dpcxr_core.evaluation.transfer.case_mix import case_mix_cells
 from dpcxr_core.evaluation.transfer.conflicts import CELL, label_conflicts
 from dpcxr_core.evaluation.transfer.interval_table import interval_table
 from dpcxr_core.evaluation.transfer.one_half import beside_one_half
 from dpcxr_core.evaluation.transfer.resampled_scores import ResampledScores, resampled_scores
-from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, thresholds_of
+from dpcxr_core.evaluation.transfer.shifts import NEGATIVES, POSITIVES
+from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, thresholds_chosen_on, thresholds_of, values_of
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record, read_table
 
@@ -33,7 +33,7 @@ class Abroad:
     Attributes:
         tables: By topic of ``abroad.TOPICS``: ``dataset finding``, the topic's own columns and those of
             ``paired.over_seeds_of_draws``; for "hospitals apart" those of ``one_half.beside_one_half``. The others also
-            have rows of the mean over findings, "macro".
+            have rows of the mean over findings, "macro", whose ``reason`` names the findings it covers, if not all.
         covered: Share of the images at home with a counterpart abroad of the same view, sex and age band, by data set
             and finding.
         unmeasured: Why a data set and finding is in none of the tables.
@@ -71,8 +71,11 @@ def transfer_matrix(folders: Sequence[Path], places: StudyPlaces) -> pd.DataFram
         for dataset in hospitals_of(places):
             for finding in draws[dataset].findings:
                 cells[trained_on, dataset, finding].append(draws[dataset].of("auroc", finding, "all", "all"))
-    means = {key: seeds for key, seeds in cells.items() if key[-1] == MACRO}
-    single = label_conflicts({key: seeds for key, seeds in cells.items() if key[-1] != MACRO})
+    means = {key: cells.pop(key) for key in [*cells] if key[-1] == MACRO}
+    # all runs have the same test images
+    tested = _scored(folders[0], places)
+    n_patients = {key: min(tested[key[1]][key[2]].n_patients(label) for label in (0, 1)) for key in cells}
+    single = label_conflicts(cells, n_patients)
     return pd.concat([single, interval_table(means, CELL).assign(note="")], ignore_index=True)
 
 
@@ -83,20 +86,24 @@ def compared_abroad(folders: Sequence[Path], places: StudyPlaces) -> Abroad:
         folders: Records of runs on the private data set that differ in their seed alone.
         places: Of the study; with no external data set all tables are empty.
     """
-    covered: dict[tuple[str, str], float] = {}
-    unmeasured: dict[tuple[str, str], str] = {}
-    runs = [_of_run(folder, places, covered, unmeasured) for folder in folders]
+    runs = [_of_run(folder, places) for folder in folders]
     draws: dict[str, dict[tuple[str, ...], NDArray]] = {topic: {} for topic in TOPICS}
-    for dataset, topic in runs[0]:
-        by_finding = _over_seeds([run[dataset, topic] for run in runs])
+    means: dict[tuple[str, str], list[str]] = {}
+    for dataset, topic in runs[0].draws:
+        by_finding = _over_seeds([run.draws[dataset, topic] for run in runs])
         if topic != APART:
-            by_finding[MACRO] = mean_over_findings(by_finding)
+            by_finding[MACRO], means[topic, dataset] = mean_over_findings(by_finding)
         for finding, named in by_finding.items():
             draws[topic] |= {(dataset, finding, *key): each for key, each in named.items()}
     columns = {topic: ("dataset", "finding", *names) for topic, names in TOPICS.items()}
     tables = {topic: interval_table(draws[topic], names) for topic, names in columns.items()}
-    tables[APART] = beside_one_half(draws[APART], columns[APART])
-    return Abroad(tables, covered, unmeasured)
+    tables[APART] = beside_one_half(draws[APART], columns[APART], runs[0].n_patients)
+    for (topic, dataset), covered in means.items():
+        rows = (tables[topic]["dataset"] == dataset) & (tables[topic]["finding"] == MACRO)
+        reasons = tables[topic].loc[rows, "reason"]
+        tables[topic].loc[rows, "reason"] = [joined(macro_reason(covered), reason) for reason in reasons]
+    # of test images and their labels alone, which all seeds share
+    return Abroad(tables, runs[0].covered, runs[0].unmeasured)
 
 
 def _over_seeds(runs: Sequence[Mapping[str, NamedDraws]]) -> dict[str, NamedDraws]:
@@ -107,31 +114,44 @@ def _over_seeds(runs: Sequence[Mapping[str, NamedDraws]]) -> dict[str, NamedDraw
     }
 
 
-def _of_run(
-    folder: Path,
-    places: StudyPlaces,
-    covered: dict[tuple[str, str], float],
-    unmeasured: dict[tuple[str, str], str],
-) -> dict[tuple[str, str], dict[str, NamedDraws]]:
-    """Draws by (data set, topic), then by finding; fills ``covered`` and ``unmeasured``."""
+@dataclass(frozen=True)
+class _Run:
+    """What one run has to ``Abroad``.
+
+    Attributes:
+        draws: By (data set, topic), then by finding.
+        n_patients: By (data set, finding, "positives" or "negatives"): those of the hospital with fewer.
+        covered: As ``Abroad.covered``.
+        unmeasured: As ``Abroad.unmeasured``.
+    """
+
+    draws: dict[tuple[str, str], dict[str, NamedDraws]]
+    n_patients: dict[tuple[str, str, str], int]
+    covered: dict[tuple[str, str], float]
+    unmeasured: dict[tuple[str, str], str]
+
+
+def _of_run(folder: Path, places: StudyPlaces) -> _Run:
     scored = _scored(folder, places)
     home = scored.pop(places.private_dataset)
-    thresholds = thresholds_of(folder, places)
-    at_home = {} if thresholds is None else thresholds.values
-    found: dict[tuple[str, str], dict[str, NamedDraws]] = defaultdict(dict)
+    at_home = values_of(thresholds_of(folder, places))
+    run = _Run(defaultdict(dict), {}, {}, {})
     for dataset, abroad in scored.items():
         retuned = _retuned(folder, dataset, places)
         for finding in home:
             if finding not in abroad:
-                unmeasured[dataset, finding] = "not labelled there"
+                run.unmeasured[dataset, finding] = "not labelled there"
             elif reason := home[finding].too_few or abroad[finding].too_few:
-                unmeasured[dataset, finding] = reason
+                run.unmeasured[dataset, finding] = reason
             else:
-                cuts = (each.get(finding, np.nan) for each in (at_home, retuned))
-                topics, covered[dataset, finding] = compared(home[finding], abroad[finding], *cuts)
+                thresholds = (each.get(finding, np.nan) for each in (at_home, retuned))
+                topics, run.covered[dataset, finding] = compared(home[finding], abroad[finding], *thresholds)
                 for topic, named in topics.items():
-                    found[dataset, topic][finding] = named
-    return found
+                    run.draws[dataset, topic][finding] = named
+                for name, label in ((POSITIVES, 1), (NEGATIVES, 0)):
+                    fewest = min(each[finding].n_patients(label) for each in (home, abroad))
+                    run.n_patients[dataset, finding, name] = fewest
+    return run
 
 
 def _scored(folder: Path, places: StudyPlaces) -> dict[str, dict[str, ResampledScores]]:
@@ -148,6 +168,6 @@ def _scored(folder: Path, places: StudyPlaces) -> dict[str, dict[str, ResampledS
 
 
 def _retuned(folder: Path, dataset: str, places: StudyPlaces) -> dict[str, float]:
-    valid = read_table(folder, "scores_valid")
-    there = valid[valid["dataset"] == dataset]
-    return choose_thresholds(there, places.evaluation).values if len(there) else {}
+    """Decision thresholds chosen on ``dataset``, for findings with 10 positives and 10 negatives to choose them on."""
+    thresholds = thresholds_chosen_on(folder, dataset, places.evaluation)
+    return {finding: thresholds.values[finding] for finding in thresholds.n} if thresholds else {}

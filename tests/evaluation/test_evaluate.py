@@ -104,7 +104,7 @@ def test_macro_has_its_own_interval_from_the_shared_resamples(make_tables):
     scores, cohort = make_tables(n_patients=60)
     macro = _rows(scores, cohort).loc[("north", "macro", "auroc", "all", "all")]
     images = scored_images(scores, cohort, FEW)[0]
-    weights = image_weights(shared_resamples(images, FEW), np.arange(180))[1:]
+    weights = image_weights(shared_resamples(images, FEW))[1:]
     resampled = [
         np.mean([roc_auc_score(images.y_true[:, f], images.y_score[:, f], sample_weight=row) for f in range(5)])
         for row in weights
@@ -121,20 +121,35 @@ def test_rows_hold_the_contract_and_no_rates_come_without_thresholds(make_tables
     of_groups = {
         "auroc", "auprc", "prevalence", "brier", "ece", "calibration_slope", "calibration_in_the_large"
     }  # fmt: skip
-    between = {"auroc_difference", "auroc_range", "worst_group_auroc", "ece_difference"}
+    between = {
+        "auroc_difference",
+        "auroc_range",
+        "worst_group_auroc",
+        "ece_difference",
+        "calibration_in_the_large_difference",
+    }
     assert set(metrics["metric"]) == of_groups | between
     assert set(metrics["run_id"]) == {"run-a"}
-    # 6 rows (5 findings, macro) for each of 7 metrics of: all; F, M; 3 bands. And 4 between the sexes and bands
-    assert len(metrics) == 6 * (7 * (1 + 2 + 3) + 4 * 2)
+    # 6 rows (5 findings, macro) for each of 7 metrics of: all; F, M; 3 bands. And 5 between the sexes and bands
+    assert len(metrics) == 6 * (7 * (1 + 2 + 3) + 5 * 2)
     assert set(evaluation.draws) == {"north"}
 
 
 def test_only_gaps_have_a_noise_floor(make_tables):
     rows = _rows(*make_tables(n_patients=60), thresholds=THRESHOLDS).reset_index()
-    gaps = rows["group_value"] == "max-min"
+    gaps = (rows["group_value"] == "max-min") & (rows["metric"] != "ece_difference")
     assert (rows.loc[gaps, "noise_floor"] > 0).all()
     assert rows.loc[~gaps, "noise_floor"].isna().all()
     assert not rows["reason"].str.contains("expected").any()
+
+
+def test_ece_and_its_gap_have_a_value_and_no_interval(make_tables):
+    rows = _rows(*make_tables(n_patients=60)).reset_index()
+    of_ece = rows[rows["metric"].isin(["ece", "ece_difference"])]
+    assert (of_ece["value"] > 0).all()
+    assert of_ece[["low", "high", "noise_floor"]].isna().all(axis=None)
+    assert of_ece["reason"].str.contains("ECE is biased up").all()
+    assert rows.drop(of_ece.index)[["low", "high"]].notna().all(axis=None)
 
 
 def test_intervals_come_from_the_draws(make_tables):
@@ -180,7 +195,7 @@ def test_renaming_the_groups_flips_signed_gaps_and_nothing_else(make_tables):
     swapped_cohort = cohort.assign(sex=cohort["sex"].map({"F": "M", "M": "F"}))
     swapped = _rows(scores, swapped_cohort, thresholds=THRESHOLDS).xs("sex", level="group_column")
     gaps = rows.xs("max-min", level="group_value")
-    assert len(gaps) == 6 * 8
+    assert len(gaps) == 6 * 9
     pd.testing.assert_frame_equal(gaps, swapped.xs("max-min", level="group_value"), rtol=1e-12)
     signed, flipped = (table.xs("F-M", level="group_value") for table in (rows, swapped))
     np.testing.assert_allclose(signed[["value", "low", "high"]], -flipped[["value", "high", "low"]], atol=1e-12)

@@ -29,7 +29,7 @@ def test_every_row_is_the_metric_of_the_repeated_images(images):
     y_true, y_score, resamples = images
     measured = score_metrics(y_true, y_score, resamples, EDGES) | rate_metrics(y_true, y_score, resamples, 0.6)
     assert set(measured) == {*SCORE_METRICS, *RATE_METRICS}
-    for row, weights in enumerate(image_weights(resamples, np.arange(300))):
+    for row, weights in enumerate(image_weights(resamples)):
         true, score = np.repeat(y_true, weights), np.repeat(y_score, weights)
         predicted = score >= 0.6
         expected = {

@@ -12,6 +12,7 @@ from dpcxr_core.evaluation.groups import (
     strata_of,
     suppress_small,
     too_few,
+    unmeasurable,
 )
 
 COHORT = pd.DataFrame(
@@ -113,6 +114,17 @@ def test_groups_below_ten_are_refused_without_their_counts():
     assert too_few(9, 10) == "fewer than 10 positives"
     assert too_few(10, 0) == "fewer than 10 negatives"
     assert too_few(3, 7) == "fewer than 10 positives and fewer than 10 negatives"
+
+
+def test_images_of_few_patients_are_not_enough():
+    labels, patients = np.repeat([1.0, 0.0, np.nan], 30), np.tile(np.arange(10), 9)
+    assert unmeasurable(labels, patients) == ""
+    assert unmeasurable(labels, np.where(labels == 1, 0, patients)) == "positives of fewer than 10 patients"
+    one = np.zeros_like(patients)
+    assert unmeasurable(labels, one) == "positives of fewer than 10 patients and negatives of fewer than 10 patients"
+    # a patient that has only images without a label does not count
+    assert unmeasurable(np.where(patients == 9, np.nan, labels), patients).count("fewer than 10 patients") == 2
+    assert unmeasurable(labels[21:], patients[21:]) == "fewer than 10 positives"
 
 
 def test_counts_below_ten_are_not_shown():

@@ -111,9 +111,9 @@ def _expected_of_gaps(by_group):
 
 
 def _measurable(rows):
-    """The images of the groups with 10 positives and 10 negatives."""
-    counts = rows.groupby("group")["y_true"].agg(["sum", "count"])
-    return rows[rows["group"].isin(counts.index[(counts["sum"] >= 10) & (counts["count"] - counts["sum"] >= 10)])]
+    """The images of the groups where 10 patients have a positive and 10 a negative."""
+    patients = [rows[rows["y_true"] == label].groupby("group")["patient_id"].nunique() for label in (0, 1)]
+    return rows[rows["group"].isin(set.intersection(*(set(each.index[each >= 10]) for each in patients)))]
 
 
 def _expected(rows, edges):

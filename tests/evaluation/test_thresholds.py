@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_curve
 
 from dpcxr_core.config import FINDINGS, THRESHOLD_RULES, EvaluationChoice, UserError
-from dpcxr_core.evaluation.thresholds import choose_thresholds, thresholds_from_dict
+from dpcxr_core.evaluation.thresholds import DecisionThresholds, choose_thresholds
 
 
 def _scores(y_true, y_score, finding="pneumonia"):
@@ -86,8 +86,8 @@ def test_unlabelled_images_have_no_say():
 def test_thresholds_come_back_from_json_with_what_they_were_chosen_on(make_tables):
     scores, _ = make_tables()
     thresholds = choose_thresholds(scores, EvaluationChoice(threshold_rule="fixed_tpr", fixed_tpr=0.8))
-    assert thresholds_from_dict(json.loads(json.dumps(asdict(thresholds)))) == thresholds
-    assert (thresholds.rule, thresholds.fixed_tpr, thresholds.split) == ("fixed_tpr", 0.8, "valid")
+    assert DecisionThresholds(**json.loads(json.dumps(asdict(thresholds)))) == thresholds
+    assert (thresholds.rule, thresholds.fixed_tpr) == ("fixed_tpr", 0.8)
     assert (thresholds.run_id, thresholds.dataset) == ("run-a", "north")
     labels = scores[scores["finding"] == "pneumonia"]["y_true"]
     assert (thresholds.n["pneumonia"], thresholds.n_positive["pneumonia"]) == (len(labels), labels.sum())

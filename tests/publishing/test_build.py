@@ -108,3 +108,17 @@ def test_patient_rows_are_refused_before_anything_is_built(book):
     with pytest.raises(BuildError, match="must not be published"):
         _build(book)
     assert not (book.parent / "out").exists()
+
+
+@pytest.mark.slow
+def test_small_counts_and_ids_on_a_page_fail_the_build_and_no_page_is_left(book):
+    path = book.parent / "run" / "01_toy.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    table = "<table><tr><th>images</th></tr><tr><td>3</td></tr></table><p>klinikum-0001</p>"
+    notebook.cells[-2].outputs.append(nbformat.v4.new_output("display_data", data={"text/html": table}))
+    nbformat.write(notebook, path)
+    with pytest.raises(BuildError, match="must not be published") as caught:
+        build_book(book, REPOSITORY / "_config.yml", path.parent, book.parent / "out", ids={"klinikum-0001"})
+    assert "01_toy.html: table 1, column 'images': a count below 10" in str(caught.value)
+    assert "01_toy.html: names an image or a patient" in str(caught.value)
+    assert not (book.parent / "out" / "html").exists()

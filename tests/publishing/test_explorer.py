@@ -8,9 +8,10 @@ import subprocess
 
 import pytest
 
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.publishing.explorer import MODULE, STYLE, Explorer, show_explorer
-from dpcxr_core.publishing.explorer_payload import MACRO, explorer_payload
-from tests.publishing.test_explorer_payload import LABELS, make_metrics, make_runs
+from dpcxr_core.publishing.explorer_payload import explorer_payload
+from tests.publishing.conftest import LABELS, make_metrics, make_runs
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.publishing.explorer_axes import axes_of, gap_label, group_label
-from tests.publishing.test_explorer_payload import GROUPS, make_metrics, make_runs
+from tests.publishing.conftest import GROUPS, make_metrics, make_runs
 
 
 @pytest.fixture(scope="module")

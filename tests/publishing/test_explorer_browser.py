@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from dpcxr_core.publishing.executed import REPOSITORY
 from dpcxr_core.publishing.explorer import static_explorer_html
 from dpcxr_core.publishing.explorer_payload import explorer_payload
-from tests.publishing.test_explorer_payload import LABELS, make_metrics, make_runs
+from tests.publishing.conftest import LABELS, make_metrics, make_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -268,7 +268,7 @@ explorer
 
 # %%
 from dpcxr_core.publishing.live_explorer import LiveExplorer
-from tests.publishing.test_live_answers import make_material
+from tests.publishing.conftest import make_material
 live = LiveExplorer(make_material(n=5000))
 live
 """

@@ -1,72 +1,21 @@
 import base64
-import itertools
 import json
 import math
 import zlib
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.explorer import static_explorer_html
 from dpcxr_core.publishing.explorer_axes import METRICS_SHOWN
-from dpcxr_core.publishing.explorer_payload import CONDITION, MACRO, explorer_payload, pack
+from dpcxr_core.publishing.explorer_payload import explorer_payload, pack
+from dpcxr_core.publishing.results import CONDITION
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.runs import runs_table
-
-AGES = ("0-39", "40-69", "70+")
-GROUPS = {
-    "all": ("all",),
-    "sex": ("F", "M"),
-    "age_band": AGES,
-    "sex_and_age": tuple(f"{sex}, {age}" for sex in "FM" for age in AGES),
-    "view": ("AP", "PA"),
-}
-CONTRASTS = {"sex": "F-M", "age_band": "70+ - 0-39", "sex_and_age": "F, 70+ - M, 0-39", "view": "AP-PA"}
-GROUP_METRICS = ("auroc", "auprc", "tpr", "fpr", "ppv", "npv", "f1", "selection_rate", "ece", "brier")
-GAPS = ("auroc_range", "tpr_difference", "fpr_difference", "equalized_odds_difference", "ppv_difference")
-GAPS += ("selection_rate_difference", "ece_difference")
-LABELS = ("random", "non-domain supervised (stand-in)", "domain supervised (stand-in)")
-
-
-def make_runs(labels=LABELS, epsilons=(1.0, 8.0), n_seeds=2, trains=("hospital_a",), units=("image",)):
-    """A runs table: for each initialisation the epsilons by unit, without privacy, and one public-only model."""
-    rows = []
-    for train, label in itertools.product(trains, labels):
-        levels = [*itertools.product(epsilons, units), (math.nan, None)]
-        for (epsilon, unit), seed in itertools.product(levels, range(n_seeds)):
-            kind = "non_private" if unit is None else "private"
-            rows.append((train, "net", label, unit, epsilon, epsilon - 0.01, seed, kind))
-    rows.append((trains[0], "net", labels[-1], None, math.nan, math.nan, 0, "public_only"))
-    columns = ["train_dataset", "architecture", "init_label", "privacy_unit", "target_epsilon", "epsilon_spent"]
-    runs = pd.DataFrame(rows, columns=[*columns, "seed", "kind"])
-    return runs.assign(run_id=[f"run-{i}" for i in range(len(runs))])
-
-
-def make_metrics(runs, tests=("hospital_a", "hospital_b"), findings=("pneumonia", MACRO), seed=0):
-    """A METRICS table of those runs, values drawn as sampling noise would: alike between runs on the same patients."""
-    groups = [(column, group) for column, names in GROUPS.items() for group in names]
-    named = [(metric, *group) for metric in GROUP_METRICS for group in groups]
-    gaps = [(gap, column, "max-min") for gap in GAPS for column in CONTRASTS]
-    gaps += [("auroc_difference", column, contrast) for column, contrast in CONTRASTS.items()]
-    slots = pd.DataFrame([*named, *gaps], columns=["metric", "group_column", "group_value"])
-    cells = pd.MultiIndex.from_product(
-        [runs["run_id"], tests, findings, range(len(slots))], names=["run_id", "dataset", "finding", "slot"]
-    ).to_frame(index=False)
-    rng = np.random.default_rng(seed)
-    shape = (len(runs), len(tests), len(findings), len(slots))
-    is_gap = np.arange(len(slots)) >= len(named)
-    patients, model = rng.normal(0, 0.04, (1, *shape[1:])), rng.normal(0, 0.05, (*shape[:3], 1))
-    value = np.clip(0.75 - 0.7 * is_gap + (model + patients + rng.normal(0, 0.015, shape)) * (1 - 0.7 * is_gap), 0, 1)
-    half = rng.uniform(0.01, 0.06, (1, *shape[1:])) * rng.normal(1, 0.06, shape).clip(0.5)
-    table = cells.join(slots, on="slot").drop(columns="slot")
-    floor = np.where(is_gap, 0.03, np.nan) * np.ones(shape)
-    return table.assign(
-        n=1000, n_positive=200, value=value.ravel(), low=(value - half).ravel(), high=(value + half).ravel(),
-        noise_floor=floor.ravel(), reason="",
-    )  # fmt: skip
+from tests.publishing.conftest import GROUP_METRICS, LABELS, make_metrics, make_runs
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,3 +91,28 @@ def test_age_windows_are_a_line_a_level_in_the_order_of_age(results, ax):
     assert len({line.get_linestyle() for line in lines.values()}) == 3
     expected = plain[plain["target_epsilon"] == 1.0]["value"].mean()
     assert lines["epsilon 1"].get_ydata() == pytest.approx([expected, math.nan, expected], nan_ok=True)
+
+
+def test_panels_are_those_that_the_table_has(results):
+    table = metrics_with_runs(*results).query("dataset == 'hospital_a' and metric.str.contains('difference')")
+    figure = fairness_figures.plot_panels(
+        table, "metric", lambda rows, ax: ax.set_title(rows["metric"].iloc[0]), 2.0, 2
+    )
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes if ax.axison] == list(
+        dict.fromkeys(table["metric"])
+    )
+    nothing = fairness_figures.plot_panels(table[:0], "metric", fairness_figures.plot_gap_forest, 2.0)
+    assert [text.get_text() for ax in nothing.axes for text in ax.texts] == ["nothing to show"]
+    plt.close("all")
+
+
+def test_curves_are_a_line_a_group(ax):
+    roc = pd.DataFrame({"group": ["F", "F", "M", "M"], "fpr": [0.0, 1.0] * 2, "tpr": [0.5, 1.0, 0.2, 1.0]})
+    calibration = pd.DataFrame({"group": "M", "mean_score": [0.1, 0.6], "share_positive": [0.2, 0.5]})
+    other = ax.figure.add_axes((0.6, 0.2, 0.3, 0.3))
+    fairness_figures.plot_curves(roc, calibration, [ax, other])
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.get_lines()[:2]}
+    assert lines == {"F": [[0.0, 0.5], [1.0, 1.0]], "M": [[0.0, 0.2], [1.0, 1.0]]}
+    shown = {line.get_label(): line for line in other.get_lines()}
+    assert shown["M"].get_xydata().tolist() == [[0.1, 0.2], [0.6, 0.5]]
+    assert shown["M"].get_color() == ax.get_lines()[1].get_color()

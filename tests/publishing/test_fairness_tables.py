@@ -57,7 +57,7 @@ def test_noise_floors_stand_in_columns_of_findings_with_their_reason():
 
 
 def test_gaps_are_wide_by_gap_and_long_by_condition(conditions):
-    gaps = fairness_tables.of_metric(conditions, "hospital_a", ["auroc_difference", "tpr_difference"], "macro")
+    gaps = tables.of_metric(conditions, "hospital_a", ["auroc_difference", "tpr_difference"], "macro")
     shown = fairness_tables.show_gaps(gaps)
     assert set(shown.columns) == {
         "AUROC difference, F-M by sex",
@@ -69,15 +69,15 @@ def test_gaps_are_wide_by_gap_and_long_by_condition(conditions):
 
 
 def test_rows_of_no_such_set_are_an_empty_table(conditions):
-    none = fairness_tables.of_metric(conditions, None, ["auroc_difference"], "macro")
+    none = tables.of_metric(conditions, None, ["auroc_difference"], "macro")
     assert none.empty
     assert fairness_tables.show_gaps(none).empty
-    only = fairness_tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["sex"])
+    only = tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["sex"])
     assert set(only["group_column"]) == {"sex"}
 
 
 def test_worst_groups_are_named(conditions):
-    worst = fairness_tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["all"]).assign(
+    worst = tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["all"]).assign(
         group_column="sex_and_age", group_value="min", reason="F, 70+"
     )
     shown = fairness_tables.show_worst_groups(worst)
@@ -85,7 +85,7 @@ def test_worst_groups_are_named(conditions):
 
 
 def test_rates_tell_what_was_held_still(conditions):
-    plain = fairness_tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["sex"])
+    plain = tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["sex"])
     within = plain.assign(group_column="sex within AP", value=math.nan)
     shown = fairness_tables.show_rates(pd.concat([plain, within]))
     assert shown.columns.to_list() == ["F", "M", "F within AP", "M within AP"]

@@ -9,67 +9,17 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.policies import CODE, LabelPolicy
-from dpcxr_core.publishing.explorer_payload import MACRO
+from dpcxr_core.data.policies import CODE
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.publishing.live_answers import (
     LIVE_RESAMPLES,
     Material,
-    Question,
     age_edges,
     answer,
     columns_to_group_by,
     relabelled,
 )
-
-CODES = {"1.0": 1.0, "0.0": 0.0, "-1.0": 0.0}
-U_ZERO = LabelPolicy("u_zero", dict.fromkeys(FINDINGS, CODES))
-U_ONE = LabelPolicy("u_one", dict.fromkeys(FINDINGS, {**CODES, "-1.0": 1.0}))
-AP_OUT = LabelPolicy("without", dict.fromkeys(FINDINGS, CODES), left_out_code="-1.0", left_out_labels=("pneumonia",))
-QUESTION = Question(
-    run="one",
-    dataset="hospital_a",
-    finding="pneumonia",
-    metric="auroc",
-    column="sex",
-    age_band_edges=(0, 40, 70, 120),
-    policy="",
-    threshold_rule="youden",
-    fixed_tpr=0.9,
-    decision_threshold=0.5,
-)
-
-
-def make_material(n=1500, valid=True, seed=0):
-    """A run on one hospital that keeps its codes: validation images of the same, half as many."""
-    rng = np.random.default_rng(seed)
-    total = n + n // 2
-    codes = rng.choice(["1.0", "0.0", "-1.0"], p=[0.25, 0.65, 0.1], size=(total, len(FINDINGS)))
-    labels = (codes == "1.0").astype(float)
-    cohort = pd.DataFrame(
-        {
-            "dataset": "hospital_a",
-            "image_id": [f"image-{i:05d}" for i in range(total)],
-            "patient_id": [f"patient-{i // 2:05d}" for i in range(total)],
-            "split": np.where(np.arange(total) < n, "test", "valid"),
-            "view": rng.choice(["PA", "AP"], total),
-            "sex": np.repeat(rng.choice(["F", "M"], total // 2 + 1), 2)[:total],
-            "age_years": np.repeat(rng.uniform(1, 95, total // 2 + 1), 2)[:total].round(),
-            "path": None,
-            **dict(zip(FINDINGS, labels.T, strict=True)),
-            **{CODE + finding: code for finding, code in zip(FINDINGS, codes.T, strict=True)},
-            "insurance": rng.choice(["public", "private"], total),
-            "note": [f"text {i}" for i in range(total)],
-        }
-    )
-    y_score = 1 / (1 + np.exp(-(1.2 * labels - 0.6 + rng.normal(size=labels.shape))))
-    scores = cohort[["dataset", "image_id", "patient_id"]].loc[cohort.index.repeat(len(FINDINGS))]
-    scores = scores.assign(
-        run_id="run-1", finding=list(FINDINGS) * total, y_true=labels.ravel(), y_score=y_score.ravel()
-    )[["run_id", "dataset", "image_id", "patient_id", "finding", "y_true", "y_score"]]
-    is_test = scores["image_id"].isin(cohort.loc[cohort["split"] == "test", "image_id"])
-    tables = scores[is_test], scores[~is_test] if valid else scores[:0]
-    policies = {"hospital_a": {policy.name: policy for policy in (U_ZERO, U_ONE, AP_OUT)}}
-    return Material(["one"], ["hospital_a"], {"one": tables}.__getitem__, cohort, policies)
+from tests.publishing.conftest import AP_OUT, QUESTION, make_material
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from dpcxr_core.publishing.live_answers import LIVE_RESAMPLES, answer
 from dpcxr_core.publishing.live_explorer import LiveExplorer, show_live_explorer
 from dpcxr_core.study.evaluating import thresholds_of
-from tests.publishing.test_live_answers import QUESTION, make_material
+from tests.publishing.conftest import QUESTION, make_material
 
 
 @pytest.fixture

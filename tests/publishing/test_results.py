@@ -1,8 +1,11 @@
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.publishing.results import metrics_with_runs, without_small_cells
+from dpcxr_core.publishing.results import level_names, metrics_with_runs, without_small_cells
 
 
 def test_every_metric_meets_its_run(results):
@@ -26,7 +29,7 @@ def test_small_cells_lose_value_and_interval_but_ten_stay(results, column):
 def test_two_runs_of_one_condition_and_seed_are_refused(results):
     metrics, runs = results
     runs.loc[1, "seed"] = runs.loc[0, "seed"]
-    with pytest.raises(UserError, match="share training data, initialisation, epsilon and seed"):
+    with pytest.raises(UserError, match="share training data, architecture, initialisation"):
         metrics_with_runs(metrics, runs)
 
 
@@ -42,3 +45,11 @@ def test_missing_column_and_unknown_kind_are_refused(results):
         metrics_with_runs(metrics, runs.drop(columns="init_label"))
     with pytest.raises(UserError, match="kind must be one of"):
         metrics_with_runs(metrics, runs.assign(kind="secret"))
+
+
+def test_levels_of_rows_are_words():
+    rows = pd.DataFrame(
+        [(8.0, "private"), (math.nan, "non_private"), (math.nan, "public_only"), (math.nan, "before_training")],
+        columns=["target_epsilon", "kind"],
+    )
+    assert level_names(rows) == ["epsilon 8", "no privacy", "public data only", "before training"]

@@ -128,6 +128,11 @@ def test_two_columns_keep_the_order():
     assert tables.two_columns({"b": 1, "a": 2}, "x", "y").index.to_list() == ["b", "a"]
 
 
+def test_a_number_that_is_not_there_is_undefined():
+    assert tables.show_number(0.0123, "+.3f") == "+0.012"
+    assert tables.show_number(math.nan, "+.3f") == "undefined"
+
+
 def test_interval_stands_behind_its_value():
     assert tables.with_interval(0.71, 0.7, 0.72) == "0.710 [0.700, 0.720]"
     assert tables.with_interval(-0.1, -0.2, 0.05, "+.2f") == "-0.10 [-0.20, +0.05]"

@@ -1,10 +1,11 @@
+import math
 from dataclasses import replace
 
 import pandas as pd
 
 from dpcxr_core.evaluation.transfer.conflicts import label_conflicts
 from dpcxr_core.publishing import transfer_sentences
-from tests.publishing.test_transfer_tables import FINDING, an_abroad, draws_around, some_drops
+from tests.publishing.conftest import FINDING, an_abroad, draws_around, some_drops
 
 
 def test_drop_sentence_names_the_least_and_the_greatest():
@@ -13,6 +14,7 @@ def test_drop_sentence_names_the_least_and_the_greatest():
     assert "from +0.030 (*domain, epsilon 8*) to +0.080 (*random, epsilon 8*)" in sentence
     assert transfer_sentences.drop(some_drops().query("dataset == 'c'")).startswith("To c, the loss")
     assert "one data set only" in transfer_sentences.drop(some_drops()[:0])
+    assert "No loss can be measured" in transfer_sentences.drop(some_drops().assign(value=math.nan))
 
 
 def test_moved_sentence_counts_verdicts():
@@ -22,9 +24,15 @@ def test_moved_sentence_counts_verdicts():
 
 
 def test_conflict_sentence_counts_cells():
-    values = {FINDING: 0.3, "pneumonia": 0.5, "cardiomegaly": 0.8}
-    matrix = label_conflicts({("a", "b", finding): draws_around(value) for finding, value in values.items()})
-    assert "Of 3 cells, 1 lie below one half beyond chance, and 1 cannot" in transfer_sentences.conflicts(matrix)
+    values = {FINDING: 0.3, "pneumonia": 0.5, "cardiomegaly": 0.8, "no_finding": math.nan}
+    cells = {("a", "b", finding): draws_around(value) for finding, value in values.items()}
+    sentence = transfer_sentences.conflicts(label_conflicts(cells, dict.fromkeys(cells, 50)))
+    assert "Of 4 cells, 1 lie below one half beyond chance, 1 cannot be told from one half, and 1 are undef" in sentence
+    assert sentence.endswith("Undefined: no finding from a to b.")
+    del cells["a", "b", "no_finding"]
+    assert transfer_sentences.conflicts(label_conflicts(cells, dict.fromkeys(cells, 50))).endswith(
+        "The others are above one half."
+    )
 
 
 def test_loss_and_shift_sentences_quote_the_tables():
@@ -33,6 +41,8 @@ def test_loss_and_shift_sentences_quote_the_tables():
     assert "positives score otherwise than at home in 1, and negatives in 1" in transfer_sentences.shifts(an_abroad())
     nothing = an_abroad(hospitals=())
     assert transfer_sentences.losses(nothing) == transfer_sentences.shifts(nothing) == transfer_sentences.ONE_HOSPITAL
+    nothing = replace(nothing, unmeasured={("b", FINDING): "not labelled there"})
+    assert transfer_sentences.losses(nothing) == transfer_sentences.NOTHING_MEASURED
 
 
 def test_what_is_not_measured_is_named_with_its_reason():

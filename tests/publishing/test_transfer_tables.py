@@ -1,76 +1,10 @@
 import math
 
-import numpy as np
 import pandas as pd
-import pytest
 
-from dpcxr_core.evaluation.transfer.abroad import CASE_MIX, OPERATING_POINTS, PREVALENCE, TOPICS
-from dpcxr_core.evaluation.transfer.case_mix import PARTS
 from dpcxr_core.evaluation.transfer.conflicts import label_conflicts
-from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
-from dpcxr_core.evaluation.transfer.interval_table import interval_table
-from dpcxr_core.evaluation.transfer.one_half import beside_one_half
 from dpcxr_core.publishing import transfer_tables
-from dpcxr_core.study.transferring import Abroad
-
-FINDING = "pleural_effusion"
-
-
-def draws_around(value, n_seeds=2):
-    return value + 0.01 * np.vstack([np.zeros(n_seeds), np.random.default_rng(0).normal(size=(60, n_seeds))]).T
-
-
-def an_abroad(hospitals=("b", "c")) -> Abroad:
-    """Positives of c score lower and negatives higher than at home; b is as home."""
-    keys = {
-        OPERATING_POINTS: [
-            *((where, metric) for where in ("at home", "transported", "re-tuned") for metric in ("tpr", "fpr")),
-            ("at the FPR of home", "tpr"),
-            ("lost to ranking", "youden_index"),
-            ("lost to the operating point", "youden_index"),
-        ],
-        PREVALENCE: [
-            *(("prevalence", part) for part in ("at home", "abroad")),
-            *(("ppv", part) for part in ("at home", "from prevalence", "left over", "abroad")),
-        ],
-        CASE_MIX: [(part,) for part in PARTS],
-    }
-    columns = {topic: ("dataset", "finding", *names) for topic, names in TOPICS.items()}
-    tables = {
-        topic: interval_table(
-            {
-                (name, finding, *key): draws_around(0.1 * (1 + place))
-                for name in hospitals
-                for finding in (FINDING, "macro")
-                for place, key in enumerate(keys[topic])
-            },
-            columns[topic],
-        )
-        for topic in keys
-    }
-    moved = {("b", "positives"): 0.5, ("b", "negatives"): 0.5, ("c", "positives"): 0.3, ("c", "negatives"): 0.7}
-    apart = {(name, FINDING, among): draws_around(value) for (name, among), value in moved.items() if name in hospitals}
-    tables["hospitals apart"] = beside_one_half(apart, columns["hospitals apart"])
-    return Abroad(tables, {(name, FINDING): 0.4 for name in hospitals}, {})
-
-
-def some_drops() -> pd.DataFrame:
-    rows = [
-        {"dataset": name, "init_label": label, "kind": kind, "target_epsilon": epsilon, "value": value}
-        for label, value in (("random", 0.08), ("domain", 0.03))
-        for kind, epsilon in (("private", 8.0), ("non_private", math.nan))
-        for name in ("b", "c", ALL_ABROAD)
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(low=table["value"] - 0.02, high=table["value"] + 0.02, seed_sd=math.nan)
-
-
-@pytest.mark.parametrize(
-    ("kind", "epsilon", "words"),
-    [("private", 1.0, "epsilon 1"), ("non_private", math.nan, "no privacy"), ("public_only", math.nan, "public data")],
-)
-def test_levels_are_words(kind, epsilon, words):
-    assert transfer_tables.level_name(kind, epsilon).startswith(words)
+from tests.publishing.conftest import FINDING, an_abroad, draws_around, some_drops
 
 
 def test_drops_lead_with_the_mean_and_its_interval():
@@ -78,6 +12,8 @@ def test_drops_lead_with_the_mean_and_its_interval():
     assert shown.columns.to_list() == ["mean [95% interval]", "between seeds (SD)", "b", "c"]
     assert shown.loc[("random", "epsilon 8")].to_list() == ["+0.080 [+0.060, +0.100]", "one seed", "+0.080", "+0.080"]
     assert shown.index.to_list()[:2] == [("random", "epsilon 8"), ("random", "no privacy")]
+    undefined = transfer_tables.show_drops(some_drops().assign(value=math.nan))
+    assert set(undefined["b"]) == {"undefined"}
     one = some_drops().query("dataset == 'b'")
     assert transfer_tables.show_drops(one).columns.to_list() == ["b"]
     assert transfer_tables.show_drops(one[:0]).empty
@@ -97,7 +33,7 @@ def test_a_verdict_needs_the_corrected_p():
     )
     shown = transfer_tables.show_moved(moved)
     assert shown["verdict"].to_list() == ["loses more", "loses less", "not distinguishable"]
-    assert shown["p (Holm)"].to_list() == ["below 0.001", "0.040", "undefined"]
+    assert shown["p (Holm)"].to_list() == ["below 0.001", "0.040", "no test"]
     assert shown.index.to_list()[0] == ("x", "epsilon 1")
     without = moved.assign(kind="non_private", target_epsilon=math.nan)
     assert transfer_tables.show_moved(without).index.to_list()[0] == ("x", "no privacy")
@@ -112,17 +48,21 @@ def test_local_models_stand_beside_those_from_elsewhere():
 
 
 def test_only_noted_cells_of_the_matrix_are_listed():
-    cells = {("a", "b", FINDING): draws_around(0.3), ("a", "b", "pneumonia"): draws_around(0.8)}
-    shown = transfer_tables.show_conflicts(label_conflicts(cells))
+    cells = {
+        ("a", "a", FINDING): draws_around(0.8),
+        ("a", "b", FINDING): draws_around(0.3),
+        ("a", "b", "pneumonia"): draws_around(0.8),
+    }
+    shown = transfer_tables.show_conflicts(label_conflicts(cells, dict.fromkeys(cells, 50)))
     assert shown.index.to_list() == [("a", "b", "pleural effusion")]
-    assert shown["note"].to_list() == ["likely label conflict"]
+    assert shown["note"].to_list() == ["ranks the wrong way: read the labels"]
 
 
 def test_operating_points_show_rates_and_signed_losses():
     shown = transfer_tables.show_operating_points(an_abroad(), FINDING)
     assert shown.index.to_list() == ["b", "c"]
     assert shown.loc["b", "TPR, at home"].startswith("0.100 [")
-    assert shown.loc["b", "lost to ranking"].startswith("+0.800 [+")
+    assert shown.loc["b", "not got back by re-tuning"].startswith("+0.800 [+")
 
 
 def test_prevalence_shift_shows_what_prevalence_explains():

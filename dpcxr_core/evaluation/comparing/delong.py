@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 
-from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.statistics.inputs import check_labels_and_scores
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def auroc_covariance(y_true: ArrayLike, y_scores: ArrayLike) -> tuple[NDArray[np
         Sun and Xu (2014), IEEE Signal Processing Letters 21(11), algorithm 2; the variance is that of DeLong,
         DeLong and Clarke-Pearson (1988), Biometrics 44(3).
     """
-    positive, negative = _scores_by_label(np.asarray(y_true, dtype=float), np.asarray(y_scores, dtype=float))
+    y_true, y_scores = np.asarray(y_true, dtype=float), np.asarray(y_scores, dtype=float)
+    check_labels_and_scores(y_true, y_scores)
+    positive, negative = y_scores[:, y_true == 1], y_scores[:, y_true == 0]
     n_scores, n_positive, n_negative = len(positive), positive.shape[1], negative.shape[1]
     if min(n_positive, n_negative) < 2:
         return np.full(n_scores, np.nan), np.full((n_scores, n_scores), np.nan)
@@ -85,17 +87,3 @@ def delong_test(y_true: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> 
     if error == 0:
         return PairedTest(difference, error, 1.0 if abs(difference) < 1e-12 else math.nan)
     return PairedTest(difference, error, float(2 * norm.sf(abs(difference) / error)))
-
-
-def _scores_by_label(y_true: NDArray, y_scores: NDArray) -> tuple[NDArray, NDArray]:
-    if y_scores.ndim != 2 or y_true.shape != y_scores.shape[1:]:
-        raise UserError(
-            f"y_true and each row of y_scores must describe the same images; got shapes {y_true.shape} and "
-            f"{y_scores.shape}"
-        )
-    labelled = ~np.isnan(y_true)
-    if not np.isin(y_true[labelled], (0, 1)).all():
-        raise UserError("y_true must be 1, 0 or NaN. Map uncertain labels first.")
-    if not np.isfinite(y_scores[:, labelled]).all():
-        raise UserError("y_scores must be finite for every labelled image; found NaN or infinity")
-    return y_scores[:, y_true == 1], y_scores[:, y_true == 0]

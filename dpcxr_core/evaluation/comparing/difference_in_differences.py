@@ -56,7 +56,7 @@ def with_and_without_privacy(runs: pd.DataFrame) -> pd.DataFrame:
     return pairs[["init_label", "target_epsilon", "seed", "run_id", "run_id_without"]]
 
 
-def moved_by_privacy(draws: Mapping[str, Draws], runs: pd.DataFrame, gaps: Sequence[Gap]) -> pd.DataFrame:
+def gap_movements(draws: Mapping[str, Draws], runs: pd.DataFrame, gaps: Sequence[Gap]) -> pd.DataFrame:
     """Each gap with privacy minus the same gap without it, for each initialisation and target epsilon.
 
     A gap has widened where ``value`` has the sign of ``gap_without``, and narrowed or turned over where it has the
@@ -92,7 +92,7 @@ def changed_by_initialisation(
     All four runs of a seed meet the same resamples of patients.
 
     Args:
-        draws: As ``moved_by_privacy``.
+        draws: As ``gap_movements``.
         runs: Runs table.
         gaps: The gaps asked about.
         reference: ``init_label`` of the initialisation to compare with.
@@ -102,7 +102,7 @@ def changed_by_initialisation(
         every other initialisation with runs at the same target epsilon and seed.
 
     Raises:
-        UserError: As ``moved_by_privacy``, or the reference has no such runs.
+        UserError: As ``gap_movements``, or the reference has no such runs.
     """
     pairs = with_and_without_privacy(runs)
     of_reference = pairs["init_label"] == reference

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, joined, metric_row
-from dpcxr_core.evaluation.resampling.intervals import COVERAGE, defined_resamples, percentile_interval
+from dpcxr_core.evaluation.comparing.grouped import NO_INTERVAL_OF_ECE, GroupedDraws, joined, metric_row
+from dpcxr_core.evaluation.resampling.intervals import COVERAGE, percentile_interval, varying_resamples
 
 GAP_NAME = "max-min"
 Combined = Callable[..., Any]  # np.max or np.mean
@@ -22,6 +22,7 @@ _GAPS: tuple[tuple[str, tuple[str, ...], Combined], ...] = (
     ("ppv_difference", ("ppv",), np.max),
     ("selection_rate_difference", ("selection_rate",), np.max),
     ("ece_difference", ("ece",), np.max),
+    ("calibration_in_the_large_difference", ("calibration_in_the_large",), np.max),
 )
 
 
@@ -61,15 +62,15 @@ def gap_interval(gap: float, scatter: NDArray) -> tuple[float, float, str]:
     return float(np.maximum(0, gap - margin)), gap + margin, reason  # np.maximum keeps NaN
 
 
-def noise_floor(scatter: NDArray) -> float:
+def mean_scatter(scatter: NDArray) -> float:
     """The gap to expect between groups of these sizes with no true difference: the mean scatter."""
-    defined, _ = defined_resamples(scatter)
-    return float(defined.mean()) if defined.size else math.nan
+    varying, _ = varying_resamples(scatter)
+    return float(varying.mean()) if varying.size else math.nan
 
 
 def _margin(scatter: NDArray) -> tuple[float, str]:
-    defined, reason = defined_resamples(scatter)
-    return (float(np.quantile(defined, COVERAGE)) if defined.size else math.nan), reason
+    varying, reason = varying_resamples(scatter)
+    return (float(np.quantile(varying, COVERAGE)) if varying.size else math.nan), reason
 
 
 def difference_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
@@ -140,6 +141,9 @@ def gap_rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
     demographic parity difference, ``equalized_odds_difference`` the larger (``agg="worst_case"``) and
     ``equalized_odds_difference_mean`` the mean (``agg="mean"``) of the TPR and FPR difference. Macro is the mean
     of the findings' gaps, so that opposite gaps of two findings do not cancel.
+
+    ``ece_difference`` has no interval and no noise floor, as ECE is biased up, the more the smaller the group;
+    ``calibration_in_the_large_difference`` has both.
     """
     there = [(name, names, combined) for name, names, combined in _GAPS if set(names) <= set(by_metric)]
     return [
@@ -166,8 +170,10 @@ def _gap_rows(metric: str, rates: Sequence[GroupedDraws], combined: Combined) ->
 def _gap_row(
     grouped: GroupedDraws, metric: str, f: int, groups: NDArray, gap: float, scatter: NDArray
 ) -> dict[str, Any]:
+    if metric == "ece_difference":
+        return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, NO_INTERVAL_OF_ECE)
     interval = gap_interval(gap, scatter)
-    return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, interval, noise_floor=noise_floor(scatter))
+    return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, interval, noise_floor=mean_scatter(scatter))
 
 
 def _row_of_groups(

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.evaluation.groups import GroupColumn, too_few
+from dpcxr_core.evaluation.groups import GroupColumn, unmeasurable
 from dpcxr_core.evaluation.resampling.intervals import percentile_interval
 from dpcxr_core.evaluation.scored_images import ScoredImages
 
 MACRO = "macro"
+# Resamples repeat images, which drives ECE up once more: their percentiles often miss even its value on the data.
+NO_INTERVAL_OF_ECE = math.nan, math.nan, "ECE is biased up, the more the smaller the group: no interval"
 # (1 + n_resamples,) of one metric, row 0 the data; and why it is NaN on the data, or ""
 Measured = tuple[NDArray[np.float64], str]
 # (finding's position, positions of one group's images with a label of it) -> its metrics by name
@@ -55,7 +58,8 @@ def grouped_draws(
 ) -> dict[str, GroupedDraws]:
     """Each metric for each group of ``column`` and each finding, and its macro mean over findings.
 
-    A group with fewer than 10 positives or 10 negatives of a finding has no value there, only a reason.
+    A group in which fewer than 10 patients have a positive, or fewer than 10 a negative, of a finding has no value
+    there, only a reason.
     The macro mean takes the same findings in every group: those defined in all groups that have any
     defined finding. A group with none is not compared.
 
@@ -71,15 +75,16 @@ def grouped_draws(
     draws = {metric: np.full((n_rows, *shape), np.nan) for metric in metrics}
     reasons = {metric: np.full(shape, "", dtype=object) for metric in metrics}
     n, n_positive = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    patient_of_image, _ = pd.factorize(images.patient_ids)
     for g, group in enumerate(column.groups):
         inside = column.of_image == group
         for f in range(len(images.findings)):
             labelled = np.flatnonzero(inside & ~np.isnan(images.y_true[:, f]))
             n[g, f], n_positive[g, f] = labelled.size, np.sum(images.y_true[labelled, f] == 1)
-            too_small = too_few(n_positive[g, f], n[g, f] - n_positive[g, f])
-            measured = {} if too_small else measure(f, labelled)
+            reason = unmeasurable(images.y_true[labelled, f], patient_of_image[labelled])
+            measured = {} if reason else measure(f, labelled)
             for metric in metrics:
-                draws[metric][:, g, f], reasons[metric][g, f] = measured.get(metric, (np.nan, too_small))
+                draws[metric][:, g, f], reasons[metric][g, f] = measured.get(metric, (np.nan, reason))
     return {
         metric: _with_macro(images, column, draws[metric], n.copy(), n_positive.copy(), reasons[metric])
         for metric in metrics
@@ -159,11 +164,11 @@ def joined(*reasons: str) -> str:
 
 
 def group_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
-    """A row for every group and finding."""
+    """A row for every group and finding; ECE comes without an interval."""
     return [
         metric_row(
             grouped.draws[0, g, f],
-            percentile_interval(grouped.draws[1:, g, f]),
+            NO_INTERVAL_OF_ECE if metric == "ece" else percentile_interval(grouped.draws[1:, g, f]),
             finding=finding,
             metric=metric,
             group_column=grouped.column.name,

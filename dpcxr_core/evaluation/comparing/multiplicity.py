@@ -65,27 +65,18 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def with_adjusted_p(table: pd.DataFrame, family: str, adjust: Adjustment) -> pd.DataFrame:
-    """``table`` with ``p_adjusted`` and ``n_in_family``, how many tests of the same family count.
+    """``table`` with ``family``, ``p_adjusted`` and ``n_in_family``, how many of its tests count.
 
     Args:
-        table: A test a row; holds ``p``.
-        family: The column that says which family each test belongs to: tests of one question. State it before
-            looking at the p-values, and show it with them.
+        table: One family, the tests of one question, a test a row; holds ``p``.
+        family: What to call it. State it before looking at the p-values, and show it with them.
         adjust: ``benjamini_hochberg`` or ``holm``.
 
     Raises:
-        UserError: A column is missing, a row has no family, or a p is outside [0, 1].
+        UserError: A p is outside [0, 1].
     """
-    missing = [column for column in (family, "p") if column not in table.columns]
-    if missing:
-        raise UserError(f"the table of tests lacks the columns {missing}; it has {list(table.columns)}")
-    if table[family].isna().any():
-        raise UserError(f"column {family!r} must name the family of every test; some rows have none")
-    p = table.groupby(family, sort=False)["p"]
-    return table.assign(
-        p_adjusted=p.transform(lambda each: adjust(each.to_numpy(dtype=float))).astype(float),
-        n_in_family=p.transform("count").astype(int),
-    )
+    p = table["p"].to_numpy(dtype=float)
+    return table.assign(family=family, p_adjusted=adjust(p), n_in_family=int(np.sum(~np.isnan(p))))
 
 
 def _of_the_defined(p: ArrayLike, adjust: Adjustment) -> NDArray[np.float64]:

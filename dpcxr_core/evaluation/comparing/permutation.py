@@ -14,14 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.groups import MIN_COUNT, GroupColumn
+from dpcxr_core.evaluation.groups import GroupColumn, unmeasurable
 from dpcxr_core.evaluation.resampling.patients import Resamples, resampling_rng, weighted_sums
 from dpcxr_core.evaluation.scored_images import ScoredImages
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
 from dpcxr_core.evaluation.statistics.rates import confusion_features, rates_from_counts
 
 # (members of each group, labels, scores, decision thresholds) -> gaps by metric
-Measured = Callable[[list[Resamples], NDArray, NDArray, NDArray], dict[str, NDArray[np.float64]]]
+Gaps = Callable[[list[Resamples], NDArray, NDArray, NDArray], dict[str, NDArray[np.float64]]]
+# names of the groups, group_value, metrics, their gaps, the decision thresholds these need
+_Asked = tuple[tuple[str, ...], str, tuple[str, ...], Gaps, NDArray]
 _MOST_IMAGES_TOLD_APART = 3
 
 
@@ -48,22 +50,18 @@ def gap_tests(
     Returns:
         ``run_id dataset finding metric group_column group_value value p n_permutations reason``. All up to ``value``
         are those of the METRICS row that is tested: "auroc_difference" of the two contrasted groups, among whose
-        patients alone groups are handed out; "auroc_range", "tpr_difference" and "fpr_difference" among all
-        groups. p is two-sided. Where a gap cannot be measured both are NaN, and ``reason`` says why.
+        patients alone groups are handed out, where ``column`` has a contrast; "tpr_difference" and "fpr_difference"
+        among all groups. p is two-sided. Where a gap cannot be measured both are NaN, and ``reason`` says why.
     """
-    cuts = np.array([decision_thresholds.get(finding, math.nan) for finding in images.findings])
-    asked: list[tuple[tuple[str, ...], dict[str, str], Measured]] = [
-        (column.groups, {"auroc_range": GAP_NAME}, _auroc_gaps),
-        (column.groups, {"tpr_difference": GAP_NAME, "fpr_difference": GAP_NAME}, _rate_gaps),
-    ]
-    if column.contrast == column.groups:
-        asked[0][1]["auroc_difference"] = column.contrast_name
-    elif column.contrast is not None:
-        asked.append((column.contrast, {"auroc_difference": column.contrast_name}, _auroc_gaps))
+    thresholds = np.array([decision_thresholds.get(finding, math.nan) for finding in images.findings])
+    asked: list[_Asked] = [(column.groups, GAP_NAME, ("tpr_difference", "fpr_difference"), _rate_gaps, thresholds)]
+    if column.contrast is not None:
+        no_decisions = np.zeros_like(thresholds)
+        asked.append((column.contrast, column.contrast_name, ("auroc_difference",), _auroc_gaps, no_decisions))
     rows: list[dict[str, Any]] = []
-    for (names, group_values, measured), finding in product(asked, (*images.findings, MACRO)):
+    for (names, group_value, metrics, gaps_of, needed), finding in product(asked, (*images.findings, MACRO)):
         rng = resampling_rng(seed, images.dataset)
-        gaps = _arranged_gaps(images, column, names, finding, cuts, measured, n_permutations, rng)
+        gaps = _arranged_gaps(images, column, names, finding, needed, gaps_of, n_permutations, rng)
         rows += [
             {
                 "run_id": images.run_id,
@@ -77,7 +75,7 @@ def gap_tests(
                 "n_permutations": n_permutations,
                 "reason": "" if gaps else "fewer than two groups can be measured",
             }
-            for metric, group_value in group_values.items()
+            for metric in metrics
         ]
     return pd.DataFrame(rows)
 
@@ -154,14 +152,13 @@ def _arranged_gaps(
     column: GroupColumn,
     names: tuple[str, ...],
     finding: str,
-    cuts: NDArray,
-    measured: Measured,
+    thresholds: NDArray,
+    gaps_of: Gaps,
     n_permutations: int,
     rng: np.random.Generator,
 ) -> dict[str, NDArray[np.float64]]:
     """``(1 + n_permutations,)`` of each gap between the groups ``names``; none where fewer than two are measurable."""
-    needed = cuts if measured is _rate_gaps else np.zeros_like(cuts)
-    groups, findings = _comparable(images, column, names, finding, needed)
+    groups, findings = _comparable(images, column, names, finding, thresholds)
     if len(groups) < 2:
         return {}
     y_true = images.y_true[:, findings]
@@ -169,16 +166,17 @@ def _arranged_gaps(
     group_of_image = np.array([groups.index(group) for group in column.of_image[inside]])
     permuted, unit = permuted_groups(group_of_image, images.patient_ids[inside], y_true[inside], n_permutations, rng)
     members = [Resamples((permuted == group).astype(np.uint16), unit) for group in range(len(groups))]
-    return measured(members, y_true[inside], images.y_score[inside][:, findings], cuts[findings])
+    return gaps_of(members, y_true[inside], images.y_score[inside][:, findings], thresholds[findings])
 
 
 def _comparable(
-    images: ScoredImages, column: GroupColumn, names: tuple[str, ...], finding: str, cuts: NDArray
+    images: ScoredImages, column: GroupColumn, names: tuple[str, ...], finding: str, thresholds: NDArray
 ) -> tuple[list[str], list[int]]:
     """Which of the groups ``names`` are compared, and in which findings: as in the METRICS table."""
-    inside = (column.of_image == np.array(column.groups, dtype=object)[:, np.newaxis]).astype(int)
-    counts = np.array([inside @ (images.y_true == label) for label in (0, 1)])
-    measurable = (counts.min(axis=0) >= MIN_COUNT) & ~np.isnan(cuts)
+    patient = pd.factorize(images.patient_ids)[0]
+    members = [np.flatnonzero(column.of_image == group) for group in column.groups]
+    enough = [[not unmeasurable(labels[inside], patient[inside]) for labels in images.y_true.T] for inside in members]
+    measurable = np.array(enough) & ~np.isnan(thresholds)
     findings = np.array([finding in (MACRO, each) for each in images.findings])
     compared = measurable[:, findings].any(axis=1)
     findings &= measurable[compared].all(axis=0)
@@ -196,15 +194,15 @@ def _auroc_gaps(
         ]
     )
     macro = aurocs.mean(axis=0)
-    return {"auroc_difference": macro[0] - macro[1], "auroc_range": np.ptp(macro, axis=0)}
+    return {"auroc_difference": macro[0] - macro[1]}
 
 
 def _rate_gaps(
-    members: list[Resamples], y_true: NDArray, y_score: NDArray, cuts: NDArray
+    members: list[Resamples], y_true: NDArray, y_score: NDArray, thresholds: NDArray
 ) -> dict[str, NDArray[np.float64]]:
     counts = [
-        [weighted_sums(group, confusion_features(labels, scores >= cut)) for group in members]
-        for labels, scores, cut in zip(y_true.T, y_score.T, cuts, strict=True)
+        [weighted_sums(group, confusion_features(labels, scores >= threshold)) for group in members]
+        for labels, scores, threshold in zip(y_true.T, y_score.T, thresholds, strict=True)
     ]
     rates = rates_from_counts(np.array(counts))
     return {f"{name}_difference": np.ptp(rates[name], axis=1).mean(axis=0) for name in ("tpr", "fpr")}

@@ -81,7 +81,7 @@ def noise_floors(counts: pd.DataFrame, auroc: float) -> pd.DataFrame:
     Returns:
         Columns ``group_column finding n_groups n_positive expected percentile_95 reason``, one row a column of two
         groups or more and finding, and "macro". ``n_positive`` is that of the group with fewest. Groups with fewer
-        than 10 positives or negatives are left out, as when gaps are measured; NaN and a reason below two groups.
+        than 10 positives or negatives are left out; NaN and a reason below two groups.
         The macro mean takes the findings that every group can show, as ``grouped_draws`` does, as independent.
     """
     rows = []

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from dpcxr_core.config import EvaluationChoice
 from dpcxr_core.evaluation.comparing.gaps import difference_rows
 from dpcxr_core.evaluation.comparing.grouped import Measured, group_rows, grouped_draws
+from dpcxr_core.evaluation.group_metrics import with_reasons
 from dpcxr_core.evaluation.groups import MIN_COUNT, GroupColumn
 from dpcxr_core.evaluation.resampling.patients import Resamples, by_image_weights, of_images
 from dpcxr_core.evaluation.scored_images import ScoredImages, scored_images, shared_resamples
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
-from dpcxr_core.evaluation.statistics.rates import UNDEFINED_RATES, confusion_features, rates_from_counts
+from dpcxr_core.evaluation.statistics.rates import confusion_features, rates_from_counts
 from dpcxr_core.tables import METRICS, checked
 
 _RATES = ("tpr", "fpr", "ppv", "selection_rate")
@@ -109,13 +110,8 @@ def _rows(
             return np.column_stack([weighted_aurocs(y_true, y_score, matched), *(rates[each] for each in _RATES)])
 
         aurocs, *rates = by_image_weights(of_images(resamples, rows), statistics).T
-        measured = {"auroc": (aurocs, "")}
-        for name, draws in zip(_RATES, rates, strict=True):
-            if math.isnan(decision_threshold):
-                measured[name] = np.full(len(draws), math.nan), "no decision threshold"
-            else:
-                measured[name] = draws, UNDEFINED_RATES[name] if math.isnan(draws[0]) else ""
-        return measured
+        by_name = dict(zip(_RATES, rates, strict=True))
+        return {"auroc": (aurocs, ""), **with_reasons(by_name, decision_threshold)}
 
     metrics = ("auroc", *_RATES)
     grouped = grouped_draws(compared, pair, metrics, len(resamples.weights), measure)

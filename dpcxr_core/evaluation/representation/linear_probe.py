@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from dpcxr_core.evaluation.groups import too_few
-from dpcxr_core.evaluation.resampling.patients import Resamples, by_image_weights
+from dpcxr_core.evaluation.groups import unmeasurable
+from dpcxr_core.evaluation.resampling.patients import Resamples
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
 
 
@@ -48,9 +46,9 @@ def standardised(train_embeddings: NDArray, test_embeddings: NDArray) -> tuple[N
     return scaler.transform(train_embeddings), scaler.transform(test_embeddings)
 
 
-def measurable_findings(y_true: NDArray, *y_scores: NDArray) -> NDArray[np.int64]:
-    """Positions of the findings with 10 positives and 10 negatives, and with scores in all of ``y_scores``."""
-    enough = [not too_few(int(np.sum(labels == 1)), int(np.sum(labels == 0))) for labels in y_true.T]
+def measurable_findings(y_true: NDArray, patient_of_image: NDArray, *y_scores: NDArray) -> NDArray[np.int64]:
+    """Positions of the findings that are not ``unmeasurable``, and have scores in all of ``y_scores``."""
+    enough = [not unmeasurable(labels, patient_of_image) for labels in y_true.T]
     return np.flatnonzero(np.all([enough, *(~np.isnan(scores).any(axis=0) for scores in y_scores)], axis=0))
 
 
@@ -63,7 +61,7 @@ def macro_draws(y_true: NDArray, y_score: NDArray, resamples: Resamples) -> NDAr
         resamples: Of the patients of these images.
     """
     by_finding = [
-        by_image_weights(resamples, partial(weighted_aurocs, labels, scores))
+        weighted_aurocs(labels, scores, resamples.weights, resamples.patient_of_image)
         for labels, scores in zip(y_true.T, y_score.T, strict=True)
     ]
     return np.mean(by_finding, axis=0)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dpcxr_core.config import FINDINGS
+from dpcxr_core.evaluation.comparing.grouped import joined, macro_reason
 from dpcxr_core.evaluation.representation.geometry import (
     effective_dimension,
     effective_dimensions_left_out,
@@ -29,14 +31,13 @@ class ComparedImages:
     """What is known of the images that all models are compared on.
 
     Attributes:
-        findings: F of them.
-        train_labels: ``(n_train, F)`` of 1, 0 and NaN, of the images that the probe is fitted to.
+        train_labels: ``(n_train, F)`` of 1, 0 and NaN in the order of ``config.FINDINGS``, of the images that the
+            probe is fitted to.
         test_labels: ``(n_test, F)``.
         resamples: Of the patients of the test images.
         groups: ``(n_test,)``: group of each test image's patient, of ``jackknife_groups``.
     """
 
-    findings: tuple[str, ...]
     train_labels: NDArray[np.float32]
     test_labels: NDArray[np.float32]
     resamples: Resamples
@@ -128,7 +129,7 @@ def _macro_aurocs(images: ComparedImages, scores: dict[str, NDArray]) -> tuple[d
 
     All cover the same findings, so that they can be compared.
     """
-    shared = measurable_findings(images.test_labels, *scores.values())
+    shared = measurable_findings(images.test_labels, images.resamples.patient_of_image, *scores.values())
     if not len(shared):
         undefined = np.full(len(images.resamples.weights), np.nan)
         return dict.fromkeys(scores, undefined), "no finding can be measured on these images"
@@ -136,13 +137,12 @@ def _macro_aurocs(images: ComparedImages, scores: dict[str, NDArray]) -> tuple[d
         measure: macro_draws(images.test_labels[:, shared], each[:, shared], images.resamples)
         for measure, each in scores.items()
     }
-    named = ", ".join(images.findings[finding] for finding in shared)
-    return draws, "" if len(shared) == len(images.findings) else f"mean over {named}"
+    return draws, macro_reason([FINDINGS[finding] for finding in shared])
 
 
 def _bootstrapped(measure: str, draws: NDArray, images: ComparedImages, covered: str = "") -> dict[str, Any]:
     low, high, undefined = percentile_interval(draws[1:])
-    return _row(measure, images, draws[0], low, high, "; ".join(filter(None, [covered, undefined])))
+    return _row(measure, images, draws[0], low, high, joined(covered, undefined))
 
 
 def _row(

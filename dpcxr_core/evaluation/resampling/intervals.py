@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 COVERAGE = 0.95
 _TAILS = (0.025, 0.975)
+_ALL_AGREE = "all resamples agree: no interval"
 
 
 def defined_resamples(resampled: ArrayLike) -> tuple[NDArray[np.float64], str]:
@@ -17,6 +18,17 @@ def defined_resamples(resampled: ArrayLike) -> tuple[NDArray[np.float64], str]:
     return defined, f"{share_undefined:.0%} of resamples undefined" if share_undefined > 0.05 else ""
 
 
+def varying_resamples(resampled: ArrayLike) -> tuple[NDArray[np.float64], str]:
+    """As ``defined_resamples``, but no resample at all where they agree, and that in words.
+
+    Resamples of ten hits out of ten are ten out of ten each: they cannot tell how far off the truth is.
+    """
+    defined, reason = defined_resamples(resampled)
+    if defined.size and np.ptp(defined) == 0:
+        return defined[:0], _ALL_AGREE
+    return defined, reason
+
+
 def percentile_interval(resampled: ArrayLike) -> tuple[float, float, str]:
     """The 2.5th and 97.5th percentiles of the resamples that are defined, and what to know about them.
 
@@ -24,11 +36,11 @@ def percentile_interval(resampled: ArrayLike) -> tuple[float, float, str]:
         resampled: ``(n_resamples,)``; NaN where a resample left the statistic undefined.
 
     Returns:
-        ``(low, high, reason)``. NaN ends when no resample is defined. ``reason`` gives the share of
-        undefined resamples when it is above 5%, and is empty otherwise.
+        ``(low, high, reason)``. NaN ends when no resample is defined or all agree. ``reason`` says that all agree, or
+        gives the share of undefined resamples when it is above 5%, and is empty otherwise.
     """
-    defined, reason = defined_resamples(resampled)
-    if not defined.size:
+    varying, reason = varying_resamples(resampled)
+    if not varying.size:
         return float("nan"), float("nan"), reason
-    low, high = np.quantile(defined, _TAILS)
+    low, high = np.quantile(varying, _TAILS)
     return float(low), float(high), reason

@@ -21,7 +21,8 @@ class Resamples:
     """How often each patient enters each resample, and whose images are whose.
 
     Attributes:
-        weights: ``(1 + n_resamples, n_patients)`` uint16; row 0, all ones, is the data itself.
+        weights: ``(1 + n_resamples, n_patients)`` uint16; row 0 is the data itself: all ones, or, in a
+            permutation of groups, ones for the members of one group.
         patient_of_image: ``(n_images,)`` int, the column of each image's patient.
     """
 
@@ -83,15 +84,23 @@ def of_images(resamples: Resamples, images: NDArray) -> Resamples:
     return replace(resamples, patient_of_image=resamples.patient_of_image[images])
 
 
-def image_weights(resamples: Resamples, images: NDArray) -> NDArray[np.uint16]:
-    """``(1 + n_resamples, len(images))``: how often each of these images enters each resample."""
-    return resamples.weights[:, resamples.patient_of_image[images]]
+def image_weights(resamples: Resamples) -> NDArray[np.uint16]:
+    """``(1 + n_resamples, n_images)``: how often each image enters each resample."""
+    return resamples.weights[:, resamples.patient_of_image]
 
 
 def by_image_weights(
     resamples: Resamples, statistic: Callable[[NDArray[np.uint16]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """``(1 + n_resamples,)`` of ``statistic``, which takes rows of image weights, a chunk of them at a time."""
+    """``(1 + n_resamples, ...)``: what ``statistic`` makes of every resample's image weights.
+
+    For statistics that weigh the images of one patient apart; others take ``Resamples.weights`` as they are, and are
+    faster for it.
+
+    Args:
+        resamples: Of n_images images.
+        statistic: Takes ``(n_rows, n_images)`` of ``image_weights``, a chunk of rows at a time, and gives a row each.
+    """
     n_rows = max(1, _CHUNK_ENTRIES // max(1, resamples.patient_of_image.size))
     starts = range(0, len(resamples.weights), n_rows)
     return np.concatenate(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dpcxr_core.evaluation.statistics.ranking import Ranking, rankings
+from dpcxr_core.evaluation.statistics.ratio import ratio
 
 
 def auroc(y_true: ArrayLike, y_score: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -64,4 +65,4 @@ def aurocs_of(ranking: Ranking) -> NDArray[np.float64]:
     pairs = ranking.positives.sum(axis=1) * ranking.n_negatives
     lost_or_tied = np.einsum("rm,rm->r", ranking.positives, ranking.negatives)
     twice_wins = 2 * (pairs - lost_or_tied) + ranking.tied_pairs
-    return np.divide(twice_wins, 2 * pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return ratio(twice_wins, 2 * pairs)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dpcxr_core.evaluation.statistics.ranking import Ranking, rankings
+from dpcxr_core.evaluation.statistics.ratio import ratio
 
 
 def weighted_average_precisions(
@@ -28,7 +29,7 @@ def weighted_average_precisions(
         ``(n_rows,)`` float64 in (0, 1]; NaN where positives or negatives have no weight, as for AUROC.
 
     Raises:
-        UserError: As ``check_labels_scores_weights``.
+        UserError: As for ``auroc``.
 
     Source:
         Davis and Goadrich (2006), ICML, "The relationship between precision-recall and ROC curves", on why the
@@ -49,6 +50,4 @@ def average_precisions_of(ranking: Ranking) -> NDArray[np.float64]:
     # nothing predicted yet: no positive enters either, so that the precision there counts for nothing
     precisions = np.divide(true_positives, n_predicted, out=np.zeros_like(n_predicted), where=n_predicted > 0)
     gained = np.einsum("rm,rm->r", ranking.positives, precisions)
-    n_positives = ranking.positives.sum(axis=1)
-    measurable = (n_positives > 0) & (ranking.n_negatives > 0)
-    return np.divide(gained, n_positives, out=np.full(len(gained), np.nan), where=measurable)
+    return ratio(gained, np.where(ranking.n_negatives > 0, ranking.positives.sum(axis=1), 0))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit, logit
 
 from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.statistics.ratio import ratio
 
 # The largest float32 below 1 is 1 - 2**-24: a float32 sigmoid rounds every logit beyond that to certainty.
 _NEAREST_TO_CERTAIN = 2.0**-24
@@ -168,12 +169,12 @@ def calibration_from_sums(sums: NDArray[np.float64], fit: Recalibration) -> dict
     """
     residuals, others = sums[..., :-_N_SUMS_BEHIND_BINS], sums[..., -_N_SUMS_BEHIND_BINS:]
     n, squared, g, h, t = np.moveaxis(others[..., :5], -1, 0)
-    step = _ratio(g, h, h > 0)
+    step = ratio(g, h)
     return {
-        "brier": _ratio(squared, n, n > 0),
-        "ece": _ratio(np.abs(residuals).sum(axis=-1), n, n > 0),
+        "brier": ratio(squared, n),
+        "ece": ratio(np.abs(residuals).sum(axis=-1), n),
         "calibration_slope": fit.slope + _slope_step(others[..., 5:]),
-        "calibration_in_the_large": fit.in_the_large + step - _ratio(t * step**2, 2 * h, h > 0),
+        "calibration_in_the_large": fit.in_the_large + step - ratio(t * step**2, 2 * h),
     }
 
 
@@ -187,16 +188,12 @@ def _slope_step(sums: NDArray) -> NDArray[np.float64]:
     """Chebyshev's step of the slope, from the sums of the derivatives times powers of the centred logit."""
     g0, g1, h0, h1, h2, t0, t1, t2, t3 = np.moveaxis(sums, -1, 0)
     determinant = h0 * h2 - h1**2
-    regular = determinant > _SINGULAR * h0 * h2
-    step0 = _ratio(h2 * g0 - h1 * g1, determinant, regular)
-    step1 = _ratio(h0 * g1 - h1 * g0, determinant, regular)
+    determinant = np.where(determinant > _SINGULAR * h0 * h2, determinant, 0)
+    step0 = ratio(h2 * g0 - h1 * g1, determinant)
+    step1 = ratio(h0 * g1 - h1 * g0, determinant)
     bend0 = t0 * step0**2 + 2 * t1 * step0 * step1 + t2 * step1**2
     bend1 = t1 * step0**2 + 2 * t2 * step0 * step1 + t3 * step1**2
-    return step1 - _ratio(h0 * bend1 - h1 * bend0, 2 * determinant, regular)
-
-
-def _ratio(numerator: NDArray, denominator: NDArray, defined: NDArray) -> NDArray[np.float64]:
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=defined)
+    return step1 - ratio(h0 * bend1 - h1 * bend0, 2 * determinant)
 
 
 def _check_probabilities(y_score: NDArray) -> None:

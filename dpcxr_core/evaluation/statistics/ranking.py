@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from dpcxr_core.evaluation.statistics.inputs import check_labels_scores_weights
+from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.statistics.inputs import check_labels_and_scores
 
 # Work arrays of a few MiB stay near the CPU's cache; below 16 rows at a time the sparse product loses its speed.
 _CHUNK_ENTRIES = 2**18
@@ -49,11 +50,15 @@ def rankings(
             it, every image has a column of its own.
 
     Raises:
-        UserError: As ``check_labels_scores_weights``.
+        UserError: As ``check_labels_and_scores``, or weights do not count each image once.
     """
     y_true, y_score = np.asarray(y_true, dtype=float), np.asarray(y_score, dtype=float)
     unit_of_image = np.arange(weights.shape[1]) if unit_of_image is None else unit_of_image
-    check_labels_scores_weights(y_true, y_score, weights[:1, unit_of_image])
+    check_labels_and_scores(y_true, y_score)
+    if unit_of_image.shape != y_true.shape:
+        raise UserError(
+            f"y_true and weights must describe the same images; got {y_true.size} and {unit_of_image.size} of them"
+        )
     positives, negatives = np.flatnonzero(y_true == 1), np.flatnonzero(y_true == 0)
     scores = np.unique(y_score[positives])[::-1]
 

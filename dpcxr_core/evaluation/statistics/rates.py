@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dpcxr_core.evaluation.statistics.ratio import ratio
+
 UNDEFINED_RATES = {
     "tpr": "no positive",
     "fpr": "no negative",
@@ -44,8 +46,4 @@ def rates_from_counts(counts: NDArray) -> dict[str, NDArray[np.float64]]:
         "f1": (2 * tp, 2 * tp + fp + fn),
         "selection_rate": (tp + fp, tp + fp + tn + fn),
     }
-    return {name: _share(part, whole) for name, (part, whole) in shares.items()}
-
-
-def _share(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return {name: ratio(part, whole) for name, (part, whole) in shares.items()}

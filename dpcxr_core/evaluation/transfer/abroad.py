@@ -25,33 +25,40 @@ NamedDraws = Mapping[Any, NDArray[np.float64]]  # by a key of texts
 
 
 def compared(
-    home: ResampledScores, abroad: ResampledScores, threshold: float, retuned: float
+    home: ResampledScores, abroad: ResampledScores, decision_threshold: float, retuned_threshold: float
 ) -> tuple[dict[str, NamedDraws], float]:
     """Every comparison of one finding between two hospitals, and the share of home that has a counterpart abroad.
 
     Args:
         home: Test images of the hospital trained on.
         abroad: Test images of the other hospital.
-        threshold: Decision threshold chosen at home; NaN where it cannot be.
-        retuned: Decision threshold chosen abroad; NaN where it cannot be.
+        decision_threshold: Chosen at home; NaN where it cannot be.
+        retuned_threshold: Chosen abroad; NaN where too few images there could choose it.
 
     Returns:
         ``(1 + n_resamples,)`` by topic and key, see ``TOPICS``; and the share of ``case_mix.at_home_case_mix``.
     """
-    mixes, covered, _ = at_home_case_mix(home, abroad)
+    mixes, covered = at_home_case_mix(home, abroad)
     return {
-        OPERATING_POINTS: transported(home, abroad, threshold, retuned),
-        PREVALENCE: prevalence_shift(home, abroad, threshold),
+        OPERATING_POINTS: transported(home, abroad, decision_threshold, retuned_threshold),
+        PREVALENCE: prevalence_shift(home, abroad, decision_threshold),
         APART: {(name,): draws for name, draws in hospitals_apart(home, abroad).items()},
         CASE_MIX: {(name,): draws for name, draws in mixes.items()},
     }, covered
 
 
-def mean_over_findings(by_finding: Mapping[str, NamedDraws]) -> NamedDraws:
-    """The mean of each key over the findings of which every key is defined on the data; empty where there is none.
+def mean_over_findings(by_finding: Mapping[str, NamedDraws]) -> tuple[NamedDraws, list[str]]:
+    """The mean of each key over the findings of which every key is defined on the data, and these findings.
+
+    Both are empty where there is none.
 
     Args:
         by_finding: ``(..., 1 + n_resamples)`` by finding and key, the same keys for each finding.
     """
-    whole = [draws for draws in by_finding.values() if all(np.isfinite(each[..., 0]).all() for each in draws.values())]
-    return {key: np.mean([draws[key] for draws in whole], axis=0) for key in whole[0]} if whole else {}
+    whole = [
+        finding
+        for finding, draws in by_finding.items()
+        if all(np.isfinite(each[..., 0]).all() for each in draws.values())
+    ]
+    keys = by_finding[whole[0]] if whole else ()
+    return {key: np.mean([by_finding[finding][key] for finding in whole], axis=0) for key in keys}, whole

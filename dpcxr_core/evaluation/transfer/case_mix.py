@@ -26,20 +26,19 @@ def case_mix_cells(cohort: pd.DataFrame, age_band_edges: Sequence[int]) -> NDArr
     return cells
 
 
-def at_home_case_mix(
-    home: ResampledScores, abroad: ResampledScores
-) -> tuple[dict[str, NDArray[np.float64]], float, str]:
+def at_home_case_mix(home: ResampledScores, abroad: ResampledScores) -> tuple[dict[str, NDArray[np.float64]], float]:
     """The difference of AUROC between two hospitals, parted into that of their case mix and the rest.
 
-    Images abroad are weighted so that each cell has the share it has at home; in every resample anew. Only cells with
+    Images abroad are weighted so that each cell has the share it has at home, positives and negatives alike: a
+    prevalence within a cell that differs abroad stays. In every resample anew. Only cells with
     10 images or more at both hospitals take part, at home too.
 
     Returns:
-        ``(draws, covered, reason)``. ``draws``, ``(1 + n_resamples,)`` each: AUROC "at home", "abroad" and "abroad, mix
+        ``(draws, covered)``. ``draws``, ``(1 + n_resamples,)`` each: AUROC "at home", "abroad" and "abroad, mix
         of home"; "from case mix" (mix of home minus abroad: positive where the patients abroad are harder) and "left
         over" (at home minus mix of home). The last two add up to home minus abroad. ``covered`` is the share of the
-        images at home that have a counterpart abroad. All NaN, with ``reason``, where the cells in common
-        have too few images of a class.
+        images at home that have a counterpart abroad. All draws are NaN where the cells in common have too few
+        images of a class.
 
     Source:
         Miettinen (1972), "Standardization of risk ratios", American Journal of Epidemiology 96(6): direct
@@ -50,15 +49,18 @@ def at_home_case_mix(
     here, there = (columns.get_indexer(pd.Index(scores.case_mix)) for scores in (home, abroad))
     covered = float(np.mean(here >= 0)) if here.size else 0.0
     home, abroad = home.only(here >= 0), abroad.only(there >= 0)
-    if reason := home.too_few or abroad.too_few:
-        return dict.fromkeys(PARTS, np.full(len(home.resamples.weights), np.nan)), covered, f"in common cells, {reason}"
+    if home.too_few or abroad.too_few:
+        return dict.fromkeys(PARTS, np.full(len(home.resamples.weights), np.nan)), covered
     shares_home, shares_abroad = _shares(home, cells), _shares(abroad, cells)
     # a cell that a resample abroad lost cannot be weighted up: it leaves that resample
     factor = np.divide(shares_home, shares_abroad, out=np.zeros_like(shares_home), where=shares_abroad > 0)
-    at_home, as_it_is = (weighted_aurocs(each.y_true, each.y_score, each.weights) for each in (home, abroad))
+    at_home, as_it_is = (
+        weighted_aurocs(each.y_true, each.y_score, each.resamples.weights, each.resamples.patient_of_image)
+        for each in (home, abroad)
+    )
     mixed = weighted_aurocs(abroad.y_true, abroad.y_score, abroad.weights * factor[:, there[there >= 0]])
     parts = (at_home, as_it_is, mixed, mixed - as_it_is, at_home - mixed)
-    return dict(zip(PARTS, parts, strict=True)), covered, ""
+    return dict(zip(PARTS, parts, strict=True)), covered
 
 
 def _cells_in_common(home: ResampledScores, abroad: ResampledScores) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.difference_in_differences import with_and_without_privacy
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.comparing.multiplicity import holm
+from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
 from dpcxr_core.evaluation.comparing.paired import CONTRAST_COLUMNS, contrasts_over_seeds
 from dpcxr_core.evaluation.draws import Draws
 
@@ -20,10 +21,8 @@ DrawsByRun = Mapping[str, Mapping[str, Draws]]
 _CONDITION = ["init_label", "kind", "target_epsilon"]
 
 
-def drop_of_run(
-    draws: Mapping[str, Draws], home: str, abroad: Sequence[str], finding: str = MACRO
-) -> NDArray[np.float64]:
-    """AUROC on the data set ``home`` minus the mean over those ``abroad``: ``(1 + n_resamples,)``.
+def drop_of_run(draws: Mapping[str, Draws], home: str, abroad: Sequence[str]) -> NDArray[np.float64]:
+    """Macro AUROC on the data set ``home`` minus the mean over those ``abroad``: ``(1 + n_resamples,)``.
 
     Home and abroad hold other patients, so their resamples are independent, and each row is a draw of the difference.
     "macro" is the mean over the findings that both ends of a difference can measure: a hospital that lacks a finding
@@ -33,9 +32,8 @@ def drop_of_run(
         draws: Of one run, by data set.
         home: The data set whose training images the run saw.
         abroad: Data sets to compare it with, at least one.
-        finding: A finding, or "macro".
     """
-    return np.mean([_drop(draws[home], draws[name], finding) for name in abroad], axis=0)
+    return np.mean([_drop(draws[home], draws[name]) for name in abroad], axis=0)
 
 
 def measured_in_both(home: Draws, abroad: Draws) -> list[str]:
@@ -50,9 +48,7 @@ def measured_in_both(home: Draws, abroad: Draws) -> list[str]:
     ]
 
 
-def drops(
-    draws: DrawsByRun, runs: pd.DataFrame, home: str, abroad: Sequence[str], finding: str = MACRO
-) -> pd.DataFrame:
+def drops(draws: DrawsByRun, runs: pd.DataFrame, home: str, abroad: Sequence[str]) -> pd.DataFrame:
     """The drop of every condition to each hospital abroad and, where there are several, to their mean.
 
     Args:
@@ -60,7 +56,6 @@ def drops(
         runs: Runs table: ``run_id init_label kind target_epsilon seed``.
         home: The data set whose training images the private runs saw.
         abroad: The other data sets; with none the table is empty.
-        finding: A finding, or "macro".
 
     Returns:
         ``dataset init_label kind target_epsilon`` and the columns of ``paired.over_seeds_of_draws``.
@@ -68,13 +63,14 @@ def drops(
     ends = {name: [name] for name in abroad} | ({ALL_ABROAD: list(abroad)} if len(abroad) > 1 else {})
     if not ends:
         return pd.DataFrame(columns=["dataset", *_CONDITION, *CONTRAST_COLUMNS])
-    tables = []
-    for name, there in ends.items():
 
-        def drop(run: dict[str, Any], there: list[str] = there) -> NDArray[np.float64]:
-            return drop_of_run(draws[run["run_id"]], home, there, finding)
+    def drop(there: list[str], run: dict[str, Any]) -> NDArray[np.float64]:
+        return drop_of_run(draws[run["run_id"]], home, there)
 
-        tables.append(contrasts_over_seeds(runs, _CONDITION, drop).assign(dataset=name))
+    tables = [
+        contrasts_over_seeds(runs, _CONDITION, partial(drop, there)).assign(dataset=name)
+        for name, there in ends.items()
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -85,8 +81,9 @@ def moved_by_privacy(draws: DrawsByRun, runs: pd.DataFrame, home: str, abroad: S
     cancels. Holm's correction is over the rows.
 
     Returns:
-        ``init_label target_epsilon``, the columns of ``paired.over_seeds_of_draws`` and ``p_adjusted``; the mean over
-        the hospitals abroad, empty with none. Private runs without a counterpart are left out.
+        ``init_label target_epsilon``, the columns of ``paired.over_seeds_of_draws`` and ``family p_adjusted
+        n_in_family``; the mean over the hospitals abroad, empty with none. Private runs without a counterpart are
+        left out.
     """
 
     def moved(pair: dict[str, Any]) -> NDArray[np.float64]:
@@ -95,7 +92,7 @@ def moved_by_privacy(draws: DrawsByRun, runs: pd.DataFrame, home: str, abroad: S
 
     pairs = with_and_without_privacy(runs if abroad else runs[:0])
     table = contrasts_over_seeds(pairs, ["init_label", "target_epsilon"], moved)
-    return table.assign(p_adjusted=holm(table["p"]))
+    return with_adjusted_p(table, "drops moved by privacy", holm)
 
 
 def moved_by_initialisation(
@@ -123,11 +120,11 @@ def moved_by_initialisation(
         return drop_of_run(ours, home, abroad) - drop_of_run(theirs, home, abroad)
 
     table = contrasts_over_seeds(pairs, _CONDITION, moved)
-    return table.assign(p_adjusted=holm(table["p"]))
+    return with_adjusted_p(table, "drops moved by initialisation", holm)
 
 
-def _drop(home: Draws, abroad: Draws, finding: str) -> NDArray[np.float64]:
-    findings = measured_in_both(home, abroad) if finding == MACRO else [finding]
+def _drop(home: Draws, abroad: Draws) -> NDArray[np.float64]:
+    findings = measured_in_both(home, abroad)
     if not findings:
         return np.full(len(home.values["auroc"]), np.nan)
     return np.mean([_auroc(home, each) - _auroc(abroad, each) for each in findings], axis=0)

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.comparing.multiplicity import holm
+from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, difference_of_draws
 from dpcxr_core.evaluation.transfer.drop import DrawsByRun
 
@@ -27,8 +27,8 @@ def behind_local_models(draws: DrawsByRun, runs: pd.DataFrame) -> pd.DataFrame:
         runs: Runs table: ``run_id train_dataset seed``; runs that differ in their data set and seed alone.
 
     Returns:
-        ``train_dataset dataset``, the columns of ``paired.over_seeds_of_draws`` and ``p_adjusted``; paired by seed. No
-        row for a hospital that trained no model.
+        ``train_dataset dataset``, the columns of ``paired.over_seeds_of_draws`` and ``family p_adjusted n_in_family``;
+        paired by seed. No row for a hospital that trained no model.
     """
     named = runs[["run_id", "train_dataset", "seed"]]
     local = named.rename(columns={"train_dataset": "dataset", "run_id": "run_id_local"})
@@ -40,4 +40,4 @@ def behind_local_models(draws: DrawsByRun, runs: pd.DataFrame) -> pd.DataFrame:
         return difference_of_draws(there, ours, "auroc", MACRO, "all", "all")
 
     table = contrasts_over_seeds(pairs.loc[np.array(tested, dtype=bool)], _PAIR, behind)
-    return table.assign(p_adjusted=holm(table["p"]))
+    return with_adjusted_p(table, "behind local models", holm)

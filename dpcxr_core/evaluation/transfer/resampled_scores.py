@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.groups import too_few
-from dpcxr_core.evaluation.resampling.patients import Resamples, of_images
+from dpcxr_core.evaluation.groups import unmeasurable
+from dpcxr_core.evaluation.resampling.patients import Resamples, image_weights, of_images
 from dpcxr_core.evaluation.scored_images import ScoredImages
 
 
@@ -34,13 +34,16 @@ class ResampledScores:
     @property
     def weights(self) -> NDArray[np.uint16]:
         """``(1 + n_resamples, n_images)``: how often each image enters each resample."""
-        return self.resamples.weights[:, self.resamples.patient_of_image]
+        return image_weights(self.resamples)
 
     @property
     def too_few(self) -> str:
         """Why nothing can be measured here, or ""."""
-        n_positive = int(self.y_true.sum())
-        return too_few(n_positive, self.y_true.size - n_positive)
+        return unmeasurable(self.y_true, self.resamples.patient_of_image)
+
+    def n_patients(self, label: int) -> int:
+        """Patients with an image of this label, 1 or 0."""
+        return np.unique(self.resamples.patient_of_image[self.y_true == label]).size
 
     def only(self, images: NDArray) -> ResampledScores:
         """Some of the images (``images``: positions or a mask), in the same resamples of patients."""

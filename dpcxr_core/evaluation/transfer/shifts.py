@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.resampling.patients import weighted_sums
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
+from dpcxr_core.evaluation.statistics.ratio import ratio
 from dpcxr_core.evaluation.transfer.resampled_scores import ResampledScores
 from dpcxr_core.evaluation.transfer.transported import operating_point
 
@@ -14,25 +15,21 @@ POSITIVES, NEGATIVES = "positives", "negatives"
 
 
 def prevalence(scores: ResampledScores) -> NDArray[np.float64]:
-    """``(1 + n_resamples,)``: share of positives among the labelled images."""
+    """``(1 + n_resamples,)``: share of positives among the labelled images; NaN without any."""
     of_labels = np.column_stack([scores.y_true, np.ones_like(scores.y_true)])
     n_positive, n = weighted_sums(scores.resamples, of_labels).T
-    return n_positive / n
+    return ratio(n_positive, n)
 
 
 def ppv_and_f1(tpr: NDArray, fpr: NDArray, prevalence: NDArray) -> dict[str, NDArray[np.float64]]:
     """PPV and F1 that these rates give at this prevalence: ``(n,)`` each, NaN where nothing is predicted positive."""
     true, false = tpr * prevalence, fpr * (1 - prevalence)
     predicted = true + false
-    nothing = np.full(np.shape(predicted), np.nan)
-    return {
-        "ppv": np.divide(true, predicted, out=nothing.copy(), where=predicted > 0),
-        "f1": np.divide(2 * true, predicted + prevalence, out=nothing, where=predicted + prevalence > 0),
-    }
+    return {"ppv": ratio(true, predicted), "f1": ratio(2 * true, predicted + prevalence)}
 
 
 def prevalence_shift(
-    home: ResampledScores, abroad: ResampledScores, threshold: float
+    home: ResampledScores, abroad: ResampledScores, decision_threshold: float
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
     """The change of PPV and F1 abroad, parted into that of prevalence alone and the rest: draws by (metric, part).
 
@@ -44,7 +41,7 @@ def prevalence_shift(
     Args:
         home: Test images of the hospital trained on.
         abroad: Test images of the other hospital.
-        threshold: The same decision threshold at both.
+        decision_threshold: The same at both.
 
     Returns:
         For "ppv" and "f1": "at home", "from prevalence", "left over" and "abroad"; for "prevalence": "at home",
@@ -53,7 +50,7 @@ def prevalence_shift(
     Source:
         Saerens et al. (2002), Neural Computation 14(1), on scores re-weighted to another prevalence.
     """
-    here, there = operating_point(home, threshold), operating_point(abroad, threshold)
+    here, there = (operating_point(scores, decision_threshold) for scores in (home, abroad))
     common_here, common_there = prevalence(home), prevalence(abroad)
     expected = ppv_and_f1(here["tpr"], here["fpr"], common_there)
     draws = {
@@ -83,7 +80,10 @@ def _abroad_above_home(home: ResampledScores, abroad: ResampledScores, label: in
     here, there = home.only(home.y_true == label), abroad.only(abroad.y_true == label)
     is_abroad = np.repeat([0.0, 1.0], [here.y_true.size, there.y_true.size])
     y_score = np.concatenate([here.y_score, there.y_score])
-    return weighted_aurocs(is_abroad, y_score, np.concatenate([here.weights, there.weights], axis=1))
+    patients_here, patients_there = here.resamples.weights, there.resamples.weights
+    patient = [here.resamples.patient_of_image, there.resamples.patient_of_image + patients_here.shape[1]]
+    weights = np.concatenate([patients_here, patients_there], axis=1)
+    return weighted_aurocs(is_abroad, y_score, weights, np.concatenate(patient))
 
 
 def reading_of_shift(positives: str, negatives: str) -> str:
@@ -101,8 +101,9 @@ def reading_of_shift(positives: str, negatives: str) -> str:
     if of_positives == of_negatives == 0:
         return "no shift within a class is seen: prevalence alone may explain what changed"
     if of_positives == of_negatives:
-        direction = "higher" if of_positives > 0 else "lower"
-        return f"all scores are {direction}: exposure, view or patients can do this, labels alone cannot"
+        # a mild case called negative raises both classes: the positives left are plainer, the negatives less plain
+        direction, cut = ("higher", "stricter") if of_positives > 0 else ("lower", "laxer")
+        return f"all scores are {direction}: exposure, view, patients or a {cut} label can do this"
     if of_positives < of_negatives:
         return "the classes move together: labels that mean something else, or harder images or patients"
-    return "the classes move apart: the finding is plainer, or labelled more strictly"
+    return "the classes move apart: the finding is plainer, or labelled with less error"

@@ -12,7 +12,7 @@ from dpcxr_core.evaluation.transfer.resampled_scores import ResampledScores
 
 METRICS_CARRIED = ("tpr", "fpr", "ppv", "f1", "youden_index")
 AT_HOME, TRANSPORTED, RETUNED, AT_HOME_FPR = "at home", "transported", "re-tuned", "at the FPR of home"
-LOST_RANKING, LOST_OPERATING_POINT = "lost to ranking", "lost to the operating point"
+NOT_GOT_BACK, LOST_OPERATING_POINT = "not got back by re-tuning", "lost to the operating point"
 
 
 def operating_point(scores: ResampledScores, decision_threshold: float) -> dict[str, NDArray[np.float64]]:
@@ -27,7 +27,7 @@ def operating_point(scores: ResampledScores, decision_threshold: float) -> dict[
 
 
 def transported(
-    home: ResampledScores, abroad: ResampledScores, threshold: float, retuned: float
+    home: ResampledScores, abroad: ResampledScores, decision_threshold: float, retuned_threshold: float
 ) -> dict[tuple[str, str], NDArray[np.float64]]:
     """What one finding's threshold does at home and abroad: draws by (where, metric).
 
@@ -37,7 +37,9 @@ def transported(
 
     The loss of Youden's index, which does not depend on prevalence, falls into two parts that add up to it:
 
-    - "lost to ranking": at home minus re-tuned. No threshold abroad by this rule gets it back.
+    - "not got back by re-tuning": at home minus re-tuned. A weaker ranking abroad, and also chance in the validation
+      images that chose the new threshold: with few of them it is above 0 where nothing was lost. What ranking lost is
+      told by the drop of AUROC.
     - "lost to the operating point": re-tuned minus transported. Choosing the threshold anew gets it back.
 
     The thresholds count as given: intervals are about test patients, not about the validation images that chose them.
@@ -46,27 +48,28 @@ def transported(
     Args:
         home: Test images of the hospital trained on.
         abroad: Test images of the other hospital.
-        threshold: Chosen on validation images of the hospital trained on.
-        retuned: Chosen on validation images of the other hospital; NaN where it cannot be.
+        decision_threshold: Chosen on validation images of the hospital trained on.
+        retuned_threshold: Chosen on validation images of the other hospital; NaN where they hold fewer than 10
+            positives or negatives.
 
     Returns:
         ``(1 + n_resamples,)`` each; what would need a threshold that is NaN is NaN.
     """
     points = {
-        AT_HOME: _points(home, threshold),
-        TRANSPORTED: _points(abroad, threshold),
-        RETUNED: _points(abroad, retuned),
+        AT_HOME: _points(home, decision_threshold),
+        TRANSPORTED: _points(abroad, decision_threshold),
+        RETUNED: _points(abroad, retuned_threshold),
     }
     index = {where: point["youden_index"] for where, point in points.items()}
     return {
         **{(where, metric): draws for where, point in points.items() for metric, draws in point.items()},
         (AT_HOME_FPR, "tpr"): tpr_at_fpr(abroad, points[AT_HOME]["fpr"]),
-        (LOST_RANKING, "youden_index"): index[AT_HOME] - index[RETUNED],
+        (NOT_GOT_BACK, "youden_index"): index[AT_HOME] - index[RETUNED],
         (LOST_OPERATING_POINT, "youden_index"): index[RETUNED] - index[TRANSPORTED],
     }
 
 
-def _points(scores: ResampledScores, threshold: float) -> dict[str, NDArray[np.float64]]:
-    if np.isnan(threshold):
+def _points(scores: ResampledScores, decision_threshold: float) -> dict[str, NDArray[np.float64]]:
+    if np.isnan(decision_threshold):
         return {metric: np.full(len(scores.resamples.weights), np.nan) for metric in METRICS_CARRIED}
-    return operating_point(scores, threshold)
+    return operating_point(scores, decision_threshold)

@@ -8,7 +8,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.difference_in_differences import (
     Gap,
     changed_by_initialisation,
-    moved_by_privacy,
+    gap_movements,
     with_and_without_privacy,
 )
 from dpcxr_core.evaluation.comparing.paired import CONTRAST_COLUMNS
@@ -80,7 +80,7 @@ def test_private_runs_stand_beside_the_run_without_privacy_of_their_seed():
 def test_what_privacy_moves_is_the_difference_of_both_gaps_over_seeds():
     runs = _runs()
     draws = _draws(runs)
-    table = moved_by_privacy(draws, runs, [SEX, AGE])
+    table = gap_movements(draws, runs, [SEX, AGE])
     assert len(table) == 2 * 2 * 2
     assert set(CONTRAST_COLUMNS) < set(table)
     for gap in (SEX, AGE):
@@ -123,7 +123,7 @@ def test_gaps_that_are_alike_with_and_without_privacy_have_not_moved():
     runs = _runs()
     draws = _draws(runs.iloc[:1])
     same = dict.fromkeys(runs["run_id"], draws["run-0"])
-    table = moved_by_privacy(same, runs, [SEX])
+    table = gap_movements(same, runs, [SEX])
     assert (table[["value", "low", "high"]] == 0).all(axis=None)
     assert (table["p"] == 1).all()
     assert (table["gap_with"] == table["gap_without"]).all()
@@ -134,7 +134,7 @@ def test_a_gap_that_cannot_be_measured_is_undefined():
     draws = _draws(runs)
     for each in draws.values():
         each.values["auroc"][:, 0] = math.nan
-    table = moved_by_privacy(draws, runs, [SEX])
+    table = gap_movements(draws, runs, [SEX])
     assert table[["value", "p", "gap_with"]].isna().all(axis=None)
     assert (table["reason"] == "undefined").all()
 
@@ -143,6 +143,6 @@ def test_what_cannot_be_compared_is_named():
     runs = _runs()
     private = runs[runs["kind"] == "private"]
     with pytest.raises(UserError, match="no private run"):
-        moved_by_privacy(_draws(runs), private, [SEX])
+        gap_movements(_draws(runs), private, [SEX])
     with pytest.raises(UserError, match="'c' has no runs"):
         changed_by_initialisation(_draws(runs), runs, [SEX], reference="c")

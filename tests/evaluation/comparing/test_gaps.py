@@ -11,18 +11,26 @@ from fairlearn.metrics import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from dpcxr_core.evaluation.comparing.gaps import (
     difference_rows,
     gap_and_scatter,
     gap_interval,
     gap_rows,
-    noise_floor,
+    mean_scatter,
     range_rows,
     worst_group_rows,
 )
 from dpcxr_core.evaluation.comparing.grouped import GroupedDraws
 from dpcxr_core.evaluation.groups import GroupColumn
+from dpcxr_core.evaluation.resampling.patients import of_images, resamples_of, weighted_sums
+from dpcxr_core.evaluation.statistics.probability_calibration import (
+    calibration_features,
+    calibration_from_sums,
+    pooled_bin_edges,
+    recalibration,
+)
 from dpcxr_core.evaluation.statistics.rates import confusion_features, rates_from_counts
 
 BANDS = ("0-39", "40-69", "70+")
@@ -96,7 +104,7 @@ def test_below_two_groups_there_is_no_gap():
     assert np.isnan(gap)
     assert np.isnan(scatter).all()
     low, high, _ = gap_interval(gap, scatter)
-    assert np.isnan([low, high, noise_floor(scatter)]).all()
+    assert np.isnan([low, high, mean_scatter(scatter)]).all()
 
 
 @pytest.mark.parametrize(("sizes", "expected"), [((400, 400), 0.023), ((400, 25), 0.066), ((400, 400, 60, 25), 0.099)])
@@ -111,7 +119,7 @@ def test_noise_floor_is_the_gap_of_groups_with_equal_tpr(sizes, expected):
     gap, scatter = gap_and_scatter(rates)
     assert gap == pytest.approx(0, abs=1e-12)
     # three digits were recorded, and 4000 draws of scatter 0.07 leave an error of 0.001, on both sides
-    assert noise_floor(scatter) == pytest.approx(expected, abs=0.005)
+    assert mean_scatter(scatter) == pytest.approx(expected, abs=0.005)
 
 
 def test_gap_interval_reaches_zero_when_no_group_differs_and_covers_when_one_does():
@@ -145,10 +153,74 @@ def test_gap_interval_surrounds_the_gap_and_starts_at_zero():
     scatter = np.linspace(0, 0.1, 101)
     assert gap_interval(0.03, scatter)[:2] == pytest.approx((0, 0.125))
     assert gap_interval(0.2, scatter)[:2] == pytest.approx((0.105, 0.295))
-    assert noise_floor(scatter) == pytest.approx(0.05)
+    assert mean_scatter(scatter) == pytest.approx(0.05)
     scatter[:50] = np.nan
     assert gap_interval(0.2, scatter)[2] == "50% of resamples undefined"
-    assert noise_floor(scatter) == pytest.approx(0.075)
+    assert mean_scatter(scatter) == pytest.approx(0.075)
+
+
+def test_groups_that_no_resample_moves_have_a_gap_without_interval_or_noise_floor():
+    draws = np.ones((9, 3, 2))
+    draws[:, 1] = 0.5
+    for row in (range_rows(_grouped(draws))[0], _gaps(tpr=_grouped(draws))["tpr_difference", "pneumonia"]):
+        assert row["value"] == 0.5
+        assert np.isnan([row["low"], row["high"], row["noise_floor"]]).all()
+        assert row["reason"] == "all resamples agree: no interval"
+    worst = worst_group_rows(_grouped(draws))[0]
+    assert worst["value"] == 0.5
+    assert np.isnan([worst["low"], worst["high"]]).all()
+
+
+def test_the_gap_of_ece_has_no_interval_and_that_of_calibration_in_the_large_has():
+    draws = _grouped(np.random.default_rng(0).random((9, 3, 2)))
+    rows = _gaps(ece=draws, calibration_in_the_large=draws)
+    for finding in FINDINGS:
+        of_ece, in_the_large = (rows[f"{metric}_difference", finding] for metric in ("ece", "calibration_in_the_large"))
+        assert of_ece["value"] == in_the_large["value"]
+        assert np.isnan([of_ece["low"], of_ece["high"], of_ece["noise_floor"]]).all()
+        assert of_ece["reason"] == "ECE is biased up, the more the smaller the group: no interval"
+        assert np.isfinite([in_the_large["low"], in_the_large["high"], in_the_large["noise_floor"]]).all()
+
+
+def _calibration_draws(y_true, y_score, group, n_resamples, rng):
+    """By metric, ``(1 + n_resamples, 2)``: one patient an image, resampled within groups."""
+    resamples = resamples_of(np.arange(group.size), group, n_resamples, rng)
+    edges = pooled_bin_edges(y_score, 10)
+    of_groups = []
+    for rows in (np.flatnonzero(group == 0), np.flatnonzero(group == 1)):
+        fit = recalibration(y_true[rows], y_score[rows])
+        features = calibration_features(y_true[rows], y_score[rows], edges, fit)
+        of_groups.append(calibration_from_sums(weighted_sums(of_images(resamples, rows), features), fit))
+    return {metric: np.stack([each[metric] for each in of_groups], axis=1) for metric in of_groups[0]}
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.6])
+def test_the_gap_of_calibration_in_the_large_is_covered_and_that_of_ece_is_not(truth):
+    """Groups of 150 and 2000; the truth is the log odds by which the small group's scores are too low.
+
+    With none, the noise floor is the gap seen on average; ECE's is far below it, and its interval misses 0.
+    """
+    n_repeats, sizes, rng = 150, (150, 2000), np.random.default_rng(20260101)
+    group = np.repeat([0, 1], sizes)
+    covered = dict.fromkeys(("ece", "calibration_in_the_large"), 0)
+    seen = {metric: [] for metric in covered}
+    for _ in range(n_repeats):
+        log_odds = rng.normal(-1.5, 1, group.size)
+        y_true = (rng.random(group.size) < expit(log_odds + truth * (group == 0))).astype(float)
+        draws = _calibration_draws(y_true, expit(log_odds), group, 200, rng)
+        for metric in covered:
+            gap, scatter = gap_and_scatter(draws[metric][np.newaxis])
+            low, high, _ = gap_interval(gap, scatter)
+            covered[metric] += low <= truth <= high
+            seen[metric].append((gap, mean_scatter(scatter)))
+
+    z = {metric: (n / n_repeats - 0.95) / math.sqrt(0.95 * 0.05 / n_repeats) for metric, n in covered.items()}
+    gaps, floors = np.mean(seen["calibration_in_the_large"], axis=0)
+    print(truth, covered, {m: np.mean(v, axis=0) for m, v in seen.items()})
+    assert z["calibration_in_the_large"] > -5
+    assert z["ece"] < -5  # the mistake this test exists for
+    if truth == 0:
+        assert gaps == pytest.approx(floors, rel=0.25)
 
 
 def test_signed_difference_is_oldest_minus_youngest():

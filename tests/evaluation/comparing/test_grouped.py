@@ -79,6 +79,18 @@ def test_without_a_shared_finding_macro_is_undefined(make_tables):
     assert grouped.reasons[:, -1].tolist() == ["no finding can be measured in every group"] * 2
 
 
+def test_many_positives_of_few_patients_cannot_be_measured(make_tables):
+    scores, cohort = make_tables()
+    scores.loc[scores["finding"] == "pneumonia", "y_true"] = 0.0
+    ill = scores["patient_id"].isin(cohort["patient_id"].unique()[:9])
+    scores.loc[ill & (scores["finding"] == "pneumonia"), "y_true"] = 1.0
+    _, _, grouped = _grouped((scores, cohort), ALL)
+    pneumonia = FINDINGS.index("pneumonia")
+    assert grouped.n_positive[0, pneumonia] == 27
+    assert not grouped.defined[0, pneumonia]
+    assert grouped.reasons[0, pneumonia] == "positives of fewer than 10 patients"
+
+
 def test_unmeasurable_findings_give_their_reason_and_leave_macro(make_tables):
     _, _, grouped = _grouped(make_tables(), ALL, unmeasurable=("pneumonia",))
     assert np.isnan(grouped.draws[:, 0, FINDINGS.index("pneumonia")]).all()
@@ -95,6 +107,14 @@ def test_rows_carry_value_interval_and_counts(make_tables):
     assert men_pneumonia["value"] == draws[0]
     assert [men_pneumonia["low"], men_pneumonia["high"]] == np.quantile(draws[1:], [0.025, 0.975]).tolist()
     assert men_pneumonia["n"] == grouped.n[1, FINDINGS.index("pneumonia")]
+
+
+def test_ece_has_no_interval_whatever_its_resamples_say(make_tables):
+    _, _, grouped = _grouped(make_tables(), SEX)
+    for row in group_rows(grouped, "ece"):
+        assert row["value"] > 0
+        assert np.isnan([row["low"], row["high"]]).all()
+        assert "ECE is biased up" in row["reason"]
 
 
 def test_an_undefined_value_has_no_interval_and_keeps_its_reason():

@@ -61,19 +61,16 @@ def test_what_could_not_be_tested_does_not_count():
         assert adjust([]).size == 0
 
 
-def test_families_are_adjusted_apart():
-    table = pd.DataFrame({"question": ["sex", "age", "sex", "age", "age"], "p": [0.01, 0.01, 0.5, 0.2, math.nan]})
-    adjusted = with_adjusted_p(table, "question", holm)
-    assert adjusted["p_adjusted"].to_list()[:4] == [0.02, 0.02, 0.5, 0.2]
-    assert math.isnan(adjusted["p_adjusted"].iloc[4])
-    assert adjusted["n_in_family"].to_list() == [2] * 5
-    assert with_adjusted_p(table.iloc[:0], "question", holm).columns.to_list() == adjusted.columns.to_list()
+def test_a_family_is_named_counted_and_adjusted():
+    table = pd.DataFrame({"group": ["sex", "age", "view"], "p": [0.01, 0.2, math.nan]}, index=[3, 1, 1])
+    adjusted = with_adjusted_p(table, "groups", holm)
+    assert adjusted.columns.to_list() == ["group", "p", "family", "p_adjusted", "n_in_family"]
+    np.testing.assert_array_equal(adjusted["p_adjusted"], [0.02, 0.2, math.nan])
+    assert (adjusted["family"] == "groups").all()
+    assert (adjusted["n_in_family"] == 2).all()
+    assert with_adjusted_p(table.iloc[:0], "groups", holm).columns.to_list() == adjusted.columns.to_list()
 
 
-def test_mistakes_are_named():
+def test_what_is_no_p_is_refused():
     with pytest.raises(UserError, match="1.2"):
         holm([0.5, 1.2])
-    with pytest.raises(UserError, match="lacks the columns"):
-        with_adjusted_p(pd.DataFrame({"p": [0.1]}), "question", holm)
-    with pytest.raises(UserError, match="family of every test"):
-        with_adjusted_p(pd.DataFrame({"p": [0.1], "question": [None]}), "question", holm)

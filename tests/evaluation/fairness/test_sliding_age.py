@@ -2,16 +2,23 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dpcxr_core.config import FINDINGS, EvaluationChoice, UserError
+from dpcxr_core.config import FINDINGS, EvaluationChoice
 from dpcxr_core.evaluation.evaluate import evaluate
+from dpcxr_core.evaluation.fairness import sliding_age
 from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
 
 CHOICE = EvaluationChoice(n_resamples=50)
 
 
+def _set_windows(monkeypatch, years):
+    """Windows side by side."""
+    monkeypatch.setattr(sliding_age, "_WIDTH", years)
+    monkeypatch.setattr(sliding_age, "_STEP", years)
+
+
 def test_each_window_is_scikit_learns_auroc_of_its_patients(make_tables):
     scores, cohort = make_tables()
-    table = auroc_by_age_window(scores, cohort, CHOICE, width=20, step=10)
+    table = auroc_by_age_window(scores, cohort, CHOICE)
     ages = cohort.set_index("image_id")["age_years"]
     for row in table[table["finding"] != "macro"].itertuples():
         low, high = map(int, row.group_value.split("-"))
@@ -37,11 +44,12 @@ def test_windows_overlap_start_at_steps_and_leave_none_of_the_ages_out(make_tabl
     assert windows == expected
 
 
-def test_macro_means_the_same_in_every_window_where_it_exists(make_tables):
+def test_macro_means_the_same_in_every_window_where_it_exists(make_tables, monkeypatch):
+    _set_windows(monkeypatch, 22)
     scores, cohort = make_tables()
     young = scores["image_id"].isin(cohort.loc[cohort["age_years"] < 40, "image_id"])
     scores.loc[young & (scores["finding"] == FINDINGS[0]), "y_true"] = 0.0
-    table = auroc_by_age_window(scores, cohort, CHOICE, width=22, step=22)
+    table = auroc_by_age_window(scores, cohort, CHOICE)
     wide = table.pivot(index="group_value", columns="finding", values="value")
     assert wide["macro"].notna().any()
     np.testing.assert_allclose(wide["macro"], wide[list(FINDINGS)].mean(axis=1, skipna=False))
@@ -49,16 +57,15 @@ def test_macro_means_the_same_in_every_window_where_it_exists(make_tables):
     assert reasons["0-21", "macro"] == "a finding cannot be measured"
 
 
-def test_one_window_of_all_ages_has_the_interval_of_the_whole(make_tables):
+def test_one_window_of_all_ages_has_the_interval_of_the_whole(make_tables, monkeypatch):
+    _set_windows(monkeypatch, 200)
     scores, cohort = make_tables()
     whole = evaluate(scores, cohort, CHOICE, None).metrics.query("metric == 'auroc' and group_column == 'all'")
-    window = auroc_by_age_window(scores, cohort, CHOICE, width=200, step=200)
+    window = auroc_by_age_window(scores, cohort, CHOICE)
     for column in ("finding", "value", "low", "high", "n", "n_positive"):
         assert window[column].to_list() == whole[column].to_list()
 
 
-def test_without_ages_there_is_no_window_and_no_width_is_refused(make_tables):
+def test_without_ages_there_is_no_window(make_tables):
     scores, cohort = make_tables()
-    with pytest.raises(UserError, match="got 0 and 5"):
-        auroc_by_age_window(scores, cohort, CHOICE, width=0)
     assert auroc_by_age_window(scores, cohort.assign(age_years=np.nan), CHOICE).empty

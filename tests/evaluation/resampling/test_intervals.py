@@ -15,3 +15,12 @@ def test_undefined_resamples_are_dropped_and_told_above_five_percent():
     low, high, reason = percentile_interval(np.full(3, np.nan))
     assert np.isnan([low, high]).all()
     assert reason == "100% of resamples undefined"
+
+
+def test_resamples_that_all_agree_give_no_interval():
+    for resampled in (np.ones(100), np.where(np.arange(100) < 40, np.nan, 1.0)):
+        low, high, reason = percentile_interval(resampled)
+        assert np.isnan([low, high]).all()
+        assert reason == "all resamples agree: no interval"
+    almost = np.append(np.ones(99), 0.9)
+    assert percentile_interval(almost) == (*np.quantile(almost, [0.025, 0.975]), "")

@@ -22,8 +22,8 @@ def test_the_mean_over_findings_takes_those_that_are_whole():
     undefined_in_one_seed = named(0.5, 0.1)
     undefined_in_one_seed["ppv",][1, 0] = np.nan
     by_finding = {"a": named(0.8, 0.2), "b": named(0.6, 0.4), "c": undefined_in_one_seed}
-    mean = mean_over_findings(by_finding)
+    mean, covered = mean_over_findings(by_finding)
+    assert covered == ["a", "b"]
     assert mean["tpr",][0, 0] == pytest.approx(0.7)
     assert mean["ppv",].shape == (2, 4)
-    assert mean_over_findings({"c": undefined_in_one_seed}) == {}
-    assert mean_over_findings({}) == {}
+    assert mean_over_findings({"c": undefined_in_one_seed}) == mean_over_findings({}) == ({}, [])

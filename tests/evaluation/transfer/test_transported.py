@@ -8,7 +8,7 @@ from dpcxr_core.evaluation.transfer.transported import (
     AT_HOME,
     AT_HOME_FPR,
     LOST_OPERATING_POINT,
-    LOST_RANKING,
+    NOT_GOT_BACK,
     RETUNED,
     TRANSPORTED,
     operating_point,
@@ -37,7 +37,7 @@ def test_an_operating_point_is_scikit_learns_in_every_resample(simulate):
 def test_the_two_losses_add_up_to_the_change(simulate):
     home, abroad = simulate(seed=1), simulate(seed=2, signal=1.0, moved=0.8)
     found = transported(home, abroad, 0.6, 0.8)
-    lost = found[LOST_RANKING, INDEX] + found[LOST_OPERATING_POINT, INDEX]
+    lost = found[NOT_GOT_BACK, INDEX] + found[LOST_OPERATING_POINT, INDEX]
     np.testing.assert_allclose(lost, found[AT_HOME, INDEX] - found[TRANSPORTED, INDEX], atol=1e-12)
 
 
@@ -45,7 +45,7 @@ def test_scores_that_only_moved_lose_their_operating_point_and_no_ranking(simula
     home = simulate(n=3000)
     moved = ResampledScores(home.y_true, expit(logit(home.y_score) + 1.5), home.case_mix, home.resamples)
     found = transported(home, moved, 0.68, expit(logit(0.68) + 1.5))
-    np.testing.assert_allclose(found[LOST_RANKING, INDEX], 0, atol=1e-12)
+    np.testing.assert_allclose(found[NOT_GOT_BACK, INDEX], 0, atol=1e-12)
     assert found[LOST_OPERATING_POINT, INDEX][0] > 0.2
     np.testing.assert_allclose(found[AT_HOME_FPR, "tpr"][0], found[AT_HOME, "tpr"][0], atol=0.01)
 
@@ -53,7 +53,7 @@ def test_scores_that_only_moved_lose_their_operating_point_and_no_ranking(simula
 def test_a_weaker_signal_loses_ranking_and_no_operating_point(simulate):
     home, abroad = simulate(n=20_000, signal=1.5), simulate(n=20_000, signal=0.5, moved=0.5, seed=5)
     found = transported(home, abroad, expit(0.75), expit(0.75))
-    assert found[LOST_RANKING, INDEX][1:].min() > 0.2
+    assert found[NOT_GOT_BACK, INDEX][1:].min() > 0.2
     np.testing.assert_array_equal(found[LOST_OPERATING_POINT, INDEX], 0)
     assert found[AT_HOME_FPR, "tpr"][0] < found[AT_HOME, "tpr"][0] - 0.2
 
@@ -61,6 +61,6 @@ def test_a_weaker_signal_loses_ranking_and_no_operating_point(simulate):
 def test_a_threshold_that_is_missing_makes_its_part_undefined(simulate):
     found = transported(simulate(), simulate(seed=2), 0.6, float("nan"))
     assert np.isnan(found[RETUNED, "tpr"]).all()
-    assert np.isnan(found[LOST_RANKING, INDEX]).all()
+    assert np.isnan(found[NOT_GOT_BACK, INDEX]).all()
     assert np.isfinite(found[TRANSPORTED, "tpr"]).all()
     assert np.isnan(transported(simulate(), simulate(), float("nan"), 0.5)[AT_HOME_FPR, "tpr"]).all()
