@@ -30,6 +30,7 @@ init_tag: str = "standin_domain"  # part of the name of one of the initialisatio
 target_epsilon: float = 8.0  # one of those calibrated for
 recipe: dict = {"randomness": "seeded"}  # changes to the default recipe, by field; private images need "secret"
 show_diagnostics: bool = True  # only for images that need no protection
+errors_of: str = "pleural_effusion"  # the finding whose surest errors are shown
 seed: int = 0  # seeds batches and noise
 run_dir: str = "../runs/demo"  # where results go
 
@@ -39,10 +40,12 @@ from pathlib import Path
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.data.describing.origins import facts_of_store
+from dpcxr_core.data.store import open_store
+from dpcxr_core.study.evaluating import metrics_table, thresholds_of, values_of
 from dpcxr_core.study.grid import private_run, recipe_from
 from dpcxr_core.study.handover import find_initialisation, find_places, find_specification
-from dpcxr_core.publishing import figures, sentences, tables
+from dpcxr_core.publishing import error_gallery, figures, sentences, tables
 from dpcxr_core.study.runs import run_one
 from dpcxr_core.training.record import read_record, read_table
 
@@ -111,6 +114,18 @@ Markdown("> " + record.privacy_statement)
 # %%
 metrics = metrics_table([folder], places)
 display(tables.auroc_by_finding(metrics, places.private_dataset))
+
+# %% [markdown]
+# The errors that the model is most sure of. A picture is shown only where the data set's licence lets it be.
+
+# %% mystnb={"figure": {"name": "confident-errors", "caption": "The errors that the run is most sure of. Above: without the finding, highest scores. Below: with it, lowest scores."}, "image": {"alt": "Two rows of small chest images, each under its score: above false positives, below false negatives. The sentence below gives the range of the scores."}}
+store = open_store(places.store(places.private_dataset))
+threshold = values_of(thresholds_of(folder, places)).get(errors_of, float("nan"))
+errors = error_gallery.confident_errors(read_table(folder, "scores"), store.cohort, errors_of, threshold, n_each=6)
+fig = error_gallery.plot_errors(errors, store, facts_of_store(store))
+
+# %%
+Markdown(error_gallery.errors_in_words(errors, errors_of, threshold))
 
 # %% [markdown]
 # ## What this does not show

@@ -42,6 +42,7 @@ from myst_nb import glue
 
 from dpcxr_core.study import claims
 from dpcxr_core.accounting.tuning import cost_of_tuning
+from dpcxr_core.study.delong_check import beside_delong
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.grid import chosen_on_simulated, comparison_runs, private_runs, public_only_run, recipe_from
 from dpcxr_core.study.handover import find_initialisations, find_places, find_specifications, leave_runs
@@ -132,6 +133,12 @@ display(tables.show_differences(public_only))
 
 # %%
 Markdown(sentences.against_public_only(public_only))
+
+# %% [markdown]
+# A check by another way, for one pair and finding: the first run of the grid minus the public-only model.
+
+# %%
+Markdown(sentences.beside_delong(*beside_delong(folders[0], folders[-1], places, "no_finding"), "no_finding"))
 
 # %% [markdown]
 # ## Does the study's order appear?

@@ -27,6 +27,7 @@
 
 # %% tags=["parameters"]
 finding: str = "macro"  # or one finding
+curves_of: str = "no_finding"  # the finding whose ROC and calibration curves are drawn
 by: str = "sex"  # or "age_band" or "view": the groups of the decisions and of what is held still
 supposed_auroc: float = 0.8  # of every group, for the gap that chance makes
 n_permutations: int = 500  # of each test
@@ -40,11 +41,13 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
 from dpcxr_core.study import fairness
+from dpcxr_core.study.curves import curves_by_group
 from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.fairness.noise_floor import noise_floors
 from dpcxr_core.study.handover import find_initialisations, find_places, find_runs
 from dpcxr_core.publishing import fairness_figures, fairness_tables, figures, sentences, tables
-from dpcxr_core.publishing.results import metrics_with_runs
+from dpcxr_core.publishing.results import CONDITION, metrics_with_runs
 from dpcxr_core.study.runs import runs_table
 
 figures.use_house_style()
@@ -82,21 +85,20 @@ display(fairness_tables.show_noise_floors(floors))
 # age band and view, of the domain initialisation at the strictest epsilon and without privacy (first seed).
 
 # %% mystnb={"figure": {"name": "gap-forest", "caption": "AUROC difference between groups, one panel a way to part the patients. Points: mean over seeds, filled with privacy, hollow without, a diamond for the public-only model. Bars: the envelope of the seeds' 95 % intervals over test patients."}, "image": {"alt": "Forest plot: one row an initialisation and level of privacy, one panel a pair of groups, a point and a horizontal interval bar on either side of a line at zero. The sentence below counts the bars that miss zero."}}
-gaps = fairness_tables.of_metric(by_seed, home, ["auroc_difference"], finding)
-panels = gaps.groupby("group_column", sort=False)
-fig, axes = plt.subplots(1, len(panels), figsize=(12, 0.05 * len(gaps) + 1.5), sharey=True, squeeze=False)
-for ax, (_, rows) in zip(axes.flat, panels, strict=True):
-    fairness_figures.plot_gap_forest(rows, ax)
+gaps = tables.of_metric(by_seed, home, ["auroc_difference"], finding)
+fig = fairness_figures.plot_panels(gaps, "group_column", fairness_figures.plot_gap_forest, 0.05 * len(gaps) + 1.5)
 
 # %%
-differences = fairness_tables.of_metric(conditions, home, ["auroc_difference"], finding)
+differences = tables.of_metric(conditions, home, ["auroc_difference"], finding)
 display(Markdown(sentences.gaps(differences)))
-display(fairness_tables.show_worst_groups(fairness_tables.of_metric(conditions, home, ["worst_group_auroc"], finding)))
+display(fairness_tables.show_worst_groups(tables.of_metric(conditions, home, ["worst_group_auroc"], finding)))
 
 # %%
 tests = fairness.tested_gaps(focus[:2], places, home, contrasted, n_permutations)
-display(Markdown(sentences.family_of_tests(tests)))
-display(fairness_tables.show_tests(tests, runs, finding))
+Markdown(sentences.family_of_tests(tests))
+
+# %% tags=["hide-output"]
+fairness_tables.show_tests(tests, runs, finding)
 
 # %% [markdown]
 # ## Does privacy widen a gap, and does the initialisation change that?
@@ -105,19 +107,18 @@ display(fairness_tables.show_tests(tests, runs, finding))
 # anyway cancels. Where the gap without privacy is negative, a negative difference is a wider gap. Second, how far privacy
 # moves a gap from each initialisation minus how far it does from the domain initialisation. Each table is one family.
 
-# %% mystnb={"figure": {"name": "gap-movements", "caption": "AUROC gap with privacy minus the same gap without it. Thick bars: 95 % intervals over other patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Forest plot of differences in differences: one row an initialisation and epsilon, one panel a pair of groups, thick and thin bars around a line at zero. The table below holds every number."}}
+# %% mystnb={"figure": {"name": "gap-movements", "caption": "AUROC gap with privacy minus the same gap without it. Thick bars: 95 % intervals over other patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Forest plot of differences in differences: one row an initialisation and epsilon, one panel a pair of groups, thick and thin bars around a line at zero. The tables below hold every number."}}
 moved = fairness.gaps_moved_by_privacy(folders, runs, places, "auroc", finding)
-panels = moved.groupby("group_column", sort=False)
-fig, axes = plt.subplots(1, len(panels), figsize=(12, 0.1 * len(moved) + 1.5), sharey=True, squeeze=False)
-for ax, (_, rows) in zip(axes.flat, panels, strict=True):
-    fairness_figures.plot_contrast_forest(rows, ax)
+fig = fairness_figures.plot_panels(moved, "group_column", fairness_figures.plot_contrast_forest, 0.1 * len(moved) + 1.5)
 
 # %%
 display(Markdown(sentences.family_of_tests(moved)))
-display(fairness_tables.show_movements(moved))
 domain_label = runs.set_index("run_id").loc[focus[0].name, "init_label"]
 changed = fairness.movements_changed_by_initialisation(folders, runs, places, "auroc", finding, domain_label)
 display(Markdown(sentences.family_of_tests(changed)))
+
+# %% tags=["hide-output"]
+display(fairness_tables.show_movements(moved))
 display(fairness_tables.show_movements(changed))
 
 # %% [markdown]
@@ -129,15 +130,22 @@ display(fairness_tables.show_movements(changed))
 #
 # The table is underdiagnosis: the share of patients with a finding whom the model calls healthy, the FPR of *no finding*.
 
-# %% mystnb={"figure": {"name": "decision-gaps", "caption": "Largest minus smallest group: AUROC, rates at the frozen threshold, calibration error (ECE). Grey lines: the gap to expect with no true difference. A bar that touches zero does not show a difference."}, "image": {"alt": "Eight forest plots of gaps between groups, of AUROC, decisions and calibration, one row an initialisation and level of privacy, each with an interval bar and a short grey line where chance alone would put the gap."}}
-decisions = fairness_tables.of_metric(by_seed, home, fairness_tables.MAX_MIN_GAPS, finding, [by])
-fig, axes = plt.subplots(2, 4, figsize=(13, 0.03 * len(decisions) + 3), sharey=True)
-for ax, (_, rows) in zip(axes.flat, decisions.groupby("metric", sort=False), strict=True):
-    fairness_figures.plot_gap_forest(rows, ax)
+# %% mystnb={"figure": {"name": "decision-gaps", "caption": "Largest minus smallest group: AUROC, rates at the frozen threshold, calibration error (ECE). Grey lines: the gap to expect with no true difference. A bar that touches zero does not show a difference."}, "image": {"alt": "Forest plots of gaps between groups, of AUROC, decisions and calibration, one row an initialisation and level of privacy, each with an interval bar and a short grey line where chance alone would put the gap."}}
+decisions = tables.of_metric(by_seed, home, fairness_tables.MAX_MIN_GAPS, finding, [by])
+fig = fairness_figures.plot_panels(decisions, "metric", fairness_figures.plot_gap_forest, 3.2, n_columns=2)
 
 # %%
-underdiagnosis = fairness_tables.of_metric(conditions, home, ["fpr"], "no_finding", ["sex", "age_band"])
+underdiagnosis = tables.of_metric(conditions, home, ["fpr"], "no_finding", ["sex", "age_band"])
 display(fairness_tables.show_rates(underdiagnosis))
+
+# %% [markdown]
+# The whole curves, of one finding and of the domain initialisation at the strictest epsilon (first seed). A threshold is
+# one point of each ROC curve. Where a group's calibration curve lies below the diagonal, its patients have the finding
+# less often than their scores say. Every step and every point rests on ten images or more.
+
+# %% mystnb={"figure": {"name": "curves-by-group", "caption": "Left: ROC curve of each group. Right: share of positives against mean score, in bins that the groups share. Internal test set, without intervals."}, "image": {"alt": "Two panels with one line a group and a diagonal: TPR against FPR, and share of positives against mean score."}}
+fig, axes = plt.subplots(1, 2, figsize=(9, 4))
+fairness_figures.plot_curves(*curves_by_group(focus[0], places, by, curves_of), axes)
 
 # %% [markdown]
 # ## Is it the group, or what comes with it?
@@ -151,13 +159,13 @@ still = pd.concat([by_seed, metrics_with_runs(fairness.held_still(focus, places,
 still = still[still["run_id"].isin([folder.name for folder in focus])]
 shown = [by, f"{by} within AP", f"{by} within PA", f"{by} at equal prevalence and age"]
 windows = metrics_with_runs(fairness.along_age(focus, places), runs).query("finding == @finding")
-fig, axes = plt.subplots(1, 2, figsize=(12, 4.2))
-fairness_figures.plot_held_still(fairness_tables.of_metric(still, home, ["auroc_difference"], finding, shown), axes[0])
+fig, axes = plt.subplots(1, 2, figsize=(9, 4))
+fairness_figures.plot_held_still(tables.of_metric(still, home, ["auroc_difference"], finding, shown), axes[0])
 fairness_figures.plot_age_windows(windows, axes[1])
 
 # %%
-held = tables.over_seeds(still, tables.CONDITION)
-display(fairness_tables.show_rates(fairness_tables.of_metric(held, home, ["ppv"], finding, [by, f"{by} at equal prevalence"])))
+held = over_seeds(still, CONDITION)
+display(fairness_tables.show_rates(tables.of_metric(held, home, ["ppv"], finding, [by, f"{by} at equal prevalence"])))
 
 # %% [markdown]
 # ## What is seen where the truth is zero?
@@ -167,7 +175,7 @@ display(fairness_tables.show_rates(fairness_tables.of_metric(held, home, ["ppv"]
 # test patients, so they miss together. Real radiographs have no null world, and the table below is then empty.
 
 # %%
-null_gaps = fairness_tables.of_metric(conditions, places.null_dataset, ["auroc_difference"], finding, ["sex", "age_band"])
+null_gaps = tables.of_metric(conditions, places.null_dataset, ["auroc_difference"], finding, ["sex", "age_band"])
 display(Markdown(sentences.gaps(null_gaps)))
 display(fairness_tables.show_gaps(null_gaps))
 null_tests = fairness.tested_gaps(focus[:2], places, places.null_dataset, ["sex", "age_band"], n_permutations)

@@ -68,7 +68,7 @@ runs, draws = runs_table(folders), transferring.draws_by_run(folders, places)
 lost = drop.drops(draws, runs, *hospitals)
 display(transfer_tables.show_drops(lost), Markdown(transfer_sentences.drop(lost)))
 
-# %% mystnb={"figure": {"name": "external-drop", "caption": "Macro AUROC at home minus the mean over the hospitals abroad. Points: means over seeds, round with privacy and square without. Bars: 95 % intervals over test patients. Right of the line, AUROC is lost."}, "image": {"alt": "Forest plot: one row for each initialisation and level of privacy, with a point and an interval for the AUROC lost abroad, beside a vertical line at zero."}}
+# %% mystnb={"figure": {"name": "external-drop", "caption": "Macro AUROC at home minus the mean over the hospitals abroad. Points: means over seeds, filled circles with privacy, hollow squares without, a diamond for the public-only model. Bars: 95 % intervals over test patients. Right of the line, AUROC is lost."}, "image": {"alt": "Forest plot: one row for each initialisation and level of privacy, with a point and an interval for the AUROC lost abroad, beside a vertical line at zero."}}
 fig, ax = plt.subplots(figsize=(7.2, 6.4))
 transfer_figures.plot_drop_forest(lost, ax)
 
@@ -91,7 +91,7 @@ display(transfer_tables.show_moved(by_init), Markdown(transfer_sentences.moved(b
 # ## Train here, test there
 #
 # The domain initialisation, trained with privacy in each hospital in turn. Read along a row: one model. "!" marks a
-# cell below one half, where two hospitals most likely use one word for two things; "?" one that cannot be told from it.
+# cell below one half, where two hospitals may use one word for two things; "?" one that cannot be told from it.
 
 # %%
 further = run_many(
@@ -124,15 +124,16 @@ display(transfer_tables.show_behind_local(behind))
 # ## Do decision thresholds travel?
 #
 # A {term}`decision threshold` from home is used abroad as it is, and beside it one chosen anew on validation images there.
-# What re-tuning gets back was a loss of the operating point; the rest is a loss of ranking. Both are measured in
-# Youden's index (TPR minus FPR), which does not depend on prevalence.
+# What re-tuning gets back was a loss of the operating point; what it does not is a weaker ranking, or chance in the few
+# validation images that chose the new threshold. Both are measured in Youden's index (TPR minus FPR), which does not
+# depend on prevalence.
 
 # %%
 abroad = transferring.compared_abroad(home, places)
 display(transfer_tables.show_operating_points(abroad, finding).T)
 Markdown(f"{transfer_sentences.losses(abroad)} {transfer_sentences.unmeasured(abroad)}")
 
-# %% mystnb={"figure": {"name": "threshold-losses", "caption": "Loss of Youden's index abroad, mean over findings, in two parts that add up. Bars: 95 % intervals over test patients."}, "image": {"alt": "Forest plot: for each hospital abroad, one point with an interval for the loss to ranking and one for the loss to the operating point, beside a vertical line at zero."}}
+# %% mystnb={"figure": {"name": "threshold-losses", "caption": "Loss of Youden's index abroad, mean over findings, in two parts that add up. Bars: 95 % intervals over test patients."}, "image": {"alt": "Forest plot: for each hospital abroad, one point with an interval for the loss that re-tuning does not get back and one for the loss to the operating point, beside a vertical line at zero."}}
 fig, ax = plt.subplots(figsize=(7.2, 3.2))
 transfer_figures.plot_losses(abroad.tables["operating points"], "macro", ax)
 

@@ -35,7 +35,7 @@ def plot_panels(
     panels = list(table.groupby(by, sort=False))
     n_columns = max(1, min(n_columns, len(panels)))
     n_rows = max(1, -(-len(panels) // n_columns))
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(12, height * n_rows), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(9, height * n_rows), sharey=True, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, (_, rows) in zip(axes.flat, panels, strict=False):
@@ -77,7 +77,7 @@ def plot_contrast_forest(contrasts: pd.DataFrame, ax: Axes) -> None:
     The thick bar is the 95% interval over other patients, the thin one over other patients and other seeds.
 
     Args:
-        contrasts: ``moved_by_privacy`` or ``changed_by_initialisation`` of one gap.
+        contrasts: ``gap_movements`` or ``changed_by_initialisation`` of one gap.
         ax: Where to draw.
     """
     colours = init_colours(sorted(contrasts["init_label"].unique()))

@@ -21,6 +21,7 @@ from dpcxr_core.publishing.explorer_axes import METRICS_SHOWN
 from dpcxr_core.publishing.live_answers import BY_HAND, Material, Question, age_edges, answer, columns_to_group_by
 from dpcxr_core.publishing.live_html import bundle_with_html, joined
 from dpcxr_core.publishing.results import level_names
+from dpcxr_core.study.evaluating import valid_scores
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.runs import runs_table
 from dpcxr_core.training.record import read_record, read_table
@@ -114,9 +115,8 @@ def show_live_explorer(
 
     @lru_cache(maxsize=1)
     def scores_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        valid = read_table(by_name[name], "scores_valid")
-        source = read_record(by_name[name]).config.dataset
-        return read_table(by_name[name], "scores"), valid[valid["dataset"] == source]
+        folder = by_name[name]
+        return read_table(folder, "scores"), valid_scores(folder, read_record(folder).config.dataset)
 
     return LiveExplorer(Material(names, places.test_datasets, scores_of, cohort, policies))
 

@@ -9,7 +9,9 @@ import pandas as pd
 
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification, RunConfig
+from dpcxr_core.evaluation.comparing.delong import PairedTest
 from dpcxr_core.publishing.results import epsilon_label
+from dpcxr_core.publishing.tables import show_p, with_interval
 from dpcxr_core.training.record import RunRecord
 
 
@@ -76,6 +78,25 @@ def family_of_tests(tests: pd.DataFrame) -> str:
         f"The family, *{made['family'].iloc[0]}*, has {len(made)} tests. {adjusted} have an adjusted p of at most 0.05 "
         f"(Benjamini-Hochberg); {plain} would have one without adjustment, where about {0.05 * len(made):.0f} are "
         "expected with no true difference."
+    )
+
+
+def beside_delong(clustered: tuple[float, float, float], delong: PairedTest, finding: str) -> str:
+    """A difference of AUROC by resampled patients, and what DeLong's test makes of the same scores.
+
+    Args:
+        clustered: Value, low and high.
+        delong: Of the same two runs.
+        finding: What was scored.
+    """
+    shown = with_interval(*clustered, "+.3f")
+    if math.isnan(delong.standard_error):
+        return f"For *{finding.replace('_', ' ')}* the difference is {shown}; DeLong's test is undefined."
+    half = 1.96 * delong.standard_error
+    theirs = with_interval(delong.difference, delong.difference - half, delong.difference + half, "+.3f")
+    return (
+        f"For *{finding.replace('_', ' ')}*, the difference is {shown} where patients are resampled. DeLong's test, "
+        f"which takes every image for a patient of its own, gives {theirs} and a p of {show_p(delong.p)}, not adjusted."
     )
 
 

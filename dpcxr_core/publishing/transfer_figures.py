@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.transfer.conflicts import LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
+from dpcxr_core.evaluation.transfer.conflicts import BELOW_ONE_HALF, LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, NOT_GOT_BACK
 from dpcxr_core.publishing.forest import KIND_MARKERS, draw_row, in_order, legend_below, name_rows
@@ -20,7 +20,7 @@ from dpcxr_core.publishing.palette import SERIES, init_colours
 from dpcxr_core.publishing.results import level_name
 
 _MAP = "cividis"
-_MARKS = {LIKELY_CONFLICT: "\n!", NOT_TOLD_FROM_CHANCE: "\n?"}
+_MARKS = {LIKELY_CONFLICT: "\n!", BELOW_ONE_HALF: "\n!", NOT_TOLD_FROM_CHANCE: "\n?"}
 
 
 def plot_transfer_by_finding(matrix: pd.DataFrame, n_columns: int = 3) -> Figure:

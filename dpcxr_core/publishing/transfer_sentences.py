@@ -7,7 +7,7 @@ import pandas as pd
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.paired import LEVEL
 from dpcxr_core.evaluation.transfer.abroad import APART, OPERATING_POINTS
-from dpcxr_core.evaluation.transfer.conflicts import LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
+from dpcxr_core.evaluation.transfer.conflicts import BELOW_ONE_HALF, LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, NOT_GOT_BACK
 from dpcxr_core.publishing.results import level_name
@@ -16,6 +16,7 @@ from dpcxr_core.study.transferring import Abroad
 
 NOTHING_MEASURED = "No finding could be measured in another hospital."
 ONE_HOSPITAL = "This profile has one data set only, so nothing can be said about other hospitals."
+_LOSSES = (NOT_GOT_BACK, LOST_OPERATING_POINT)
 
 
 def drop(drops: pd.DataFrame) -> str:
@@ -50,10 +51,11 @@ def moved(table: pd.DataFrame) -> str:
 def conflicts(matrix: pd.DataFrame) -> str:
     """How many cells of single findings rank the wrong way, or cannot be told from chance, and which are undefined."""
     tested = matrix[matrix["finding"] != MACRO]
-    wrong, unclear = (int((tested["note"] == note).sum()) for note in (LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE))
+    wrong = int(tested["note"].isin([LIKELY_CONFLICT, BELOW_ONE_HALF]).sum())
+    unclear = int((tested["note"] == NOT_TOLD_FROM_CHANCE).sum())
     undefined = [
         f"{cell['finding'].replace('_', ' ')} from {cell['train_dataset']} to {cell['dataset']}"
-        for cell in tested[tested["value"].isna()].to_dict("records")
+        for cell in tested[tested["note"] == "undefined"].to_dict("records")
     ]
     sentence = (
         f"Of {len(tested)} cells, {wrong} lie below one half beyond chance, {unclear} cannot be told from one half, "
@@ -64,12 +66,16 @@ def conflicts(matrix: pd.DataFrame) -> str:
 
 def losses(abroad: Abroad) -> str:
     """Which of the two losses of Youden's index is larger, by hospital, in the mean over findings."""
-    table = abroad.tables[OPERATING_POINTS].query("finding == 'macro'").set_index(["dataset", "where"])["value"]
-    parts = [
-        f"{name} loses {show_number(table[name, NOT_GOT_BACK], '+.3f')} to ranking and "
-        f"{show_number(table[name, LOST_OPERATING_POINT], '+.3f')} to the operating point"
-        for name in dict.fromkeys(table.index.get_level_values("dataset"))
-    ]
+    table = abroad.tables[OPERATING_POINTS].query("finding == @MACRO").set_index(["dataset", "where"])
+    parts = []
+    for name, rows in table.groupby("dataset", sort=False):
+        values = rows["value"].droplevel("dataset")
+        lost = {where: show_number(values[where], "+.3f") for where in _LOSSES}
+        covered = [note for note in rows["reason"].iloc[0].split("; ") if note.startswith("mean over")]
+        parts.append(
+            f"{', '.join([str(name), *covered])} loses {lost[NOT_GOT_BACK]} that re-tuning does not get back and "
+            f"{lost[LOST_OPERATING_POINT]} to the operating point"
+        )
     return f"In the mean over findings, {'; '.join(parts)}." if parts else _nothing(abroad)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dpcxr_core.evaluation.comparing.paired import LEVEL
 from dpcxr_core.evaluation.transfer.abroad import APART, CASE_MIX, OPERATING_POINTS, PREVALENCE
+from dpcxr_core.evaluation.transfer.conflicts import BELOW_ONE_HALF, LIKELY_CONFLICT
 from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.shifts import NEGATIVES, POSITIVES, reading_of_shift
 from dpcxr_core.evaluation.transfer.transported import (
@@ -68,8 +69,8 @@ def show_behind_local(behind: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_conflicts(matrix: pd.DataFrame) -> pd.DataFrame:
-    """The cells of a transfer matrix that carry a note: a row a cell."""
-    noted = matrix[matrix["note"] != ""]
+    """The cells of a transfer matrix that lie below one half beyond chance: a row a cell."""
+    noted = matrix[matrix["note"].isin([LIKELY_CONFLICT, BELOW_ONE_HALF])]
     return pd.DataFrame(
         {
             "trained on": noted["train_dataset"],

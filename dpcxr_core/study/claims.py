@@ -1,7 +1,9 @@
 """Statements that the runs of a comparison support, contradict, or leave open.
 
 Every table here compares macro AUROCs on the internal test set, seed against seed, and is one family of tests: its
-``p_adjusted`` is Holm's, so that the chance of any false verdict in the table is at most 5%.
+``p_adjusted`` is Holm's, so that the chance of any false verdict in the table is about 5% if its rows vary as much
+between seeds, independently. ``paired.table_over_seeds`` says how much more it is where they do not, as when rows are
+compared with the same run.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def cost_of_privacy(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPl
         places: Of the study.
 
     Returns:
-        ``init_label target_epsilon`` and the columns of ``paired.over_seeds_of_draws``, with ``family p_adjusted
+        ``init_label target_epsilon`` and the columns of ``paired.table_over_seeds``, with ``family p_adjusted
         n_in_family``. A positive ``value`` is what privacy costs.
     """
     pairs = with_and_without_privacy(runs).rename(columns={"run_id": "second", "run_id_without": "first"})
@@ -52,7 +54,7 @@ def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: Stu
         places: Of the study.
 
     Returns:
-        One row a condition: ``init_label kind target_epsilon``, the columns of ``paired.over_seeds_of_draws``,
+        One row a condition: ``init_label kind target_epsilon``, the columns of ``paired.table_over_seeds``,
         ``family p_adjusted n_in_family`` and ``verdict``: "better" or "worse" where ``p_adjusted`` is at most 0.05.
     """
     public_only = runs["kind"] == "public_only"

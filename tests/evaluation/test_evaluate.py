@@ -144,7 +144,7 @@ def test_only_gaps_have_a_noise_floor(make_tables):
 
 
 def test_ece_and_its_gap_have_a_value_and_no_interval(make_tables):
-    rows = _rows(*make_tables(n_patients=60)).reset_index()
+    rows = _rows(*make_tables(n_patients=150)).reset_index()
     of_ece = rows[rows["metric"].isin(["ece", "ece_difference"])]
     assert (of_ece["value"] > 0).all()
     assert of_ece[["low", "high", "noise_floor"]].isna().all(axis=None)

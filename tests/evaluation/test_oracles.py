@@ -146,7 +146,7 @@ def _batch(batch):
 def _values(scores, cohort, thresholds, choice):
     metrics = evaluate(scores.drop(columns="y_pred"), cohort, choice, thresholds).metrics
     assert (metrics.loc[metrics["value"].isna(), "reason"] != "").all()
-    recalibrated = metrics["metric"].isin(["calibration_slope", "calibration_in_the_large"])
+    recalibrated = metrics["metric"].str.startswith("calibration_")
     return metrics[(metrics["finding"] != "macro") & ~recalibrated].set_index(KEY)["value"].dropna()
 
 

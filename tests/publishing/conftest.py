@@ -143,7 +143,7 @@ def make_runs(labels=LABELS, epsilons=(1.0, 8.0), n_seeds=2, trains=("hospital_a
     rows.append((trains[0], "net", labels[-1], None, math.nan, math.nan, 0, "public_only"))
     columns = ["train_dataset", "architecture", "init_label", "privacy_unit", "target_epsilon", "epsilon_spent"]
     runs = pd.DataFrame(rows, columns=[*columns, "seed", "kind"])
-    return runs.assign(run_id=[f"run-{i}" for i in range(len(runs))])
+    return runs.assign(init_name="net", run_id=[f"run-{i}" for i in range(len(runs))])
 
 
 def make_metrics(runs, tests=("hospital_a", "hospital_b"), findings=("pneumonia", MACRO), seed=0):
@@ -237,7 +237,7 @@ def an_abroad(hospitals=("b", "c")) -> Abroad:
     }
     moved = {("b", "positives"): 0.5, ("b", "negatives"): 0.5, ("c", "positives"): 0.3, ("c", "negatives"): 0.7}
     apart = {(name, FINDING, among): draws_around(value) for (name, among), value in moved.items() if name in hospitals}
-    tables["hospitals apart"] = beside_one_half(apart, columns["hospitals apart"])
+    tables["hospitals apart"] = beside_one_half(apart, columns["hospitals apart"], dict.fromkeys(apart, 50))
     return Abroad(tables, {(name, FINDING): 0.4 for name in hospitals}, {})
 
 

@@ -1,9 +1,11 @@
+import math
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from dpcxr_core.config import PrivacySpecification
+from dpcxr_core.evaluation.comparing.delong import PairedTest
 from dpcxr_core.publishing import sentences
 from dpcxr_core.training.record import read_record
 
@@ -119,3 +121,11 @@ def test_private_runs_of_a_comparison_add_up(tiny_study):
     of_a_patient = replace(private[0].privacy, privacy_unit="patient", max_images_per_patient=2)
     assert "have no sum" in sentences.all_private_runs([*private, replace(private[0], privacy=of_a_patient)])
     assert "have no sum" in sentences.all_private_runs([])
+
+
+def test_delong_stands_beside_the_resampled_patients():
+    sentence = sentences.beside_delong((0.02, 0.0, 0.04), PairedTest(0.02, 0.01, 0.0455), "no_finding")
+    assert "*no finding*, the difference is +0.020 [+0.000, +0.040] where patients" in sentence
+    assert "+0.020 [+0.000, +0.040] and a p of 0.045" in sentence or "a p of 0.046" in sentence
+    undefined = sentences.beside_delong((math.nan,) * 3, PairedTest(math.nan, math.nan, math.nan), "no_finding")
+    assert undefined.count("undefined") == 2

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from dpcxr_core.evaluation.transfer.abroad import OPERATING_POINTS
 from dpcxr_core.evaluation.transfer.conflicts import label_conflicts
 from dpcxr_core.publishing import transfer_sentences
 from tests.publishing.conftest import FINDING, an_abroad, draws_around, some_drops
@@ -36,7 +37,12 @@ def test_conflict_sentence_counts_cells():
 
 
 def test_loss_and_shift_sentences_quote_the_tables():
-    assert "b loses +0.800 to ranking and +0.900 to the operating point" in transfer_sentences.losses(an_abroad())
+    lost = "b loses +0.800 that re-tuning does not get back and +0.900 to the operating point"
+    assert lost in transfer_sentences.losses(an_abroad())
+    some = an_abroad()
+    points = some.tables[OPERATING_POINTS]
+    points.loc[points["finding"] == "macro", "reason"] = "mean over no_finding; one seed"
+    assert lost.replace("b", "b, mean over no_finding", 1) in transfer_sentences.losses(some)
     assert "Of 2 pairs" in transfer_sentences.shifts(an_abroad())
     assert "positives score otherwise than at home in 1, and negatives in 1" in transfer_sentences.shifts(an_abroad())
     nothing = an_abroad(hospitals=())

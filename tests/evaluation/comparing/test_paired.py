@@ -3,14 +3,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
 from dpcxr_core.config import UserError
+from dpcxr_core.evaluation.comparing.multiplicity import holm
 from dpcxr_core.evaluation.comparing.paired import (
     CONTRAST_COLUMNS,
     contrasts_over_seeds,
     difference_of_draws,
     over_seeds_of_draws,
+    table_over_seeds,
     verdict,
 )
 from dpcxr_core.evaluation.draws import Draws
@@ -118,6 +120,52 @@ def test_interval_and_p_count_patients_and_seeds(seeds):
     assert abs(z_of("with seeds")) < 5
     assert z_of("seeds alone") < -5
     assert (z_of("patients alone") < -5) == (seeds > 0)
+
+
+def test_the_variance_between_seeds_is_that_of_all_rows():
+    values = [np.array([0.1, 0.3]), np.array([0.5, 0.5, 0.8]), np.array([0.2])]
+    unknown = np.full((2, 1 + N_RESAMPLES), math.nan)
+    certain = [np.tile(each[:, np.newaxis], 1 + N_RESAMPLES) for each in values]
+    table = table_over_seeds([*certain, unknown])
+    assert table.columns.to_list() == [*CONTRAST_COLUMNS]
+    assert table["seed_sd"].to_list() == pytest.approx(
+        [math.sqrt(0.02), math.sqrt(0.03), math.nan, math.nan], nan_ok=True
+    )
+    pooled = math.sqrt((1 * 0.02 + 2 * 0.03) / 3)  # the row without a value has no part in it
+    expected = pooled / np.sqrt([2, 3, 1])
+    assert table["se_seeds"].to_list() == pytest.approx([*expected, math.nan], nan_ok=True)
+    means = table["value"].to_numpy()[:3]
+    assert table["p"].to_list()[:3] == pytest.approx(2 * t.sf(means / expected, 3))
+    margins = expected * t.ppf(0.975, 3)
+    assert table["low_with_seeds"].to_list()[:3] == pytest.approx(means - margins)
+    assert table["high_with_seeds"].to_list()[:3] == pytest.approx(means + margins)
+    assert table.iloc[3][["p", "low_with_seeds", "high_with_seeds"]].isna().all()
+
+
+def test_degrees_of_freedom_of_the_patients_widen_the_patients_part():
+    rng = np.random.default_rng(0)
+    alone = _seeds(rng, 0.03, 0.01, 0, n_seeds=1)
+    table = table_over_seeds([alone, alone, alone], [9, 9, math.inf])
+    error = table["se_sampling"].to_numpy()
+    expected = 2 * t.sf(table["value"] / error, [9, 9, math.inf])
+    assert table["p"].to_list() == pytest.approx(expected)
+
+
+def test_no_false_alarm_in_a_family_of_two_seeds_more_often_than_stated():
+    """12 true nulls, seeds that vary twice as much as patients; the wrong version trusts a row's own two seeds."""
+    rng = np.random.default_rng(20260101)
+    n_repeats, n_rows = 150, 12
+    alarms = {"pooled": 0, "own variance": 0}
+    for _ in range(n_repeats):
+        family = [_seeds(rng, 0, 0.01, 0.02, n_seeds=2) for _ in range(n_rows)]
+        alarms["pooled"] += (holm(table_over_seeds(family)["p"]) <= 0.05).any()
+        alarms["own variance"] += (holm([over_seeds_of_draws(each)["p"] for each in family]) <= 0.05).any()
+
+    def z(kind):
+        return (alarms[kind] / n_repeats - 0.05) / math.sqrt(0.05 * 0.95 / n_repeats)
+
+    assert abs(z("pooled")) < 5
+    assert z("own variance") > 5
 
 
 def test_every_comparison_becomes_a_row():

