@@ -17,7 +17,7 @@ MAX_MIN_GAPS = (
     "equalized_odds_difference_mean",
     "ppv_difference",
     "selection_rate_difference",
-    "ece_difference",
+    "calibration_in_the_large_difference",
 )
 
 

@@ -223,8 +223,10 @@ def show_number(value: float, form: str = ".3f") -> str:
 
 
 def with_interval(value: float, low: float, high: float, form: str = ".3f", *, if_nan: str = "undefined") -> str:
-    """``value [low, high]``, each as ``form`` says, or ``if_nan`` where there is no value."""
-    return if_nan if math.isnan(value) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
+    """``value [low, high]``, each as ``form`` says; the value alone without an interval, ``if_nan`` without a value."""
+    if math.isnan(value):
+        return if_nan
+    return f"{value:{form}}" if math.isnan(low) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def with_intervals(rows: pd.DataFrame, form: str = ".3f") -> list[str]:

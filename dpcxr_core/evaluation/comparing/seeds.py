@@ -52,6 +52,7 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         seed_max=("value", "max"),
         low=("low", "min"),
         high=("high", "max"),
+        n_intervals=("low", "count"),
         noise_floor=("noise_floor", "mean"),
         n=("n", "min"),
         n_positive=("n_positive", "min"),
@@ -59,6 +60,7 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     ).reset_index()
     undefined = table["n_defined"] < table["n_seeds"]
     table.loc[undefined, ["value", "seed_min", "seed_max", "low", "high", "noise_floor"]] = float("nan")
+    table.loc[table["n_intervals"] < table["n_seeds"], ["low", "high"]] = float("nan")
     some = undefined & (table["n_defined"] > 0)
     table.loc[some, "reason"] = "undefined for some seeds"
-    return table.drop(columns="n_defined")
+    return table.drop(columns=["n_defined", "n_intervals"])
