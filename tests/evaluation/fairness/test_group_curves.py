@@ -9,7 +9,7 @@ from dpcxr_core.evaluation.fairness.group_curves import calibration_by_group, ro
 
 @pytest.fixture
 def images():
-    """Labels, scores and groups: in A the scores tell more than in B; C is small; some labels and groups are missing."""
+    """Labels, scores and groups: in A the scores tell more than in B; C is small; some are missing."""
     rng = np.random.default_rng(0)
     group = np.array(["A"] * 2000 + ["B"] * 500 + ["C"] * 15 + [None] * 85, dtype=object)
     y_true = (rng.random(2600) < 0.3).astype(float)
