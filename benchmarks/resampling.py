@@ -131,7 +131,7 @@ def aurocs_by_sklearn(images: ScoredImages, resamples: Resamples) -> NDArray[np.
     """The same, each resample written out as a table of its images."""
     found = []
     for group, f in _groups_and_findings(images):
-        drawn = [np.repeat(group, row) for row in image_weights(resamples, group)]
+        drawn = [np.repeat(group, row) for row in image_weights(of_images(resamples, group))]
         found.append([roc_auc_score(images.y_true[rows, f], images.y_score[rows, f]) for rows in drawn])
     return np.array(found)
 
