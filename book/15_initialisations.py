@@ -33,6 +33,8 @@ n_scenes: int = 5000  # generated scenes
 nondomain_steps: int = 500  # updates of the non-domain supervised stand-in
 selfsupervised_steps: int = 250  # updates of the non-domain self-supervised stand-in
 domain_steps: int = 340  # updates of the domain stand-in
+architecture: str = "convnext_mini"  # the network that is pretrained
+tags: list = ["standin_supervised", "standin_selfsupervised", "standin_domain"]  # which stand-ins
 further: list = []  # names of further initialisations, such as "convnext_tiny.fb_in1k"
 seed: int = 0  # seeds scenes, first weights and batches
 jobs: int = 2  # processes
@@ -55,6 +57,7 @@ from dpcxr_core.study.starting_points import (
 figures.use_house_style()
 places = find_places(Path(run_dir))
 choice = StartingPoints(
+    architecture=architecture, tags=tuple(tags),
     natural_images=natural_images, n_scenes=n_scenes, nondomain_steps=nondomain_steps,
     selfsupervised_steps=selfsupervised_steps, domain_steps=domain_steps, further=tuple(further), seed=seed,
 )
@@ -86,8 +89,8 @@ display(pretraining_table(names, places).style.format({"seconds": "{:.0f}"}))
 
 # %% mystnb={"figure": {"name": "pretraining-losses", "caption": "Loss of each stand-in while it was pretrained; each has its own scale."}, "image": {"alt": "Three panels, one a stand-in: pretraining loss over steps."}}
 losses = pretraining_losses(names, places)
-fig, axes = plt.subplots(1, len(losses), figsize=(9, 3))
-for ax, (label, steps) in zip(axes, losses.items(), strict=True):
+fig, axes = plt.subplots(1, len(losses), figsize=(9, 3), squeeze=False)
+for ax, (label, steps) in zip(axes.flat, losses.items(), strict=True):
     figures.plot_loss(steps, ax)
     ax.set_title(label, fontsize=9)
 

@@ -89,7 +89,7 @@ def write_weights(path: Path, state: dict[str, Tensor], record: WeightsRecord) -
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     os.close(handle)
     try:
-        safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, partial)
+        _save(state, Path(partial))
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
@@ -98,8 +98,11 @@ def write_weights(path: Path, state: dict[str, Tensor], record: WeightsRecord) -
 
 def write_weights_of(folder: Path, model: nn.Module) -> None:
     """Write the weights of ``model`` into ``folder``, as ``weights.safetensors``."""
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "weights.safetensors")
+    _save(model.state_dict(), folder / "weights.safetensors")
+
+
+def _save(state: dict[str, Tensor], path: Path) -> None:
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,210 @@
+"""The paper's six claims, each with the test that was stated before any run was looked at.
+
+A claim has parts, a part one contrast in every regime: data set, network, privacy unit, share of the patients and level
+of privacy. All contrasts of a claim are one family, with Holm's correction. How much seeds vary is pooled over the rows
+of one part and data set, and a contrast that has no second seed to tell it is not decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dpcxr_core.evaluation.comparing.gap_differences import less_unequal_noise
+from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
+from dpcxr_core.evaluation.comparing.paired import CONTRAST_COLUMNS, LEVEL, table_over_seeds
+from dpcxr_core.study import claim_contrasts
+from dpcxr_core.study.claim_contrasts import REGIME, Contrast, Roles
+from dpcxr_core.study.scored_cells import ScoredCells
+
+IN_FAVOUR, AGAINST, OPEN, MISSING = "in favour", "against", "not distinguishable", "missing"
+Rule = Literal["everywhere", "somewhere", "either way"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the paper says, and what would decide it.
+
+    Attributes:
+        number: As in the paper's list.
+        text: The claim.
+        test: What is measured; in favour of the claim where it is positive.
+        contrasts: What is subtracted from what.
+        rule: What each part of the claim needs to be supported. "everywhere": every contrast is in favour, and it is
+            contradicted where one is against. "somewhere": one is in favour and none against. "either way": one
+            differs from 0; such a claim is never contradicted, as no test shows that nothing changes.
+    """
+
+    number: int
+    text: str
+    test: str
+    contrasts: Callable[[ScoredCells, Roles], list[Contrast]]
+    rule: Rule
+
+
+CLAIMS = (
+    Claim(
+        number=1,
+        text="With privacy, self-supervised weights give a higher AUROC than supervised ones, consistently.",
+        test="macro AUROC at home, self-supervised minus supervised",
+        contrasts=claim_contrasts.self_supervised_at_home,
+        rule="everywhere",
+    ),
+    Claim(
+        number=2,
+        text="Domain weights beat self-supervised ones, and come closest to training without privacy.",
+        test="macro AUROC at home, domain minus self-supervised; cost of privacy, each other minus domain",
+        contrasts=claim_contrasts.domain_at_home,
+        rule="everywhere",
+    ),
+    Claim(
+        number=3,
+        text="The initialisation changes fairness: self-supervised weights lower the AUROC disparity between ages.",
+        test="range over age bands of macro AUROC, supervised minus self-supervised, less what unequal noise explains",
+        contrasts=claim_contrasts.gap_between_ages,
+        rule="somewhere",
+    ),
+    Claim(
+        number=4,
+        text="Self-supervised weights improve equalized odds and parity in all regimes.",
+        test="gaps between sexes and age bands, supervised minus self-supervised, less what unequal noise explains",
+        contrasts=claim_contrasts.gaps_between_groups,
+        rule="everywhere",
+    ),
+    Claim(
+        number=5,
+        text="With privacy, models from self-supervised weights generalise better to other hospitals.",
+        test="mean macro AUROC over the other hospitals, self-supervised minus supervised",
+        contrasts=claim_contrasts.self_supervised_abroad,
+        rule="everywhere",
+    ),
+    Claim(
+        number=6,
+        text="The initialisation changes what more data and a larger network are worth.",
+        test="gain with data or capacity, of one initialisation minus that of another",
+        contrasts=claim_contrasts.gains_by_initialisation,
+        rule="either way",
+    ),
+)
+
+_TESTED = ["part", "contrast", *REGIME, *CONTRAST_COLUMNS]
+
+
+def claims_table(scored: ScoredCells, roles: Roles) -> pd.DataFrame:
+    """Every contrast of every claim, tested as stated; what cannot be measured is there too, with the reason.
+
+    Args:
+        scored: Cells of the study. Claims 1 to 5 read the grid "main", claim 6 also "scale" and "capacity".
+        roles: Which initialisations are "supervised", "self_supervised" and "domain".
+
+    Returns:
+        ``claim text part contrast``, ``REGIME``, the columns of ``paired.table_over_seeds``, ``family p_adjusted
+        n_in_family`` and ``verdict``: "in favour", "against", "not distinguishable" or "missing".
+    """
+    tables = []
+    for claim in CLAIMS:
+        rows = [row for contrast in claim.contrasts(scored, roles) for row in _tested(contrast)]
+        tested = with_adjusted_p(pd.DataFrame(rows, columns=_TESTED), f"claim {claim.number}", holm)
+        verdicts = [_side(claim.rule, *row) for row in zip(tested["value"], tested["p_adjusted"], strict=True)]
+        tables.append(tested.assign(claim=claim.number, text=claim.text, verdict=verdicts))
+    columns = ["claim", "text", *_TESTED, "family", "p_adjusted", "n_in_family", "verdict"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def verdict_per_claim(claims: pd.DataFrame) -> pd.DataFrame:
+    """One row a claim: ``claim text test rule verdict n_contrasts n_in_favour n_against n_missing``.
+
+    Args:
+        claims: From ``claims_table``.
+
+    Returns:
+        ``verdict`` is "supported", "contradicted", "not decided", or "not decided (missing ...)" where what is missing
+        could have supported the claim.
+    """
+    rows = []
+    for claim in CLAIMS:
+        table = claims[claims["claim"] == claim.number]
+        counts = table["verdict"].value_counts()
+        rows.append(
+            {
+                "claim": claim.number,
+                "text": claim.text,
+                "test": claim.test,
+                "rule": claim.rule,
+                "verdict": _verdict_of(claim.rule, table),
+                "n_contrasts": int((table["verdict"] != MISSING).sum()),
+                "n_in_favour": int(counts.get(IN_FAVOUR, 0)),
+                "n_against": int(counts.get(AGAINST, 0)),
+                "n_missing": int(counts.get(MISSING, 0)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _verdict_of(rule: Rule, table: pd.DataFrame) -> str:
+    parts = [_verdict_of_part(rule, set(part["verdict"])) for _, part in table.groupby("part", sort=False)]
+    if "contradicted" in parts:
+        return "contradicted"
+    if all(part == "supported" for part in parts):
+        return "supported"
+    lacking = table.loc[table["verdict"] == MISSING, "reason"]
+    # what was measured and is open leaves an "everywhere" open, whatever else were there
+    if lacking.empty or (rule == "everywhere" and OPEN in set(table["verdict"])):
+        return "not decided"
+    return f"not decided (missing {', '.join(dict.fromkeys(lacking))})"
+
+
+def _verdict_of_part(rule: Rule, found: set[str]) -> str:
+    if rule == "everywhere":
+        if AGAINST in found:
+            return "contradicted"
+        return "supported" if found == {IN_FAVOUR} else "not decided"
+    if {IN_FAVOUR, AGAINST} <= found:
+        return "not decided"
+    return "supported" if IN_FAVOUR in found else "contradicted" if AGAINST in found else "not decided"
+
+
+def _side(rule: Rule, value: float, p: float) -> str:
+    if np.isnan(p):
+        return MISSING
+    if p > LEVEL:
+        return OPEN
+    return IN_FAVOUR if value > 0 or rule == "either way" else AGAINST
+
+
+def _tested(contrast: Contrast) -> list[dict[str, Any]]:
+    """A row a regime, or a single one without a regime; how much seeds vary is pooled within a data set."""
+    name: dict[Any, Any] = {"part": contrast.part, "contrast": contrast.name}
+    rows = []
+    for _, in_dataset in contrast.seeds.groupby("dataset", sort=False):
+        measured, regimes = [], []
+        for _, seeds in in_dataset.groupby(REGIME, sort=False, dropna=False):
+            regime, whole = seeds.iloc[0][REGIME].to_dict(), seeds.dropna(subset=[*contrast.needs])
+            if whole.empty:
+                rows.append({**name, **regime, "n_seeds": 0, "reason": _lacking(seeds[[*contrast.needs]])})
+            else:
+                measured.append(_measured(contrast, whole))
+                regimes.append(regime)
+        tested = table_over_seeds(measured)
+        # without any spread between seeds, p would take one training for all there could be
+        alone = tested["p"].notna() & tested["se_seeds"].isna()
+        tested = tested.assign(p=tested["p"].mask(alone), reason=tested["reason"].mask(alone, "a second seed"))
+        rows += [{**name, **regime, **row} for regime, row in zip(regimes, tested.to_dict("records"), strict=True)]
+    return rows or [{**name, "n_seeds": 0, "reason": ", ".join(contrast.needs)}]
+
+
+def _measured(contrast: Contrast, seeds: pd.DataFrame) -> NDArray[np.float64]:
+    differences, explained = zip(*map(contrast.measure, seeds.to_dict("records")), strict=True)
+    return less_unequal_noise(np.stack(differences), np.array(explained))
+
+
+def _lacking(needed: pd.DataFrame) -> str:
+    """What every seed of a regime lacks, or else what some do."""
+    absent = needed.isna()
+    names = needed.columns[absent.all()] if absent.all().any() else needed.columns[absent.any()]
+    return ", ".join(names)
