@@ -60,7 +60,10 @@ def run_key(config: RunConfig, places: StudyPlaces) -> str:
     weights = (start.weights_key, start.input_transform)
     key = content_key(config, data, *weights, _deciding_code(), deciding_libraries())
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
-    init_name = re.sub(r"[^\w.@-]+", "_", config.init_name)  # of weights in a file it holds their path
+    architecture, _, path = config.init_name.partition(".file:")
+    # of weights in a file the start of its name is enough to read; where they lie is nobody's business
+    init_name = f"{architecture}.{Path(path).stem[:40]}" if path else config.init_name
+    init_name = re.sub(r"[^\w.@-]+", "_", init_name)
     return f"{config.dataset}-{init_name}-{config.head}-{level}-s{config.seed}-{key}"
 
 

@@ -56,7 +56,7 @@ def test_its_code_runs_and_scores_images(card, released, tiny_study, monkeypatch
 
 def test_its_command_computes_the_epsilon_that_it_states(card, private_run, capsys):
     command = re.search(r"```\n(dpcxr calibrate .*?)```", card, re.DOTALL).group(1)
-    assert cli.main([*shlex.split(command)[1:], "--time-limit", "600"]) == 0
+    assert cli.main([*shlex.split(command.replace("\\\n", " "))[1:], "--time-limit", "600"]) == 0
     claimed = read_record(private_run).certificate["epsilon_pld"]
     found = float(re.search(r"epsilon of at most ([\d.]+)", capsys.readouterr().out).group(1))
     assert found == pytest.approx(claimed, abs=1e-3)

@@ -92,6 +92,7 @@ def test_weights_from_a_file_run_too_and_their_path_stays_out_of_the_folder_name
     config = public_only_run(tiny_study.places.private_dataset, f"convnext_mini.file:{tmp_path / 'mine.safetensors'}")
     folder = run_one(config, tiny_study.places)
     assert folder.parent == tiny_study.places.runs
+    assert folder.name.startswith(f"{config.dataset}-convnext_mini.mine-kept-")
     assert read_record(folder).config == config
 
 
