@@ -53,8 +53,8 @@ Markdown(answer_sentences.missing(scored.with_any_head(*GRIDS)))
 # %% [markdown]
 # ## Where does the public-only model stand?
 #
-# A curve that stays below the dashed line means that training made the model worse: the noise took more than the images
-# gave.
+# Where the line of training with the head kept stays below the dashed one, training made the model worse: the noise took
+# more than the images gave. Under a new head, what the old one knew is lost, too.
 
 # %% mystnb={"figure": {"name": "kept-or-new-head", "caption": "Macro AUROC on the internal test set against epsilon, of initialisations that know the findings already: with their own head kept, and with a new one. Dashed: the public-only model. Bars: 95 % intervals over test patients and seeds."}, "image": {"alt": "Macro AUROC against epsilon, one line for training that keeps the head and one for a new head, with a dashed line for the model that saw public data only."}}
 aurocs = macro_aurocs(scored, "main")
@@ -68,7 +68,7 @@ fig = answer_figures.plot_along(trained, "target_epsilon", "head", heads, given)
 # The same initialisation with and without private images, on the same resamples of test patients, by epsilon and, where
 # the study has them, shares of the training patients. Right of the line, private images helped.
 
-# %% mystnb={"figure": {"name": "against-public-only", "caption": "Macro AUROC after training on private images minus that of the public-only model of the same initialisation. Points: means over seeds. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Forest plot: one row a level of privacy, share of patients and way to begin the head, with a point and two bars beside a line at zero. The table below holds every number."}}
+# %% mystnb={"figure": {"name": "against-public-only", "caption": "Macro AUROC after training on private images minus that of the public-only model of the same initialisation. Points: means over seeds. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds, whose spread is pooled by data set, with and without privacy apart. Bars are not corrected for many comparisons, verdicts are."}, "image": {"alt": "Forest plot: one row a level of privacy, share of patients and way to begin the head, with a point and two bars beside a line at zero. The table below holds every number."}}
 table = against_public_only(scored)
 fig = answer_figures.plot_contrasts(answer_tables.private_rows(table), heads, "head", "macro AUROC gained")
 

@@ -65,7 +65,7 @@ fig = answer_figures.plot_along(aurocs, "fraction", "initialisation", colours)
 # The slope of the line of least squares through a seed's runs, over the logarithm of the share. Below, slopes minus that of
 # the reference, of the same seeds and shares.
 
-# %% mystnb={"figure": {"name": "gains-with-data", "caption": "Macro AUROC gained with each doubling of the training patients, and how much more of it than the reference gains. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Two forest plots: one row an initialisation and level of privacy, with a point and two bars beside a line at zero. The tables below hold every number."}}
+# %% mystnb={"figure": {"name": "gains-with-data", "caption": "Macro AUROC gained with each doubling of the training patients, and how much more of it than the reference gains. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds, whose spread is pooled by data set, with and without privacy apart. Bars are not corrected for many comparisons, verdicts are."}, "image": {"alt": "Two forest plots: one row an initialisation and level of privacy, with a point and two bars beside a line at zero. The tables below hold every number."}}
 gains, beside = scaling.gains_with_data(scored), scaling.gains_with_data(scored, reference)
 rows = answer_tables.gain_rows(gains, beside, reference)
 fig = answer_figures.plot_contrasts(rows, colours, "initialisation", "macro AUROC with each doubling")

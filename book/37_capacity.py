@@ -63,7 +63,7 @@ fig = answer_figures.plot_along(aurocs, "architecture", "initialisation", colour
 #
 # Each other network minus the first of the main grid, of the same seed. Below, these gains minus that of the reference.
 
-# %% mystnb={"figure": {"name": "gains-with-capacity", "caption": "Macro AUROC of the other network minus that of the first, and how much more of it than the reference gains. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Two forest plots: one row an initialisation and level of privacy, with a point and two bars beside a line at zero. The tables below hold every number."}}
+# %% mystnb={"figure": {"name": "gains-with-capacity", "caption": "Macro AUROC of the other network minus that of the first, and how much more of it than the reference gains. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds, whose spread is pooled by data set, with and without privacy apart. Bars are not corrected for many comparisons, verdicts are."}, "image": {"alt": "Two forest plots: one row an initialisation and level of privacy, with a point and two bars beside a line at zero. The tables below hold every number."}}
 gains, beside = scaling.gains_with_capacity(scored), scaling.gains_with_capacity(scored, reference)
 rows = answer_tables.gain_rows(gains, beside, reference)
 fig = answer_figures.plot_contrasts(rows, colours, "initialisation", "macro AUROC of the other network minus the first")

@@ -22,7 +22,7 @@
 # - **Needs** one core, seconds
 #
 # Each {term}`ablation` is held against the cell of the main grid that differs from it in the fewest settings, with the
-# same images, initialisation, epsilon and seed. Where the list of what differs has one word, the difference is what that
+# same data set, initialisation, epsilon and seed. Where the list of what differs has one word, the difference is what that
 # setting does. Where it has several, it is what they do together.
 
 # %% tags=["parameters"]
@@ -37,7 +37,7 @@ from dpcxr_core.planning.study_file import read_study
 from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.chapters import answer_figures, answer_sentences, answer_tables, plan_tables
 from dpcxr_core.publishing.palette import init_colours
-from dpcxr_core.study.ablating import ablations_table
+from dpcxr_core.study.ablating import ablations_table, without_main_cell
 from dpcxr_core.study.handover import find_study
 from dpcxr_core.study.scored_cells import scored_cells
 
@@ -58,7 +58,7 @@ display(Markdown(answer_sentences.missing(scored.cells)))
 #
 # Macro AUROC on the internal test set, the ablation minus its main cell. Left of the line, the change made it worse.
 
-# %% mystnb={"figure": {"name": "ablations", "caption": "Macro AUROC of each ablation minus that of the main cell that differs from it the least, by initialisation. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Forest plot: under each ablation and what it changes, one row an initialisation and regime, with a point and two bars beside a line at zero. The table below holds every number."}}
+# %% mystnb={"figure": {"name": "ablations", "caption": "Macro AUROC of each ablation minus that of the main cell that differs from it the least, by initialisation. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds, whose spread is pooled by data set, with and without privacy apart. Bars are not corrected for many comparisons, verdicts are."}, "image": {"alt": "Forest plot: under each ablation and what it changes, one row an initialisation and regime, with a point and two bars beside a line at zero. The table below holds every number."}}
 table = ablations_table(scored)
 fig = answer_figures.plot_contrasts(answer_tables.ablation_rows(table), colours, "initialisation", "macro AUROC gained")
 
@@ -67,8 +67,15 @@ display(Markdown(answer_sentences.counted(table, "are better than the main cell"
 display(answer_tables.show_ablated(table))
 
 # %% [markdown]
-# The whole table is one family of tests. A patient as {term}`privacy unit` is a stronger promise at the same epsilon, so
-# that its loss is the price of that promise and no fault of a setting.
+# The whole table is one family of tests. A patient as {term}`privacy unit` is a stronger promise at the same epsilon: a
+# loss there may be the price of that promise.
+#
+# An ablation at an epsilon that the main grid lacks has nothing to stand against. Its AUROC is all that can be shown.
+
+# %%
+alone = without_main_cell(scored)
+none = Markdown("No ablation that ran lacks a main cell here.")
+display(answer_tables.show_without_main_cell(alone) if len(alone) else none)
 
 # %% [markdown]
 # ## What this does not show
@@ -76,6 +83,8 @@ display(answer_tables.show_ablated(table))
 # - One change at a time: two changes together may do more, or less, than their sum.
 # - The other settings were chosen for the main grid. An ablation may do better with settings of its own.
 # - Most ablations are tried at a single epsilon.
+# - Where an initialisation is trained within the study, an ablation's images, normalisation and recipe are those of its
+#   pretraining, too. The difference is that of both.
 
 # %% [markdown]
 # ## Record

@@ -12,7 +12,7 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 EXAMPLES = """dpcxr study studies/paper.yml --dry-run      (every cell, missing files, costs; needs no data)
   dpcxr study studies/demo.yml --cores 2
   dpcxr study studies/paper.yml --profile slurm    (or a folder with your own config.yaml of Snakemake)"""
-RUNS, CACHE = Path("runs/studies"), PROJECT_FOLDER / ".cache"
+RUNS, CACHE = PROJECT_FOLDER / "runs" / "studies", PROJECT_FOLDER / ".cache"
 
 
 def add_study_options(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +21,8 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show cells, missing files and costs; run nothing")
     parser.add_argument("--cores", type=int, metavar="N", help="cores to use (default: all; of a cluster, its profile)")
     parser.add_argument("--profile", metavar="DIR", help="of Snakemake: local, slurm, kubernetes, or a folder")
-    parser.add_argument(
-        "--runs", type=Path, default=RUNS, metavar="DIR", help=f"where each study has its folder (default: {RUNS})"
-    )
+    where = "where each study has its folder (default: runs/studies of the project)"
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=where)
     _add_cache(parser)
 
 
@@ -68,11 +67,9 @@ def run_study(options: argparse.Namespace) -> int:
     if options.cores is not None and options.cores < 1:
         raise UserError(f"--cores must be at least 1; got {options.cores}")
     study = read_study(options.study_file)
-    study_dir = (options.runs / study.name).resolve()
+    study_dir, cache_dir = (options.runs / study.name).resolve(), options.cache.resolve()
     if options.dry_run:
-        print_dry_run(study, jobs_of(study), study_dir)
+        print_dry_run(study, jobs_of(study), study_dir, cache_dir=cache_dir)
         return 0
-    all_done = run_whole_study(
-        study, study_dir, cache_dir=options.cache.resolve(), n_cores=options.cores, profile=options.profile
-    )
+    all_done = run_whole_study(study, study_dir, cache_dir=cache_dir, n_cores=options.cores, profile=options.profile)
     return 0 if all_done else 1

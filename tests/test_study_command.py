@@ -30,6 +30,17 @@ def test_dry_run_does_nothing(words, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_study_lies_in_the_project_wherever_the_command_is_called(words, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        "dpcxr_core.running.whole_study.run_whole_study",
+        lambda _, study_dir, *, cache_dir, **__: ran.append((study_dir, cache_dir)) or True,
+    )
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words[:2]) == 0
+    assert ran == [(PROJECT / "runs" / "studies" / "one", PROJECT / ".cache")]
+
+
 def test_bad_options_are_one_line(words, tmp_path, capsys):
     assert cli.main([*words, "--cores", "0"]) == 1
     assert "--cores must be at least 1; got 0" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Metrics as they may leave a hospital: without counts that can point at people, and rounded."""
+"""Metrics and claims as they may leave a hospital: without counts that can point at people, and rounded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.groups import MIN_COUNT
 from dpcxr_core.evaluation.small_counts import hidden_counts, without_small_cells
+from dpcxr_core.study.claim_contrasts import REGIME
 from dpcxr_core.tables import METRICS
 
 DECIMALS = 3  # a rate with all its digits is a fraction, and tells the count below it
@@ -35,6 +36,15 @@ def shareable_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     table["n"] = table["n"].astype("Int64").mask(hidden["images"])
     table["n_positive"] = table["n_positive"].astype("Int64").mask(hidden["positives"])
     return table[list(METRICS.columns)]
+
+
+def shareable_claims(claims: pd.DataFrame) -> pd.DataFrame:
+    """``claims`` as ``study.verdicts.claims_table``, with what was measured to a thousandth; verdicts stay.
+
+    No group of fewer than 10 patients is compared in a gap, and the p of a difference does not tell its digits.
+    """
+    measured = claims.select_dtypes(float).columns.difference([*REGIME, "p", "p_adjusted"])
+    return claims.assign(**(claims[measured].round(DECIMALS) + 0.0))
 
 
 def small_counts_in(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """The folder of tables that a study is collected into, and that hospitals exchange.
 
-``tables.json`` says which studies are in it and how their runs were evaluated. Beside it lie one Parquet file a table,
-and ``records/<run_id>.json``, the run records less their times. Times are in ``costs.parquet`` alone, so that all other
-files are the same for the same runs, whenever and however often the study was interrupted.
+``tables.json`` says which studies are in it, how their runs were evaluated, and, as a key, what it is made of. Beside
+it lie one Parquet file a table, and ``records/<run_id>.json``, the run records less their times. Times are in
+``costs.parquet`` alone, so that all other files are the same for the same runs, whenever and however often the study
+was interrupted.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any
 
 import pandas as pd
 
+from dpcxr_core.collecting.up_to_date import STATED_FILE
 from dpcxr_core.config import EvaluationChoice, UserError, run_config_from_dict
 from dpcxr_core.files import write_json
 from dpcxr_core.study.places import evaluation_from
-from dpcxr_core.study.runs import run_row
+from dpcxr_core.study.runs import run_row, without_folder
 from dpcxr_core.training.record import RunRecord
 
-STATED_FILE = "tables.json"
 NEEDED = ("cells", "runs", "metrics")
 OPTIONAL = ("claims", "verdicts", "costs")
 
@@ -52,12 +53,19 @@ def runs_of(records: Iterable[RunRecord]) -> pd.DataFrame:
     return pd.DataFrame([run_row(record) for record in records]).drop(columns="seconds", errors="ignore")
 
 
-def write_tables(folder: Path, found: StudyTables) -> Path:
-    """``folder``, now holding ``found`` in place of what it held before: all of it, or, after an error, none."""
+def write_tables(folder: Path, found: StudyTables, made_of: str | None = None) -> Path:
+    """``folder``, now holding ``found`` in place of what it held before: all of it, or, after an error, none.
+
+    Args:
+        folder: The folder of tables.
+        found: What it shall hold.
+        made_of: As ``up_to_date.made_of`` the study; None for tables that are not those of one study here.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
         made = Path(beside) / "made"
-        write_json(made / STATED_FILE, {"studies": found.studies, "evaluation": asdict(found.evaluation)})
+        stated = {"studies": found.studies, "evaluation": asdict(found.evaluation), "made_of": made_of}
+        write_json(made / STATED_FILE, stated)
         for name, table in found.tables.items():
             table.to_parquet(made / f"{name}.parquet", index=False)
         for run_id, record in found.records.items():
@@ -94,8 +102,11 @@ def read_tables(folder: Path) -> StudyTables:
 
 
 def record_values(record: RunRecord) -> dict[str, Any]:
-    """``record`` as JSON values, without its seconds."""
-    return json.loads(json.dumps({name: value for name, value in asdict(record).items() if name != "seconds"}))
+    """``record`` as JSON values that may leave a hospital: without its seconds, and without where weights lay."""
+    values = json.loads(json.dumps(asdict(record)))
+    del values["seconds"]
+    values["config"]["init_name"] = without_folder(record.config.init_name)
+    return values
 
 
 def _read_record(path: Path) -> RunRecord:

@@ -27,13 +27,13 @@ _SETTINGS = ("image_recipe", "normalisation")
 _HOURS = ["gpu_hours", "core_hours"]
 
 
-def print_dry_run(study: Study, jobs: Sequence[Job], study_dir: Path) -> None:
+def print_dry_run(study: Study, jobs: Sequence[Job], study_dir: Path, *, cache_dir: Path) -> None:
     """Prints the grid, every cell with its state, missing files with access steps, and costs; runs nothing."""
-    for line in dry_run_lines(study, jobs, study_dir):
+    for line in dry_run_lines(study, jobs, study_dir, cache_dir=cache_dir):
         print(line)
 
 
-def dry_run_lines(study: Study, jobs: Sequence[Job], study_dir: Path) -> Iterator[str]:
+def dry_run_lines(study: Study, jobs: Sequence[Job], study_dir: Path, *, cache_dir: Path) -> Iterator[str]:
     """The lines that ``print_dry_run`` prints."""
     cells = cells_of(study)
     states = {job.cell: DONE if is_done(study_dir, job) else TO_DO for job in jobs if job.cell is not None}
@@ -42,7 +42,7 @@ def dry_run_lines(study: Study, jobs: Sequence[Job], study_dir: Path) -> Iterato
     yield from _section("Grid; each line: what the main grid and every ablation cross", _grid_lines(study))
     yield from _section("Jobs before the cells", _table_lines(_first_jobs(jobs, study_dir)))
     yield from _section(f"Cells: {len(cells)}", _table_lines(_cells_shown(cells, costs)))
-    yield from _section("Missing files", _missing_lines(missing_files(study)))
+    yield from _section("Missing files", _missing_lines(missing_files(study, cache_dir / "weights")))
     stores = store_table(cells, study)
     yield from _section("Images by data set", _store_lines(stores))
     for column in ("grid", "dataset", "architecture"):

@@ -11,6 +11,8 @@ from typing import Literal
 from dpcxr_core.config import UserError
 from dpcxr_core.study.grid import Recipe
 
+FILE = "file:"  # before the path in the tag of weights in a file
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mechanism:
@@ -77,6 +79,11 @@ class InitialisationChoice:
     def is_standin(self) -> bool:
         """Whether its weights are pretrained by a job of the study."""
         return self.weights is not None and self.weights.startswith("standin_")
+
+    def weights_name(self, architecture: str) -> str:
+        """``architecture.tag``, the full name of ``weights``, which are stated, for a network."""
+        assert self.weights is not None
+        return f"{architecture}.{self.weights.replace('{architecture}', architecture)}"
 
 
 @dataclass(frozen=True, kw_only=True)

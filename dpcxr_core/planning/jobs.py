@@ -9,17 +9,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from dpcxr_core.config import UserError, content_key
-from dpcxr_core.data.manifests import facts_of
+from dpcxr_core.config import content_key
+from dpcxr_core.data.manifests import facts_of, manifest
+from dpcxr_core.data.store import file_sha256
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.cells import Cell, cell_name, cell_values, cells_of, pretraining_of, tested_on
+from dpcxr_core.planning.grid import FILE
 from dpcxr_core.planning.study_file import Study
-from dpcxr_core.provenance import deciding_libraries, imported_source_key
+from dpcxr_core.provenance import PROJECT_FOLDER, deciding_libraries, imported_source_key
 from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
 from dpcxr_core.study.standin_choice import STANDIN_TAGS, StartingPoints
 
 PLAN_FILE = "plan.json"
 RESULT_FILE = "result.json"
+CELL_CODE = (  # what turns a cell into a run, and its scores into numbers
+    *("dpcxr_core.running.cell_config", "dpcxr_core.running.study_places"),
+    *("dpcxr_core.study.runs", "dpcxr_core.study.evaluating"),
+)
 _MEM_MB = {"data": 8_000, "small": 4_000, "large": 32_000}  # judged; what a cluster is asked for
 
 
@@ -96,7 +102,9 @@ def _standin_jobs(study: Study, cells: Iterable[Cell], data: _DataJobs) -> dict[
         of_these = tuple(tag for tag in STANDIN_TAGS if tag in asked)
         choice = replace(study.standins, architecture=architecture, tags=of_these)
         needs = (data[dataset, image_recipe].name,)
-        key = content_key(choice, needs, imported_source_key("dpcxr_core.study.starting_points"), _libraries())
+        pictures = _file_key(choice.natural_images)
+        code = imported_source_key("dpcxr_core.study.starting_points")
+        key = content_key(choice, pictures, study.needs_protection, needs, code, _libraries())
         jobs[dataset, image_recipe, architecture] = Job(
             name=f"standins-{dataset}-{architecture}-{key}",
             kind="standins",
@@ -110,9 +118,10 @@ def _standin_jobs(study: Study, cells: Iterable[Cell], data: _DataJobs) -> dict[
 
 
 def _cell_job(study: Study, cell: Cell, needs: tuple[str, ...]) -> Job:
-    code = imported_source_key("dpcxr_core.study.runs", "dpcxr_core.study.evaluating")
     start = study.initialisations[cell.initialisation]
-    key = content_key(cell_values(cell), start, study.evaluation, needs, code, _libraries())
+    weights = _weights_key(start.weights_name(cell.architecture)) if start.weights else []
+    values = (cell_values(cell), start, weights, study.evaluation, study.needs_protection)
+    key = content_key(*values, needs, imported_source_key(*CELL_CODE), _libraries())
     n_ranks = study.ranks.get(cell.architecture, 1)
     return Job(
         name=f"{cell_name(cell)}-{key}",
@@ -134,15 +143,40 @@ def _mem_mb(architecture: str) -> int:
     return _MEM_MB["small" if _is_small(architecture) else "large"]
 
 
-@cache
 def _facts(data_source: str, own_manifest: str) -> str:
-    """What a manifest states of the images, as text: YAML reads some dates as dates."""
+    """What a manifest states of the images, as text or the key of one: YAML reads some dates as dates."""
     if data_source == SIMULATED:
         return ""
-    if data_source == OWN:  # a plan is made also where the hospital's manifest is not
-        path = Path(own_manifest)
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    return json.dumps(facts_of(data_source), default=str)
+    return _file_key(own_manifest) if data_source == OWN else json.dumps(facts_of(data_source), default=str)
+
+
+def _weights_key(name: str) -> list[str]:
+    """What is known of the weights ``name`` beyond it: the content of a file and its record, or of the manifest."""
+    _, is_file, path = name.partition(f".{FILE}")
+    if is_file:
+        return [_file_key(path), _file_key(Path(path).with_suffix(".json"))]
+    return [json.dumps(listed_weights().get(name), default=str)]
+
+
+@cache
+def listed_weights() -> dict[str, dict[str, Any]]:
+    """What ``data_manifests/weights.yaml`` states of weights, by their name."""
+    return manifest("weights.yaml")["weights"]
+
+
+def _file_key(path: str | Path) -> str:
+    """SHA-256 of the file ``path``, seen from the project as kernels see it; "" where there is none.
+
+    A plan is made also on a machine without the files.
+    """
+    file = PROJECT_FOLDER / path
+    return _sha256(file, file.stat().st_mtime_ns) if file.is_file() else ""
+
+
+@cache
+def _sha256(file: Path, written_at: int) -> str:
+    """As ``file_sha256``; read once for all cells, and again once it was written to."""
+    return file_sha256(file)
 
 
 @cache
@@ -165,15 +199,3 @@ def write_plan(study_dir: Path, study: Study, jobs: Sequence[Job]) -> Path:
     known = ("name", "kind", "needs", "n_gpus", "n_ranks", "mem_mb")
     rows = [{name: getattr(job, name) for name in known} for job in jobs]
     return write_json(study_dir / PLAN_FILE, {"study_file": str(study.path.resolve()), "jobs": rows})
-
-
-def read_plan(study_dir: Path) -> dict[str, Any]:
-    """``{"study_file": path, "jobs": [{name, kind, needs, n_gpus, n_ranks, mem_mb}]}`` as ``write_plan`` left it.
-
-    Raises:
-        UserError: There is none.
-    """
-    path = study_dir / PLAN_FILE
-    if not path.is_file():
-        raise UserError(f"{path} is missing; dpcxr study FILE writes it")
-    return json.loads(path.read_text())

@@ -9,14 +9,17 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import try_to_load_from_cache
 
-from dpcxr_core.data.manifests import facts_of, manifest
+from dpcxr_core.data.manifests import facts_of
+from dpcxr_core.planning.grid import FILE
+from dpcxr_core.planning.jobs import listed_weights
 from dpcxr_core.planning.study_file import Study
+from dpcxr_core.provenance import PROJECT_FOLDER, from_project
 from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
 
 COLUMNS = ["needed_for", "what", "where", "steps"]
 STANDINS = "stand-ins"
 _WITHOUT_FILE = ("random", "standin_")
-_FILE = "file:"
+_WEIGHTS_OF_BOOK = PROJECT_FOLDER / ".cache" / "weights"
 # data set -> what must be there: keys of ``files`` in its manifest, of whose names any one will do
 _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "chestxray14": (("entries",), ("train_valid_list",), ("test_list",), ("pictures",)),
@@ -30,19 +33,23 @@ _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def missing_files(study: Study) -> pd.DataFrame:
+def missing_files(study: Study, weights_dir: Path = _WEIGHTS_OF_BOOK) -> pd.DataFrame:
     """One row a thing that is not there: ``needed_for what where steps``; ``steps`` is a tuple of sentences.
 
     Things are the official files of each data set, images to pretrain stand-ins on, and weights. That a file is there
-    does not say that it is whole: the job that reads it does.
+    does not say that it is whole: the job that reads it does. Relative paths are seen from the project.
+
+    Args:
+        study: Names the things.
+        weights_dir: Holds the files of weights that are not on the hub, by the names in ``weights.yaml``.
     """
     choices = {**study.data, **study.pretraining_data}
     rows = [row for name, choice in choices.items() for row in _of_data(name, choice)]
     natural_images = study.standins.natural_images
-    if natural_images and not Path(natural_images).is_file():
+    if natural_images and not (PROJECT_FOLDER / natural_images).is_file():
         steps = ("Put the file there, or leave natural_images empty: then scenes are generated.",)
         rows.append((STANDINS, "natural images", natural_images, steps))
-    rows += [row for name in weights_named(study) for row in _of_weights(name)]
+    rows += [row for name in weights_named(study) for row in _of_weights(name, weights_dir)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -52,9 +59,9 @@ def weights_named(study: Study) -> list[str]:
     for grid in study.grids.values():
         for initialisation in grid.initialisations:
             choice = study.initialisations[initialisation]
-            weights = study.initialisations[choice.start].weights if choice.start else choice.weights
-            for architecture in grid.architectures if weights else ():
-                named[f"{architecture}.{str(weights).replace('{architecture}', architecture)}"] = None
+            while choice.start is not None:  # a study file leads nowhere in a circle
+                choice = study.initialisations[choice.start]
+            named |= dict.fromkeys(choice.weights_name(architecture) for architecture in grid.architectures)
     return [name for name in named if not name.partition(".")[2].startswith(_WITHOUT_FILE)]
 
 
@@ -63,15 +70,15 @@ def _of_data(name: str, choice: DataChoice) -> Iterator[tuple[str, str, str, tup
         return
     if choice.data_source == OWN:
         for what, path in (("manifest", choice.manifest), ("folder of the hospital's files", choice.source_dir)):
-            if path and not Path(path).exists():
+            if path and not (PROJECT_FOLDER / path).exists():
                 yield name, what, path, ("See data_manifests/own_example.yaml and the chapter on your own hospital.",)
         return
-    facts, source = facts_of(choice.data_source), Path(choice.source_dir)
+    facts, source = facts_of(choice.data_source), PROJECT_FOLDER / choice.source_dir
     steps = tuple(" ".join(str(step).split()) for step in facts["access"])
     for keys in _NEEDED[choice.data_source]:
         names = [name for key in keys for name in _names_in(facts["files"][key])]
         if not _any_there(source, names, facts["files"].get("releases", ())):
-            yield name, " or ".join(names), str(source), steps
+            yield name, " or ".join(names), choice.source_dir, steps
 
 
 def _names_in(stated: Any) -> list[str]:
@@ -88,16 +95,18 @@ def _any_there(source: Path, names: Sequence[str], releases: Sequence[str]) -> b
     return any(next(folder.glob(name), None) is not None for folder in folders for name in names)
 
 
-def _of_weights(name: str) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+def _of_weights(name: str, weights_dir: Path) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
     tag = name.partition(".")[2]
-    if tag.startswith(_FILE):
-        path = tag.removeprefix(_FILE)
-        if not Path(path).is_file():
+    if tag.startswith(FILE):
+        path = tag.removeprefix(FILE)
+        if not (PROJECT_FOLDER / path).is_file():
             yield name, "weights", path, ("Put the file there, with its record beside it.",)
         return
-    listed = manifest("weights.yaml")["weights"].get(name, {})
-    if "file" in listed:  # looked up in the folder of weights, which a plan does not know
-        yield name, "weights", listed["file"], (" ".join(listed["source"].split()),)
+    listed = listed_weights().get(name, {})
+    if "file" in listed:
+        if not (weights_dir / listed["file"]).is_file():
+            where = f"{from_project(weights_dir)}/{listed['file']}"
+            yield name, "weights", where, (" ".join(listed["source"].split()),)
     elif not isinstance(try_to_load_from_cache(f"timm/{name}", "model.safetensors"), str):
         licence = listed.get("licence", "read the licence on the page of the weights")
         steps = (

@@ -58,6 +58,14 @@ class Study:
         """The grid that the ablations change."""
         return self.grids[MAIN]
 
+    @property
+    def needs_protection(self) -> bool:
+        """Whether any grid says that images do: then no job shows what no certificate covers.
+
+        A cell without privacy does not tell, as it has the main grid's value of what it does not depend on.
+        """
+        return any(grid.recipe.needs_protection for grid in self.grids.values())
+
     def data_choice(self, dataset: str, image_recipe: str) -> DataChoice:
         """The images of ``dataset``, to train on or to pretrain on, made with ``image_recipe``."""
         return replace(self._stated(dataset), image_recipe=self.recipe_of(dataset, image_recipe))

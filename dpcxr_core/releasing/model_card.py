@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from dpcxr_core.config import FINDINGS, RunConfig
 from dpcxr_core.data.manifests import manifest
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.releasing.card_tables import by_finding, by_group, by_test_set, gaps, markdown
+from dpcxr_core.study.runs import without_folder
 from dpcxr_core.training.record import RunRecord
 
 
@@ -225,9 +225,7 @@ def _architecture(config: RunConfig) -> str:
 
 
 def _tag(config: RunConfig) -> str:
-    """The weights without the folder they were in, which is nobody's business."""
-    tag = config.init_name.partition(".")[2]
-    return f"`{re.sub(r'^file:.*/', 'file ', tag)}`"
+    return f"`{without_folder(config.init_name).partition('.')[2].replace('file:', 'file ', 1)}`"
 
 
 def _numbers(values: list[float]) -> str:

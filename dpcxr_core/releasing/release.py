@@ -9,15 +9,17 @@ from pathlib import Path
 from dpcxr_core.collecting.shareable import shareable_metrics
 from dpcxr_core.collecting.tables_folder import record_values
 from dpcxr_core.config import UserError
+from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import file_sha256, open_store
 from dpcxr_core.files import whole_folder, write_json
-from dpcxr_core.releasing.image_source import facts_of_store, need_no_protection
+from dpcxr_core.releasing.image_source import need_no_protection
 from dpcxr_core.releasing.model_card import CardFacts, model_card
-from dpcxr_core.releasing.release_checks import WEIGHTS_FILE, check_releasable
+from dpcxr_core.releasing.release_checks import check_releasable, check_trained_on
 from dpcxr_core.releasing.weights_record import weights_record_of
 from dpcxr_core.study.evaluating import metrics_table, thresholds_of, values_of
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record
+from dpcxr_core.training.weight_files import WEIGHTS_FILE
 
 CARD_FILE = "README.md"
 _CERTIFIED = ("run_id", "config", "certificate", "privacy_statement", "selfcheck", "versions")
@@ -36,14 +38,15 @@ def release_model(run: Path, places: StudyPlaces, out: Path) -> Path:
         out: The folder to make.
 
     Raises:
-        UserError: ``out`` exists, or as ``check_releasable``.
+        UserError: ``out`` exists, or as ``check_trained_on`` and ``check_releasable``.
         AccountantsDisagreeError: As ``certify``.
     """
     if out.exists():
         raise UserError(f"--out {out} exists already; name a folder that does not, or delete it")
     record = read_record(run)
-    description = open_store(places.store(record.config.dataset)).description
-    source = facts_of_store(description)
+    store = open_store(places.store(record.config.dataset))
+    check_trained_on(record, store.description)
+    source = facts_of_store(store)
     check_releasable(run, record, images_need_protection=not need_no_protection(source))
     weights_record = asdict(weights_record_of(record, places))
     values = record_values(record)
@@ -53,7 +56,7 @@ def release_model(run: Path, places: StudyPlaces, out: Path) -> Path:
         write_json(folder / "certificate.json", {name: values[name] for name in _CERTIFIED})
         facts = CardFacts(
             record=record,
-            description=description,
+            description=store.description,
             source=source,
             metrics=shareable_metrics(metrics_table([run], places)),
             thresholds=values_of(thresholds_of(run, places)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +12,8 @@ from dpcxr_core.collecting.certificate_checks import check_certificate
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.data.store import file_sha256
 from dpcxr_core.training.record import RunRecord, read_table
+from dpcxr_core.training.weight_files import WEIGHTS_FILE
 
-WEIGHTS_FILE = "weights.safetensors"
 _NOT_PRIVATE = {
     "ablation": "its mechanism lacks Poisson draws, clipping or noise",
     "non_private": "it was trained without privacy",
@@ -49,6 +51,20 @@ def check_releasable(folder: Path, record: RunRecord, images_need_protection: bo
         raise UserError(f"the record of {run_id} names no passed self-check of the privacy engine; run it again")
     _check_ledger(folder, run_id, config.privacy)
     _check_weights(folder, record)
+
+
+def check_trained_on(record: RunRecord, description: Mapping[str, Any]) -> None:
+    """Nothing, if the run was trained on the images that ``ImageStore.description`` is of: the card describes them.
+
+    Raises:
+        UserError: The store has other images, or parts them otherwise.
+    """
+    trained_on, found = record.data["split_hash"], description["split_hash"]
+    if trained_on != found:
+        raise UserError(
+            f"{record.run_id} was trained on images with split hash {trained_on}, and the store {record.data['store']} "
+            f"found has {found}: they are not the same. Name the run folder of those images by --run-dir"
+        )
 
 
 def _check_delta(record: RunRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.runs import without_folder
 from dpcxr_core.study.starts import start_of_run
 from dpcxr_core.training.record import RunRecord
 from dpcxr_core.training.weight_files import WeightsRecord
@@ -21,5 +22,9 @@ def weights_record_of(record: RunRecord, places: StudyPlaces) -> WeightsRecord:
         label=f"{record.init_label}, trained on {config.dataset}",
         input_transform=start_of_run(config, places).input_transform,
         head_outputs=FINDINGS,
-        provenance={"run_id": record.run_id, "init_name": config.init_name, "dataset": config.dataset},
+        provenance={
+            "run_id": record.run_id,
+            "init_name": without_folder(config.init_name),
+            "dataset": config.dataset,
+        },
     )

@@ -32,8 +32,8 @@ def profile_folder(name_or_folder: str) -> Path:
     raise UserError(f"{name_or_folder!r} is no folder with a config.yaml of Snakemake, nor one of {', '.join(known)}")
 
 
-def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, profile: Path) -> None:
-    """Does all jobs of the plan in ``study_dir`` that can be done; those that fail leave no result.
+def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, profile: Path) -> int:
+    """Snakemake's exit code, after all jobs of the plan in ``study_dir`` that can be done; what fails has no result.
 
     Snakemake runs within this process, so that both end together, and without its own lock, which outlives a process
     that was killed: the caller holds the study.
@@ -41,7 +41,7 @@ def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
     Args:
         study_dir: Holds ``plan.json``.
         cache_dir: As ``do_job`` takes it.
-        n_cores: Cores of this machine; None leaves it to the profile, as for a cluster.
+        n_cores: Cores of this machine; None leaves it to the profile.
         profile: Folder of a ``config.yaml`` for Snakemake.
     """
     from snakemake.cli import main
@@ -49,8 +49,9 @@ def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
     with chdir(study_dir):
         try:
             main(snakemake_words(study_dir, cache_dir=cache_dir, n_cores=n_cores, profile=profile))
-        except SystemExit:  # its code says what the results that are missing say better
-            return
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else 1
+    return 0
 
 
 def snakemake_words(study_dir: Path, *, cache_dir: Path, n_cores: int | None, profile: Path) -> list[str]:

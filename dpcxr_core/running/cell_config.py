@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -99,7 +99,9 @@ def _weights_of_run(run: Path, places: StudyPlaces) -> Path:
 
     linked = places.weights / f"{run.name}.safetensors"
     linked.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.symlink(run / "weights.safetensors", linked)
+    with tempfile.TemporaryDirectory(dir=linked.parent) as beside:  # a link from before may lead to nowhere by now
+        link = Path(beside) / linked.name
+        link.symlink_to(run / "weights.safetensors")
+        os.replace(link, linked)
     write_json(linked.with_suffix(".json"), asdict(weights_record_of(read_record(run), places)))
     return linked

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dpcxr_core.config import UserError
+
 try:
     import fcntl
 except ImportError:  # not on Windows, where nothing is held
@@ -24,6 +26,19 @@ def held(path: Path, *, wait: bool) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         yield _take(file.fileno(), wait)
+
+
+@contextmanager
+def study_held(study_dir: Path) -> Iterator[None]:
+    """Holds the study in ``study_dir`` during the block.
+
+    Raises:
+        UserError: Another process is at it.
+    """
+    with held(study_dir / ".lock", wait=False) as is_mine:
+        if not is_mine:
+            raise UserError(f"another process is at the study in {study_dir}; wait for it, or end it")
+        yield
 
 
 def _take(descriptor: int, wait: bool) -> bool:

@@ -11,6 +11,7 @@ from dpcxr_core.planning.jobs import Job, is_done, job_folder, jobs_of
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.command import LOG_FILE
+from dpcxr_core.running.holding import study_held
 from dpcxr_core.running.results import forget_lost, leave_result, run_of
 from dpcxr_core.running.study_places import data_places, study_places
 from dpcxr_core.study.data_choice import DataChoice
@@ -34,18 +35,16 @@ def run_study_here(study: Study, study_dir: Path, *, cache_dir: Path, n_jobs: in
         n_jobs: Processes of one thread each.
 
     Raises:
-        UserError: Images or stand-ins cannot be had.
+        UserError: Another process is at this study, or images or stand-ins cannot be had.
     """
     jobs = {job.name: job for job in jobs_of(study)}
-    forget_lost(study_dir, jobs.values())
-    for job in jobs.values():
-        if job.kind != "cell" and not is_done(study_dir, job):
-            _prepare(job, jobs, study_dir, cache_dir, n_jobs)
+    with study_held(study_dir):
+        forget_lost(study_dir, jobs.values())
+        for job in jobs.values():
+            if job.kind != "cell" and not is_done(study_dir, job):
+                _prepare(job, jobs, study_dir, cache_dir, n_jobs)
+        _run_cells(jobs, study, study_dir, n_jobs)
     cells = {job.cell: job for job in jobs.values() if job.cell is not None}
-    needed = {name for job in cells.values() for name in job.needs}
-    for pretraining in (True, False):
-        ready = [job for job in cells.values() if (job.name in needed) is pretraining]
-        _run(ready, jobs, study, study_dir, n_jobs)
     found = [cells[cell] for cell in cells_of(study)]
     return [run_of(job_folder(study_dir, job)) if is_done(study_dir, job) else None for job in found]
 
@@ -61,22 +60,27 @@ def _prepare(job: Job, jobs: Mapping[str, Job], study_dir: Path, cache_dir: Path
     leave_result(folder, time.monotonic() - started)
 
 
+def _run_cells(jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
+    """Trains and records the cells that are not done; those that others start from first."""
+    left = [job for job in jobs.values() if job.kind == "cell" and not is_done(study_dir, job)]
+    while ready := [job for job in left if all(is_done(study_dir, jobs[name]) for name in job.needs)]:
+        _run(ready, jobs, study, study_dir, n_jobs)
+        left = [job for job in left if job not in ready]
+    if left:
+        print(f"{len(left)} cells need one that failed, and were not begun", flush=True)
+
+
 def _run(cells: Iterable[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
-    """Trains and records the cells that are not done and can be, each by itself."""
-    waiting = [
-        job
-        for job in cells
-        if not is_done(study_dir, job) and all(is_done(study_dir, jobs[name]) for name in job.needs)
-    ]
-    if not waiting:
-        return
+    """Trains and records ``cells``, each by itself."""
     with worker_pool(n_jobs) as pool:
-        futures = {job.name: pool.submit(_run_cell, job, jobs, study, study_dir) for job in waiting}
+        futures = {job.name: pool.submit(_run_cell, job, jobs, study, study_dir) for job in cells}
         for name, future in futures.items():
             error = future.exception()
             if error is not None:
                 print(f"{name} failed: {error}", flush=True)
-                (job_folder(study_dir, jobs[name]) / LOG_FILE).write_text(f"{error}\n")
+                log = job_folder(study_dir, jobs[name]) / LOG_FILE
+                log.parent.mkdir(parents=True, exist_ok=True)  # it may have failed before it left anything
+                log.write_text(f"{error}\n")
 
 
 def _run_cell(job: Job, jobs: Mapping[str, Job], study: Study, study_dir: Path) -> None:

@@ -15,6 +15,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, jobs_of
 from dpcxr_core.planning.study_file import Study, read_study
 from dpcxr_core.profiles import BOOK_FOLDER
+from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.pages.execute import execute_chapter
 from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.config_file import write_config
@@ -53,6 +54,8 @@ def do_job(study_file: Path, study_dir: Path, name: str, *, cache_dir: Path, n_c
     folder = job_folder(study_dir, jobs[name])
     with held(folder / ".lock", wait=True):
         if not is_done(study_dir, jobs[name]):
+            if not jobs[name].n_gpus:
+                os.environ["CUDA_VISIBLE_DEVICES"] = ""  # of kernels: what was planned without a GPU takes none
             started = time.monotonic()
             run = _do(jobs[name], jobs, study, study_dir, cache_dir, n_cores)
             leave_result(folder, time.monotonic() - started, run)
@@ -69,6 +72,7 @@ def _do(job: Job, jobs: Mapping[str, Job], study: Study, study_dir: Path, cache_
         parameters["cache_dir"] = str(cache_dir)
     else:
         leave_places(folder, data_places(job, jobs, study_dir))
+        parameters["show_probe"] = not study.needs_protection
     _execute(job.kind, folder, parameters)
     return None
 
@@ -81,8 +85,7 @@ def _do_cell(job: Job, jobs: Mapping[str, Job], study: Study, study_dir: Path) -
     file = write_config(folder / "config.json", config)
     if job.n_ranks > 1:
         _train_on_ranks(job.n_ranks, file, folder)
-    assert job.cell is not None
-    shown = not job.cell.recipe.needs_protection
+    shown = not study.needs_protection
     _execute("cell", folder, {"config_file": str(file), "show_diagnostics": shown, "show_images": shown})
     return trained_in(folder)
 
@@ -91,7 +94,9 @@ def _train_on_ranks(n_ranks: int, config_file: Path, folder: Path) -> None:
     """Trains and records the run on several processes of this machine; the chapter then finds its record."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
     train = ["-m", "dpcxr_core.cli", "train", str(config_file), "--run-dir", str(folder)]
-    if subprocess.run([*torchrun, *train], preexec_fn=killed_with_parent, check=False).returncode:
+    # from the project, as kernels run, so that a path in the configuration means the same file
+    ran = subprocess.run([*torchrun, *train], cwd=PROJECT_FOLDER, preexec_fn=killed_with_parent, check=False)
+    if ran.returncode:
         raise UserError(f"training on {n_ranks} processes failed; the log says why")
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from dpcxr_core.config import UserError
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
@@ -35,18 +36,34 @@ def trained_in(run_dir: Path) -> Path:
 
 
 def forget_lost(study_dir: Path, jobs: Iterable[Job]) -> None:
-    """Takes back the results of jobs whose stores, weights or records are no longer there, as after a clean-up."""
+    """Takes back the results of jobs whose stores, weights or records are no longer there, as after a clean-up.
+
+    So are those of jobs that started from weights which have to be made again, and may then be others.
+
+    Args:
+        study_dir: Of the study.
+        jobs: What a job needs comes before it.
+    """
+    weights_to_make: set[str] = set()
     for job in jobs:
-        if is_done(study_dir, job) and not _is_there(job, job_folder(study_dir, job)):
-            (job_folder(study_dir, job) / RESULT_FILE).unlink()
+        folder, done = job_folder(study_dir, job), is_done(study_dir, job)
+        if done and not (_is_there(job, folder) and weights_to_make.isdisjoint(job.needs)):
+            (folder / RESULT_FILE).unlink()
+            done = False
+        if not done and job.kind != "data":
+            weights_to_make.add(job.name)
 
 
 def _is_there(job: Job, folder: Path) -> bool:
     """Whether all is there that the job of ``folder`` made."""
+    try:
+        places = find_places(folder)
+        weights = find_initialisations(folder) if job.kind == "standins" else []
+    except UserError:  # the file that says where things are is itself lost
+        return False
     if job.kind == "cell":
         return (run_of(folder) / "record.json").is_file()
-    places = find_places(folder)
     if job.kind == "data":
         return all(places.store(name).is_dir() for name in (places.public_dataset, *places.test_datasets))
-    keys = [name.partition("@")[2] for name in find_initialisations(folder) if "@" in name]
+    keys = [name.partition("@")[2] for name in weights if "@" in name]
     return all((places.weights / f"{key}.safetensors").is_file() for key in keys)

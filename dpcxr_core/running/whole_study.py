@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dpcxr_core.collecting.up_to_date import TABLES_FOLDER, tables_are_up_to_date
 from dpcxr_core.config import UserError
 from dpcxr_core.planning.jobs import Job, is_done, job_folder, jobs_of, write_plan
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.running.by_snakemake import LOCAL, do_by_snakemake, profile_folder, snakemake_is_here
 from dpcxr_core.running.command import LOG_FILE
-from dpcxr_core.running.holding import held
+from dpcxr_core.running.holding import study_held
 from dpcxr_core.running.in_a_loop import do_in_a_loop
 from dpcxr_core.running.results import forget_lost
 
@@ -31,20 +32,20 @@ def run_whole_study(
     Raises:
         UserError: Another process is at this study, or the profile cannot be used.
     """
-    with held(study_dir / ".lock", wait=False) as is_mine:
-        if not is_mine:
-            raise UserError(f"another process is at the study in {study_dir}; wait for it, or end it")
-        jobs, tables = jobs_of(study), study_dir / "tables"
+    with study_held(study_dir):
+        jobs = jobs_of(study)
         forget_lost(study_dir, jobs)
         waiting = _not_done(study_dir, jobs)
-        if not waiting and tables.is_dir():
-            print(f"nothing to do: all {len(jobs)} jobs are done, and the tables are in {tables}")
+        if not waiting and tables_are_up_to_date(study, jobs, study_dir):
+            print(f"nothing to do: all {len(jobs)} jobs are done, and the tables are in {study_dir / TABLES_FOLDER}")
             return True
+        started = write_plan(study_dir, study, jobs).stat().st_mtime  # by the clock that dates the logs
         if waiting:
             print(f"{len(waiting)} of {len(jobs)} jobs to do, in {study_dir}", flush=True)
             _do(study, study_dir, jobs, cache_dir, n_cores, profile)
         _collect(study, study_dir)
-        return _say_failures(study_dir, jobs)
+        _say_failures(study_dir, jobs, started)
+        return not _not_done(study_dir, jobs)
 
 
 def _do(
@@ -52,9 +53,9 @@ def _do(
 ) -> None:
     if snakemake_is_here():
         folder = profile_folder(profile) if profile else LOCAL
-        cores = os.cpu_count() if n_cores is None and folder == LOCAL else n_cores
-        write_plan(study_dir, study, jobs)
-        do_by_snakemake(study_dir, cache_dir=cache_dir, n_cores=cores, profile=folder)
+        code = do_by_snakemake(study_dir, cache_dir=cache_dir, n_cores=n_cores, profile=folder)
+        if code:
+            print(f"Snakemake ended with code {code}; its own log is in {study_dir}/.snakemake/log", flush=True)
     elif profile:
         raise UserError(f"--profile {profile} needs Snakemake: pip install 'dpcxr-core[cluster]'")
     else:
@@ -73,14 +74,16 @@ def _not_done(study_dir: Path, jobs: Sequence[Job]) -> list[Job]:
     return [job for job in jobs if not is_done(study_dir, job)]
 
 
-def _say_failures(study_dir: Path, jobs: Sequence[Job]) -> bool:
-    """Whether nothing failed; what did is named with its log."""
+def _say_failures(study_dir: Path, jobs: Sequence[Job], started: float) -> None:
+    """Says which jobs failed since ``started``, with their logs, and which were not begun."""
     missing = _not_done(study_dir, jobs)
     names = {job.name for job in missing}
-    failed = [job for job in missing if names.isdisjoint(job.needs)]
-    for job in failed:
+    waiting = [job for job in missing if not names.isdisjoint(job.needs)]
+    for job in missing:
         log = job_folder(study_dir, job) / LOG_FILE
-        print(f"FAILED {job.name}: {log if log.is_file() else f'no log; see {study_dir}/.snakemake/log'}")
-    if len(missing) > len(failed):
-        print(f"{len(missing) - len(failed)} jobs need one that failed, and were not begun")
-    return not missing
+        if log.is_file() and log.stat().st_mtime >= started:
+            print(f"FAILED {job.name}: {log}")
+        elif job not in waiting:
+            print(f"not begun: {job.name}")
+    if waiting:
+        print(f"{len(waiting)} jobs need one that is not done, and were not begun")

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
-from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, verdict
+from dpcxr_core.evaluation.comparing.paired import verdict
+from dpcxr_core.study.over_seeds import contrasts_of_study
 from dpcxr_core.study.scored_cells import ScoredCells
 
 _SAME = ["dataset", "initialisation", "head", "target_epsilon", "seed"]
@@ -29,20 +30,32 @@ def ablations_table(scored: ScoredCells) -> pd.DataFrame:
     Returns:
         ``ablation differs_in dataset initialisation architecture unit fraction target_epsilon`` (of the ablation's
         cell), the columns of ``paired.table_over_seeds``, ``family p_adjusted n_in_family`` (Holm, over the rows) and
-        ``verdict``: "better" or "worse" than the main cell where ``p_adjusted`` is at most 0.05. An ablation none of
-        whose cells has a main cell to stand against, or where one of the two did not run, has no row.
+        ``verdict``: "better" or "worse" than the main cell where ``p_adjusted`` is at most 0.05. What has no main cell
+        is in ``without_main_cell``; where one of the two did not run, there is no row.
     """
     pairs = _pairs(scored.cells).dropna(subset=["run_id", "main_run_id"])
 
     def difference(pair: _Row) -> Any:
         return scored.sum_of_aurocs({pair["run_id"]: 1.0, pair["main_run_id"]: -1.0}, pair["dataset"])
 
-    table = with_adjusted_p(contrasts_over_seeds(pairs, _BY, difference), "ablations", holm)
+    table = with_adjusted_p(contrasts_of_study(pairs, _BY, difference), "ablations", holm)
     return table.assign(verdict=[*map(verdict, table["value"], table["p_adjusted"])])
 
 
+def without_main_cell(scored: ScoredCells) -> pd.DataFrame:
+    """Macro AUROC at home of ablations that the main grid has no cell for, as at an epsilon of their own.
+
+    Returns:
+        As ``ablations_table``, without ``differs_in`` and what comes of tests: there is nothing to subtract.
+    """
+    pairs = _pairs(scored.cells).dropna(subset=["run_id", "target_epsilon"])
+    alone = pairs[pairs["differs_in"].isna()]
+    by = [name for name in _BY if name != "differs_in"]
+    return contrasts_of_study(alone, by, lambda cell: scored.sum_of_aurocs({cell["run_id"]: 1.0}, cell["dataset"]))
+
+
 def _pairs(cells: pd.DataFrame) -> pd.DataFrame:
-    """Each cell of an ablation that is not of the main grid, beside its main cell."""
+    """Each cell of an ablation that is not of the main grid, beside its main cell; None where there is no such cell."""
     grids = cells["grids"].str.split(", ")
     in_main = grids.map(lambda names: "main" in names)
     settings = [str(name) for name in cells if name not in _NO_SETTINGS]
@@ -52,10 +65,11 @@ def _pairs(cells: pd.DataFrame) -> pd.DataFrame:
         against = [
             (_changed(cell, main, settings), main) for main in candidates.get(tuple(cell[name] for name in _SAME), ())
         ]
+        new: _Row = {"differs_in": None, "main_run_id": None}
         if against:
             changed, main = min(against, key=lambda each: len(each[0]))
             new = {"differs_in": ", ".join(changed), "main_run_id": main["run_id"]}
-            rows += [cell | new | {"ablation": name} for name in names]
+        rows += [cell | new | {"ablation": name} for name in names]
     return pd.DataFrame(rows, columns=[*_BY, "seed", "run_id", "main_run_id"])
 
 

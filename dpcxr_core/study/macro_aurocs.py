@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds
+from dpcxr_core.study.over_seeds import contrasts_of_study
 from dpcxr_core.study.scored_cells import ScoredCells
 
 CONDITION = ["dataset", "architecture", "unit", "fraction", "head", "initialisation", "target_epsilon"]
@@ -22,6 +22,6 @@ def macro_aurocs(scored: ScoredCells, *grids: str) -> pd.DataFrame:
         NaN for the public-only model. ``p`` says nothing, as no AUROC is expected to be 0.
     """
     cells = scored.with_any_head(*grids).dropna(subset="run_id")
-    return contrasts_over_seeds(
+    return contrasts_of_study(
         cells, CONDITION, lambda cell: scored.sum_of_aurocs({cell["run_id"]: 1.0}, cell["dataset"])
     )

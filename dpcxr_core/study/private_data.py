@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
-from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, verdict
+from dpcxr_core.evaluation.comparing.paired import verdict
 from dpcxr_core.study.macro_aurocs import CONDITION
+from dpcxr_core.study.over_seeds import contrasts_of_study
 from dpcxr_core.study.scored_cells import ScoredCells
 
 GRIDS = ("main", "scale")
@@ -60,5 +61,5 @@ def _tested(scored: ScoredCells, pairs: pd.DataFrame, by: list[str], family: str
     def difference(pair: dict[Any, Any]) -> NDArray[np.float64]:
         return scored.sum_of_aurocs({pair["run_id"]: 1.0, pair["subtracted"]: -1.0}, pair["dataset"])
 
-    table = with_adjusted_p(contrasts_over_seeds(pairs, by, difference), family, holm)
+    table = with_adjusted_p(contrasts_of_study(pairs, by, difference), family, holm)
     return table.assign(verdict=[*map(verdict, table["value"], table["p_adjusted"])])

@@ -32,7 +32,7 @@ from dpcxr_core.study.starts import start_of_run
 from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.initialisation import Initialisation, label_of
 from dpcxr_core.training.record import read_record
-from dpcxr_core.training.weight_files import load_state, read_weights
+from dpcxr_core.training.weight_files import WEIGHTS_FILE, load_state, read_weights
 from dpcxr_core.workers import worker_pool
 
 BEFORE = "before_training"
@@ -126,7 +126,7 @@ def _measure_run(folder: Path, places: StudyPlaces, choice: RepresentationChoice
     chosen = _chosen_images(config.dataset, places, choice)
     start = start_of_run(replace(config, head="reset"), places)
     before = _embedded(start, "", chosen, places)
-    weights = folder / "weights.safetensors"
+    weights = folder / WEIGHTS_FILE
     load_state(start.model, read_weights(weights), str(weights))
     # the name of a run is not enough: with secret randomness, the same run done again has other weights
     after = _embedded(start, source_key(weights), chosen, places)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ from dpcxr_core.training.loop import DivergedError, TrainingTrace, predict, trai
 from dpcxr_core.training.ranks import ALONE, Ranks, from_first
 from dpcxr_core.training.record import RunRecord, read_record, write_record_json
 from dpcxr_core.training.training_set import TrainingData
-from dpcxr_core.training.weight_files import write_weights_of
+from dpcxr_core.training.weight_files import WEIGHTS_FILE, write_weights_of
 from dpcxr_core.workers import worker_pool
 
 
@@ -58,13 +58,25 @@ def run_key(config: RunConfig, places: StudyPlaces) -> str:
     data = {name: open_store(places.store(name)).description for name in names}
     start = start_of_run(config, places)
     weights = (start.weights_key, start.input_transform)
-    key = content_key(config, data, *weights, _deciding_code(), deciding_libraries())
+    init_name = without_folder(config.init_name)
+    choices = replace(config, init_name=init_name)
+    key = content_key(choices, data, *weights, _deciding_code(), deciding_libraries())
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
-    architecture, _, path = config.init_name.partition(".file:")
-    # of weights in a file the start of its name is enough to read; where they lie is nobody's business
-    init_name = f"{architecture}.{Path(path).stem[:40]}" if path else config.init_name
-    init_name = re.sub(r"[^\w.@-]+", "_", init_name)
-    return f"{config.dataset}-{init_name}-{config.head}-{level}-s{config.seed}-{key}"
+    architecture, sign, file = init_name.partition(".file:")
+    # of weights in a file the start of its name is enough to read
+    read = re.sub(r"[^\w.@-]+", "_", f"{architecture}.{Path(file).stem[:40]}" if sign else init_name)
+    return f"{config.dataset}-{read}-{config.head}-{level}-s{config.seed}-{key}"
+
+
+def without_folder(init_name: str) -> str:
+    """``init_name``; of weights in a file without where that lies, which changes nothing and is nobody's business.
+
+    Example:
+        >>> without_folder("convnext_mini.file:/home/ann/mine.safetensors"), without_folder("convnext_mini.random")
+        ('convnext_mini.file:mine.safetensors', 'convnext_mini.random')
+    """
+    architecture, sign, path = init_name.partition(".file:")
+    return f"{architecture}{sign}{Path(path).name}"
 
 
 def _deciding_code() -> str:
@@ -177,7 +189,7 @@ def _record(
                 "store": config.dataset,
                 "split_hash": split_hash,
                 "n_images_trained_on": training.n_images,
-                "weights_sha256": file_sha256(folder / "weights.safetensors"),
+                "weights_sha256": file_sha256(folder / WEIGHTS_FILE),
             },
             certificate=asdict(certificate) if certificate else None,
             privacy_statement=privacy_statement(certificate, randomness=config.randomness) if certificate else None,
@@ -340,7 +352,7 @@ def run_row(record: RunRecord) -> dict[str, Any]:
     return {
         "run_id": record.run_id,
         "train_dataset": config.dataset,
-        "init_name": config.init_name,
+        "init_name": without_folder(config.init_name),
         "architecture": config.init_name.partition(".")[0],
         "init_label": record.init_label + (", own head" if own_head else ""),
         "head": config.head,

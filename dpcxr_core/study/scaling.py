@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
-from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds
+from dpcxr_core.study.over_seeds import contrasts_of_study
 from dpcxr_core.study.scored_cells import ScoredCells, Weights
 
 # the grids, by name in the study file, whose cells show it
@@ -100,7 +100,7 @@ def _tested(
     by = ["initialisation", *key, "over"]
     if reference is not None:
         gains, family = beside(gains, key, reference), f"{family}, against {reference}"
-    table = contrasts_over_seeds(gains, by, lambda row: scored.sum_of_aurocs(row["weights"], row["dataset"]))
+    table = contrasts_of_study(gains, by, lambda row: scored.sum_of_aurocs(row["weights"], row["dataset"]))
     return with_adjusted_p(table, family, holm)
 
 

@@ -10,8 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from dpcxr_core.config import FINDINGS
 from dpcxr_core.data.manifests import manifest
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds
+from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.study.scored_cells import ScoredCells, auroc_of
 
 MANIFEST = "sister_study.yml"
@@ -59,20 +62,23 @@ def our_matrix(scored: ScoredCells, initialisation: str) -> pd.DataFrame:
         initialisation: Its short name.
 
     Returns:
-        ``architecture target_epsilon train_dataset dataset`` and the columns of ``paired.table_over_seeds``. Data sets
-        have the names of their images, without "-private" behind a set of which a part is public.
+        ``architecture target_epsilon train_dataset dataset n_findings`` (that the mean is over) and the columns of
+        ``paired.table_over_seeds``. Data sets have the names of their images, without "-private" behind a set of which
+        a part is public.
     """
     cells = scored.of_grids("main").query("initialisation == @initialisation and unit == 'image' and fraction == 1")
     tested = pd.DataFrame(
         [
             {**cell, "train_dataset": _images_of(scored.home[name]), "dataset": _images_of(store), "store": store}
+            | {"n_findings": _n_findings(scored.draws[cell["run_id"]][store])}
             for cell, name in zip(cells.to_dict("records"), cells["dataset"], strict=True)
             if cell["run_id"] is not None
             for store in (scored.home[name], *scored.abroad[name])
         ],
-        columns=[*_CELL, "seed", "run_id", "store"],
+        columns=[*_CELL, "n_findings", "seed", "run_id", "store"],
     )
-    return contrasts_over_seeds(tested, _CELL, lambda row: auroc_of(scored.draws[row["run_id"]][row["store"]]))
+    by = [*_CELL, "n_findings"]
+    return contrasts_over_seeds(tested, by, lambda row: auroc_of(scored.draws[row["run_id"]][row["store"]]))
 
 
 def beside_published(ours: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +89,9 @@ def beside_published(ours: pd.DataFrame) -> pd.DataFrame:
         lies.
     """
     both = ours.merge(published_matrix(), on=["train_dataset", "dataset"])
-    inside = (both["epsilon_above"] < both["target_epsilon"]) & (both["target_epsilon"] <= both["epsilon_up_to"])
+    epsilon, up_to = both["target_epsilon"].astype(float), both["epsilon_up_to"]
+    # the range without privacy starts where theirs with privacy end: a private run above has no counterpart
+    inside = (both["epsilon_above"] < epsilon) & (epsilon <= up_to) & (np.isposinf(epsilon) == np.isposinf(up_to))
     return both[inside].drop(columns=["epsilon_above", "epsilon_up_to"]).reset_index(drop=True)
 
 
@@ -116,7 +124,9 @@ def agreement(ours: pd.DataFrame) -> pd.DataFrame:
 def _agreement(cells: pd.DataFrame) -> dict[str, float | str]:
     hospitals = [name for name in dict.fromkeys(cells["train_dataset"]) if name in set(cells["dataset"])]
     published, ours = (_square(cells, hospitals, column) for column in ("auroc", "value"))
-    found: dict[str, float | str] = {"n_hospitals": len(hospitals), "reason": ""}
+    fewer = (cells["n_findings"] < len(FINDINGS)).any()
+    note = f"some of our means are over fewer than their {len(FINDINGS)} findings" if fewer else ""
+    found: dict[str, float | str] = {"n_hospitals": len(hospitals), "reason": note}
     if len(hospitals) < 2 or np.isnan(ours).any():
         return found | {"reason": "cells are missing" if len(hospitals) > 1 else "one hospital has no cell abroad"}
     found |= {"published_drop": _drop(published), "our_drop": _drop(ours)}
@@ -137,6 +147,11 @@ def _square(cells: pd.DataFrame, hospitals: list[str], column: str) -> NDArray[n
 def _drop(matrix: NDArray[np.float64]) -> float:
     abroad = ~np.eye(len(matrix), dtype=bool)
     return float(np.diag(matrix).mean() - matrix[abroad].mean())
+
+
+def _n_findings(draws: Draws) -> int:
+    """Over how many findings the macro AUROC on all images is."""
+    return sum(np.isfinite(draws.of("auroc", name, "all", "all")[0]) for name in draws.findings if name != MACRO)
 
 
 def _images_of(store: str) -> str:

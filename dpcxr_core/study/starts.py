@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from dpcxr_core.config import RunConfig
@@ -39,11 +40,16 @@ def start_of(
 def start_of_run(config: RunConfig, places: StudyPlaces) -> Initialisation:
     """Where the run ``config`` starts.
 
+    Weights in a file that was moved since, as with a cache, are found in the folder of weights by the name of the file.
+
     Raises:
         UserError: As ``build_initialisation``.
     """
+    architecture, sign, path = config.init_name.partition(".file:")
+    moved = places.weights / Path(path).name
+    is_moved = sign and not Path(path).is_file() and moved.is_file()
     return start_of(
-        config.init_name,
+        f"{architecture}.file:{moved}" if is_moved else config.init_name,
         config.dataset,
         places,
         seed=config.seed,

@@ -19,6 +19,8 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.images import InputTransform
 from dpcxr_core.files import write_json
 
+WEIGHTS_FILE = "weights.safetensors"  # of a run, and of a released model
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsRecord:
@@ -97,8 +99,8 @@ def write_weights(path: Path, state: dict[str, Tensor], record: WeightsRecord) -
 
 
 def write_weights_of(folder: Path, model: nn.Module) -> None:
-    """Write the weights of ``model`` into ``folder``, as ``weights.safetensors``."""
-    _save(model.state_dict(), folder / "weights.safetensors")
+    """Write the weights of ``model`` into ``folder``, as ``WEIGHTS_FILE``."""
+    _save(model.state_dict(), folder / WEIGHTS_FILE)
 
 
 def _save(state: dict[str, Tensor], path: Path) -> None:

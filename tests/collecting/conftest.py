@@ -1,5 +1,7 @@
 """The runs of the tiny study as a study file plans them: most of its cells done, a few missing."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from dpcxr_core.files import write_json
 from dpcxr_core.planning.jobs import job_folder, jobs_of
 from dpcxr_core.planning.study_file import Study, read_study
 from dpcxr_core.study.handover import leave_places
+from dpcxr_core.study.runs import run_one
+from dpcxr_core.training.initialisation import find_standin
 
 STUDY = """
 question: Does it collect?
@@ -49,6 +53,16 @@ def leave_jobs(study, tiny_study, study_dir: Path, chosen=lambda config: True, s
             leave_places(job_folder(study_dir, job), tiny_study.places)
             write_json(job_folder(study_dir, job) / "result.json", {"run": str(runs[key]), "seconds": seconds})
     return study_dir
+
+
+def run_from_file(tiny_study, folder: Path) -> Path:
+    """Record folder of a private run whose weights are a file in ``folder``."""
+    config = next(each for each in tiny_study.configs if each.kind == "private" and "domain" in each.init_name)
+    source = find_standin(config.init_name, tiny_study.places.weights)
+    folder.mkdir()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(source.with_suffix(suffix), folder / f"mine{suffix}")
+    return run_one(replace(config, init_name=f"convnext_mini.file:{folder / 'mine.safetensors'}"), tiny_study.places)
 
 
 def _key(config):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core.collecting.shareable import shareable_metrics, small_counts_in
+from dpcxr_core.collecting.shareable import shareable_claims, shareable_metrics, small_counts_in
 from dpcxr_core.evaluation.small_counts import without_small_cells
 from dpcxr_core.tables import METRICS
 
@@ -68,6 +68,15 @@ def test_the_mean_over_findings_hides_what_any_finding_hides():
     by_finding = {name: rows for name, rows in shown.groupby("finding")}
     assert _of(by_finding["cardiomegaly"], "auroc", ("view", "AP"))["n_positive"] == 45
     assert pd.isna(_of(by_finding["macro"], "auroc", ("view", "AP"))["n_positive"])
+
+
+def test_of_claims_what_was_measured_is_rounded_and_neither_regime_nor_p():
+    exact = {"fraction": 0.00125, "target_epsilon": np.inf, "value": -0.0004, "se_seeds": np.nan, "p": 0.01234}
+    claims = pd.DataFrame([{**exact, "p_adjusted": 0.04936, "n_seeds": 2, "verdict": "in favour"}])
+    shown = shareable_claims(claims)
+    pd.testing.assert_frame_equal(shown, claims.assign(value=0.0))
+    assert not np.signbit(shown["value"].item())
+    assert claims["value"].item() == -0.0004
 
 
 @pytest.mark.parametrize("seed", range(20))

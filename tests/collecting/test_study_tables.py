@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,11 @@ from dpcxr_core.collecting.study_tables import collect_study
 from dpcxr_core.collecting.tables_folder import STATED_FILE
 from dpcxr_core.planning.cells import cells_of
 from dpcxr_core.planning.jobs import job_folder, jobs_of
+from dpcxr_core.running.command import LOG_FILE
+from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.training.record import read_record
-from tests.collecting.conftest import leave_jobs
+from tests.collecting.conftest import leave_jobs, run_from_file
 
 
 def _files(folder):
@@ -19,10 +22,12 @@ def _files(folder):
 
 def test_every_planned_cell_has_a_row_and_says_what_became_of_it(study, study_dir, tiny_study):
     done = [job for job in jobs_of(study) if job.cell is not None and job_folder(study_dir, job).exists()]
-    (job_folder(study_dir, done[0]) / "result.json").unlink()  # begun, and no result
+    for job in done[:2]:
+        (job_folder(study_dir, job) / "result.json").unlink()
+    (job_folder(study_dir, done[0]) / LOG_FILE).touch()  # begun; the other has its folder only
     cells = pd.read_parquet(collect_study(study, study_dir) / "cells.parquet")
     assert len(cells) == len(cells_of(study)) == 15
-    assert cells["state"].value_counts().to_dict() == {"done": 13, "failed": 1, "missing": 1}
+    assert cells["state"].value_counts().to_dict() == {"done": 12, "failed": 1, "missing": 2}
     assert cells.loc[cells["state"] != "done", "run_id"].isna().all()
     runs = pd.read_parquet(study_dir / "tables" / "runs.parquet")
     assert set(cells["run_id"].dropna()) == set(runs["run_id"]) < {folder.name for folder in tiny_study.folders}
@@ -62,6 +67,24 @@ def test_claims_are_decided_on_the_runs_that_are_there(collected):
     claims = pd.read_parquet(collected / "claims.parquet")
     assert claims["value"].notna().sum() > 5
     assert set(pd.read_parquet(collected / "verdicts.parquet")["claim"]) == set(claims["claim"])
+
+
+def test_claims_are_shared_to_a_thousandth_and_their_p_as_it_is(collected):
+    claims = pd.read_parquet(collected / "claims.parquet").dropna(subset="value")
+    for name in ("value", "low", "high", "se_sampling", "se_seeds"):
+        np.testing.assert_array_equal(claims[name], claims[name].round(3), err_msg=name)
+    assert (claims["p"] != claims["p"].round(3)).any()
+
+
+def test_no_shared_file_names_the_folder_that_weights_lie_in(study, study_dir, tiny_study, tmp_path):
+    run = run_from_file(tiny_study, tmp_path / "ward-of-ann")
+    job = next(job for job in jobs_of(study) if job.cell is not None and job_folder(study_dir, job).exists())
+    leave_result(job_folder(study_dir, job), 1.0, run)
+    folder = collect_study(study, study_dir)
+    assert (folder / "records" / f"{run.name}.json").is_file()
+    for path in filter(Path.is_file, folder.rglob("*")):
+        text = pd.read_parquet(path).to_csv() if path.suffix == ".parquet" else path.read_text()
+        assert "ward-of-ann" not in text, path.name
 
 
 def test_tables_before_stay_whole_where_new_ones_cannot_be_written(study, study_dir, monkeypatch):

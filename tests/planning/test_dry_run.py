@@ -21,7 +21,7 @@ from dpcxr_core.planning.dry_run import print_dry_run
 from dpcxr_core.planning.jobs import jobs_of
 from dpcxr_core.planning.study_file import read_study
 study = read_study(Path(sys.argv[1]))
-print_dry_run(study, jobs_of(study), Path(sys.argv[2]))
+print_dry_run(study, jobs_of(study), Path(sys.argv[2]), cache_dir=Path(sys.argv[2]))
 assert "torch" not in sys.modules
 """
 
@@ -33,7 +33,7 @@ def test_states_are_those_of_the_jobs(study_with, tmp_path, capsys):
     folder = job_folder(tmp_path, done)
     folder.mkdir(parents=True)
     write_json(folder / RESULT_FILE, {"run": None, "seconds": 1.0})
-    print_dry_run(study, jobs, tmp_path)
+    print_dry_run(study, jobs, tmp_path, cache_dir=tmp_path)
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if cell_name(done.cell) in line]
     assert " done " in line
@@ -44,7 +44,7 @@ def test_states_are_those_of_the_jobs(study_with, tmp_path, capsys):
 
 def test_ablation_says_only_what_it_changes(study_with, capsys, tmp_path):
     study = study_with(ablations={"scale": {"fractions": [0.5]}}, own_heads=[])
-    print_dry_run(study, jobs_of(study), tmp_path)
+    print_dry_run(study, jobs_of(study), tmp_path, cache_dir=tmp_path)
     lines = capsys.readouterr().out.splitlines()
     start = lines.index("scale:")
     assert lines[start + 1 : start + 3] == ["  fractions: 0.5", ""]

@@ -17,6 +17,12 @@ def test_steps_are_stated_or_follow_from_the_passes():
     assert [by_passes.steps(n) for n in (1_000, 1_001, 1_002, 1)] == [300, 300, 301, 1]
 
 
+def test_weights_are_named_for_a_network():
+    assert InitialisationChoice(weights="fb_in1k").weights_name("convnext_tiny") == "convnext_tiny.fb_in1k"
+    in_a_file = InitialisationChoice(weights="file:/w/{architecture}.pt")
+    assert in_a_file.weights_name("convnext_tiny") == "convnext_tiny.file:/w/convnext_tiny.pt"
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

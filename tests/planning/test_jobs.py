@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -6,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from dpcxr_core.config import UserError
 from dpcxr_core.planning import cells as planned
 from dpcxr_core.planning import jobs as planning
 from dpcxr_core.planning.cells import pretraining_of
-from dpcxr_core.planning.jobs import is_done, job_folder, jobs_of, read_plan, write_plan
+from dpcxr_core.planning.jobs import is_done, job_folder, jobs_of, write_plan
+from dpcxr_core.provenance import PACKAGE_FOLDER, imported_files
 from dpcxr_core.study.standin_choice import StartingPoints
 from tests.conftest import PROJECT
 
@@ -104,6 +105,7 @@ def test_a_change_gives_another_name_to_what_it_touches_alone(study_with):
         ("dpcxr_core.study.preparation", {"data", "standins", "cell"}),
         ("dpcxr_core.study.starting_points", {"standins"}),
         ("dpcxr_core.study.evaluating", {"cell"}),
+        ("dpcxr_core.running.cell_config", {"cell"}),
     ],
 )
 def test_changed_code_gives_other_names_to_what_it_decides(study_with, monkeypatch, module, touched):
@@ -116,20 +118,81 @@ def test_changed_code_gives_other_names_to_what_it_decides(study_with, monkeypat
     assert changed == touched | ({"cell"} if "standins" in touched else set())
 
 
+def test_name_of_a_cell_holds_all_code_from_its_choices_to_its_numbers():
+    found = {file.relative_to(PACKAGE_FOLDER).as_posix() for file in imported_files(*planning.CELL_CODE)}
+    decide = {"study/grid.py", "study/runs.py", "study/evaluating.py", "running/cell_config.py"}
+    assert decide | {"running/study_places.py", "training/loop.py"} <= found
+
+
+def _names_as(file, study, kind, texts):
+    """The names of jobs before ``file`` is there, and with each of the ``texts`` in it."""
+    found = [_names(study, kind)]
+    for text in texts:
+        file.write_text(text)
+        found.append(_names(study, kind))
+    return found
+
+
+def _all_differ(found):
+    return all(first.isdisjoint(second) for first, second in itertools.combinations(found, 2))
+
+
 def test_manifest_of_a_hospital_is_part_of_the_name_where_it_can_be_read(study_with, tmp_path):
     manifest = tmp_path / "north.yml"
     own = {"data_source": "own", "manifest": str(manifest), "public_fraction": 0}
-    study = study_with(data={"north": own})
+    study = study_with(data={"north": own}, initialisations={"random": {"weights": "random"}}, own_heads=[])
+    assert _all_differ(_names_as(manifest, study, "data", ["name: north", "name: the south"]))
 
-    def data_names():
-        planning._facts.cache_clear()
-        return _names(study, "data")
 
-    missing = data_names()
-    manifest.write_text("name: north")
-    written = data_names()
-    manifest.write_text("name: south")
-    assert len({frozenset(names) for names in (missing, written, data_names())}) == 3
+def test_relative_paths_are_seen_from_the_project_wherever_the_caller_is(study_with, tmp_path, monkeypatch):
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    monkeypatch.setattr(planning, "PROJECT_FOLDER", project)
+    own = {"data_source": "own", "manifest": "north.yml", "public_fraction": 0}
+    mine = {"mine": {"weights": "file:mine.safetensors"}}
+    study = study_with(data={"north": own}, initialisations=mine, own_heads=[])
+    (project / "north.yml").write_text("name: north")
+    (project / "mine.safetensors").write_text("weights")
+    monkeypatch.chdir(project)
+    there = _names(study)
+    monkeypatch.chdir(elsewhere)
+    assert _names(study) == there
+    (project / "north.yml").write_text("name: the south")
+    assert not _names(study) & there
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_weights_in_a_file_and_their_record_are_part_of_the_name(study_with, tmp_path, suffix):
+    initialisations = {"mine": {"weights": f"file:{tmp_path}/{{architecture}}.safetensors"}}
+    study = study_with(initialisations=initialisations, own_heads=[])
+    file = tmp_path / f"convnext_mini{suffix}"
+    assert _all_differ(_names_as(file, study, "cell", ["some", "others"]))
+
+
+def test_natural_images_are_part_of_the_name_of_stand_ins(study_with, tmp_path):
+    file = tmp_path / "natural.npz"
+    study = study_with(standins={"natural_images": str(file)})
+    assert _all_differ(_names_as(file, study, "standins", ["some", "others"]))
+
+
+def test_what_the_manifest_states_of_weights_is_part_of_the_name(study_with, monkeypatch):
+    imagenet = {"imagenet": {"weights": "fb_in1k"}, "random": {"weights": "random"}}
+    study = study_with(architectures=["convnext_small"], initialisations=imagenet, own_heads=[])
+    before = _names(study, "cell")
+    stated = planning.listed_weights()
+    entry = stated["convnext_small.fb_in1k"] | {"input_transform": {"mode": "fixed", "in_chans": 1}}
+    monkeypatch.setattr(planning, "listed_weights", lambda: stated | {"convnext_small.fb_in1k": entry})
+    assert before - _names(study, "cell") == {name for name in before if "-imagenet-" in name} < before
+
+
+def test_secrecy_in_one_ablation_names_every_page_anew(study_with):
+    study = study_with(recipe={"randomness": "seeded"})
+    secret = study_with(recipe={"randomness": "seeded"}, ablations={"safe": {"recipe": {"randomness": "secret"}}})
+    assert (study.needs_protection, secret.needs_protection) == (False, True)
+    assert not _names(study, "cell") & _names(secret, "cell")
+    assert not _names(study, "standins") & _names(secret, "standins")
+    assert _names(study, "data") == _names(secret, "data")
 
 
 def test_large_networks_take_gpus_and_as_many_as_ranks(study_with):
@@ -138,17 +201,13 @@ def test_large_networks_take_gpus_and_as_many_as_ranks(study_with):
     assert asked == {("convnext_mini", 0, 1), ("convnext_small", 4, 4)}
 
 
-def test_plan_is_read_as_it_was_written(study_with, tmp_path):
+def test_plan_holds_what_an_engine_must_know(study_with, tmp_path):
     study = study_with()
     jobs = jobs_of(study)
-    path = write_plan(tmp_path / "runs", study, jobs)
-    plan = read_plan(tmp_path / "runs")
-    assert json.loads(path.read_text()) == plan
+    plan = json.loads(write_plan(tmp_path / "runs", study, jobs).read_text())
     assert plan["study_file"] == str(study.path)
     assert [(row["name"], tuple(row["needs"])) for row in plan["jobs"]] == [(job.name, job.needs) for job in jobs]
     assert set(plan["jobs"][0]) == {"name", "kind", "needs", "n_gpus", "n_ranks", "mem_mb"}
-    with pytest.raises(UserError, match="plan.json is missing"):
-        read_plan(tmp_path)
 
 
 def test_a_job_is_done_when_its_result_is_there(study_with, tmp_path):

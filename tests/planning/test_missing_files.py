@@ -1,5 +1,7 @@
 """Files that a study asks for and are not there."""
 
+from dataclasses import replace
+
 import pytest
 
 from dpcxr_core.data.manifests import facts_of, names_of_our_sets
@@ -71,6 +73,49 @@ def test_weights_in_a_file_are_looked_for_there(study_with, tmp_path):
     assert list(missing_files(study)["where"]) == [str(tmp_path / "convnext_mini.safetensors")]
     (tmp_path / "convnext_mini.safetensors").write_bytes(b"")
     assert missing_files(study).empty
+
+
+def test_weights_that_the_manifest_gives_a_file_are_looked_for_in_the_folder_of_weights(study_with, tmp_path):
+    study = study_with(
+        data={"sim-a": {"data_source": "simulated"}},
+        **ALONE | {"initialisations": {"mimic": {"weights": "mimic_supervised"}}},
+        architectures=["convnext_small"],
+    )
+    file = tmp_path / "convnext_small_mimic.safetensors"
+    assert list(missing_files(study, tmp_path)["where"]) == [str(file)]
+    file.write_bytes(b"")
+    assert missing_files(study, tmp_path).empty
+
+
+def test_start_of_a_start_of_a_start_is_needed(study_with):
+    initialisations = {
+        "imagenet": {"weights": "fb_in1k"},
+        "mimic": {"trained_on": "mimic", "from": "imagenet"},
+        "more": {"trained_on": "mimic", "from": "mimic"},
+        "most": {"trained_on": "mimic", "from": "more"},
+    }
+    study = study_with(architectures=["convnext_tiny"], initialisations=initialisations, own_heads=[])
+    alone = replace(study, grids={"main": replace(study.main, initialisations=("most",))})
+    assert weights_named(alone) == ["convnext_tiny.fb_in1k"]
+
+
+def test_relative_paths_are_seen_from_the_project(study_with, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    (project / "images").mkdir(parents=True)
+    stated = {
+        "data": _of("images", "padchest"),
+        "standins": {"natural_images": "natural.npz"},
+        **ALONE | {"initialisations": {"mine": {"weights": "file:mine.safetensors"}}},
+    }
+    study = study_with(**stated)
+    own = study_with(**stated | {"data": {"own": {"data_source": "own", "manifest": "own.yml", "public_fraction": 0}}})
+    monkeypatch.setattr("dpcxr_core.planning.missing_files.PROJECT_FOLDER", project)
+    assert list(missing_files(study)["where"]) == ["images", "natural.npz", "mine.safetensors"]
+    entries = facts_of("padchest")["files"]["entries"][0]
+    for name in (f"images/{entries}", "natural.npz", "mine.safetensors", "own.yml"):
+        (project / name).write_text("")
+    assert missing_files(study).empty
+    assert missing_files(own).empty
 
 
 def test_own_manifest_and_natural_images_that_are_not_there_are_named(study_with, tmp_path):

@@ -12,7 +12,14 @@ import yaml
 
 from dpcxr_core.config import UserError
 from dpcxr_core.files import write_json
-from dpcxr_core.running.by_snakemake import LOCAL, PROFILES, profile_folder, snakemake_is_here
+from dpcxr_core.running.by_snakemake import (
+    LOCAL,
+    PROFILES,
+    do_by_snakemake,
+    profile_folder,
+    snakemake_is_here,
+    snakemake_words,
+)
 from dpcxr_core.training.record import read_record
 from tests.conftest import PROJECT
 
@@ -107,7 +114,7 @@ def test_one_failing_cell_leaves_the_others_done_and_only_it_and_its_dependants_
     failed = dict(re.findall(r"^FAILED (\S+): (.+)$", ran.stdout, re.MULTILINE))
     assert set(failed) == {by_name["broken"].name, pretraining.name}
     assert all(str(broken.with_suffix(".json")) in Path(log).read_text() for log in failed.values())
-    assert "1 jobs need one that failed" in ran.stdout
+    assert "1 jobs need one that is not done" in ran.stdout
     states = pd.read_parquet(tiny.study_dir / "tables" / "cells.parquet").set_index("initialisation")["state"]
     assert states["random"] == "done"
     assert states["mine"] != "done"
@@ -162,5 +169,28 @@ def test_slurm_runs_the_jobs_and_names_the_one_that_fails(tried, slurm, tmp_path
     assert slurm.n_submitted() >= len(tiny.jobs)
 
 
-def test_local_profile_limits_gpus():
-    assert yaml.safe_load((LOCAL / "config.yaml").read_text())["resources"] == ["gpu=1"]
+def test_a_copied_profile_needs_no_cores_on_the_command_line(tmp_path):
+    from snakemake.cli import parse_args
+    from snakemake.utils import available_cpu_count
+
+    copied = shutil.copytree(LOCAL, tmp_path / "mine")
+    words = snakemake_words(tmp_path, cache_dir=tmp_path, n_cores=None, profile=copied)
+    assert parse_args(words)[1].cores == available_cpu_count()
+    words = snakemake_words(tmp_path, cache_dir=tmp_path, n_cores=3, profile=copied)
+    assert parse_args(words)[1].cores == 3
+
+
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_a_job_that_its_node_lost_is_tried_again(name, tmp_path):
+    from snakemake.cli import parse_args
+
+    words = snakemake_words(tmp_path, cache_dir=tmp_path, n_cores=None, profile=PROFILES / name)
+    assert parse_args(words)[1].retries == 2
+
+
+def test_a_profile_that_snakemake_refuses_is_an_exit_code(tmp_path, capfd):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("executor: local\nno-such-option: 1\n")
+    code = do_by_snakemake(tmp_path, cache_dir=tmp_path, n_cores=1, profile=tmp_path / "mine")
+    assert code == 2
+    assert "no-such-option" in capfd.readouterr().err

@@ -87,4 +87,10 @@ def test_weights_of_another_cell_keep_its_head_and_leave_its_record_alone(config
     start = build_initialisation(config.init_name, weights_dir=None, seed=0, head="kept")
     assert start.has_head
     assert sorted(path.name for path in run.iterdir()) == before
+    linked = places.weights / f"{run.name}.safetensors"
+    weights = sorted(path.name for path in places.weights.iterdir())
+    linked.unlink()
+    linked.symlink_to(places.weights / "nowhere")  # as after the project moved
     assert configured(InitialisationChoice(trained_on="public", start="first"), [pretraining])[0] == config
+    assert linked.resolve() == (run / "weights.safetensors").resolve()
+    assert sorted(path.name for path in places.weights.iterdir()) == weights

@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
-from dpcxr_core.running.holding import held
+import pytest
+
+from dpcxr_core.config import UserError
+from dpcxr_core.running.holding import held, study_held
 from tests.conftest import PROJECT
 
 HOLDER = """
@@ -33,4 +36,14 @@ def test_a_file_is_free_after_an_error(tmp_path):
                 assert mine
                 raise KeyError
         except KeyError:
+            pass
+
+
+def test_a_study_is_held_by_one_process(tmp_path):
+    for _ in range(2):
+        with (
+            study_held(tmp_path),
+            pytest.raises(UserError, match="another process is at the study"),
+            study_held(tmp_path),
+        ):
             pass

@@ -1,8 +1,10 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.conftest import PROJECT
 @pytest.fixture(autouse=True)
 def _outlives_its_parent(monkeypatch):
     monkeypatch.setattr(job_module, "end_with_parent", lambda: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # so that it comes back after what a job sets
 
 
 def _do(tiny, name):
@@ -30,6 +33,32 @@ def _do(tiny, name):
 def test_unknown_job_is_refused_with_the_cure(tried):
     with pytest.raises(UserError, match=r"has no job 'nothing'; file or code changed .* Call again"):
         _do(tried(), "nothing")
+
+
+@pytest.mark.parametrize(("n_gpus", "seen"), [(0, ""), (1, "0")])
+def test_only_a_job_that_is_planned_with_a_gpu_sees_one(tried, monkeypatch, n_gpus, seen):
+    tiny, found = tried(), []
+    job = replace(next(iter(tiny.jobs.values())), n_gpus=n_gpus)
+    monkeypatch.setattr(job_module, "jobs_of", lambda study: [job])
+    monkeypatch.setattr(
+        job_module, "execute_chapter", lambda *_, **__: found.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    )
+    _do(tiny, job.name)
+    assert found == [seen]
+
+
+def test_ranks_see_paths_from_the_project_as_kernels_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    started = []
+
+    def run(words, **options):
+        started.append(options["cwd"])
+        return subprocess.CompletedProcess(words, 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(UserError, match="training on 2 processes failed"):
+        job_module._train_on_ranks(2, tmp_path / "config.json", tmp_path)
+    assert started == [PROJECT]
 
 
 def test_result_is_left_last_and_only_on_success(tried, monkeypatch):
@@ -70,6 +99,31 @@ def test_job_waits_for_another_process_and_then_has_nothing_to_do(tried):
             waiting.wait(timeout=8)
     assert waiting.wait(timeout=60) == 0
     assert not (tiny.folder(data) / "notebooks").exists()
+
+
+@pytest.mark.parametrize("ablations", [{}, {"safe": {"recipe": {"randomness": "secret"}, "epsilons": [8]}}])
+def test_nothing_without_a_certificate_is_shown_where_any_grid_is_secret(tried, monkeypatch, ablations):
+    stand_in = {"random": {"weights": "random"}, "sup": {"weights": "standin_supervised"}}
+    tiny = tried(initialisations=stand_in, seeds=[0], ablations=ablations)
+    tiny.prepare()
+    shown = {}
+
+    def note(source, out_dir, parameters, **_):
+        shown[source.stem] = {name: value for name, value in parameters.items() if name.startswith("show_")}
+        raise ChapterFailedError("noted")
+
+    monkeypatch.setattr(job_module, "execute_chapter", note)
+    standins = next(job for job in tiny.jobs.values() if job.kind == "standins")
+    ordinary = next(job for job in tiny.cell_jobs() if job.cell.kind == "non_private" and len(job.needs) == 1)
+    assert not ordinary.cell.recipe.needs_protection  # by the main grid, whatever an ablation says
+    for job in (standins, ordinary):
+        with pytest.raises(ChapterFailedError):
+            _do(tiny, job.name)
+    may_be = not ablations
+    assert shown == {
+        "15_initialisations": {"show_probe": may_be},
+        "21_private_training": {"show_diagnostics": may_be, "show_images": may_be},
+    }
 
 
 @pytest.mark.slow

@@ -41,3 +41,40 @@ def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
         forget_lost(tmp_path, jobs)
         assert not results.pop(lost).exists()
         assert all(path.is_file() for path in results.values())
+
+
+def _left(tmp_path, **needs):
+    """Cells that are done, each with its record, by name; in a study folder."""
+    folders = {part: tmp_path / part for part in ("stores", "weights", "runs", "evaluations")}
+    for name in needs:
+        record = tmp_path / "runs" / name / "record.json"
+        record.parent.mkdir(parents=True)
+        record.write_text("")
+        leave_places(tmp_path / "jobs" / name, StudyPlaces(**folders, public_dataset="a", private_dataset="a"))
+        leave_result(tmp_path / "jobs" / name, 1.0, record.parent)
+    return [Job(name=name, kind="cell", dataset="a", needs=of_these) for name, of_these in needs.items()]
+
+
+def _done(tmp_path):
+    return {path.parent.name for path in tmp_path.glob("jobs/*/result.json")}
+
+
+def test_what_started_from_lost_weights_is_forgotten_too_however_far_behind(tmp_path):
+    jobs = _left(tmp_path, first=(), second=("first",), third=("second",), other=())
+    shutil.rmtree(tmp_path / "runs" / "first")
+    forget_lost(tmp_path, jobs)
+    assert _done(tmp_path) == {"other"}
+
+
+def test_forgetting_that_was_killed_half_way_is_ended_by_the_next(tmp_path):
+    jobs = _left(tmp_path, first=(), second=("first",), other=())
+    (tmp_path / "jobs" / "first" / "result.json").unlink()
+    forget_lost(tmp_path, jobs)
+    assert _done(tmp_path) == {"other"}
+
+
+def test_a_job_that_no_longer_says_where_things_are_is_lost(tmp_path):
+    jobs = _left(tmp_path, first=(), other=())
+    (tmp_path / "jobs" / "first" / "places.json").unlink()
+    forget_lost(tmp_path, jobs)
+    assert _done(tmp_path) == {"other"}

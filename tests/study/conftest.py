@@ -39,7 +39,7 @@ def study_of():
 
         def draws_of(run_id, hospital, auroc, gap):
             error = shared[hospital] + own * rng.normal(size=shape)
-            measured = auroc + gap * APART + seeds * rng.normal(size=(len(METRICS), 1, 1)) + error[:, :1]
+            measured = auroc + gap * APART + seeds * rng.normal(size=(len(METRICS), 1, len(GROUPS))) + error[:, :1]
             values = np.concatenate([measured, measured + error[:, 1:]], axis=1)
             both = np.repeat(values[..., np.newaxis], 2, axis=-1).astype(np.float32)
             return Draws(run_id, hospital, ("pneumonia", "macro"), GROUPS, dict(zip(METRICS, both, strict=True)))

@@ -4,7 +4,7 @@ import pytest
 
 from dpcxr_core.planning.cells import cells_table
 from dpcxr_core.planning.study_file import read_study
-from dpcxr_core.study.ablating import ablations_table
+from dpcxr_core.study.ablating import ablations_table, without_main_cell
 from dpcxr_core.study.verdicts import claims_table, verdict_per_claim
 from tests.conftest import PROJECT
 from tests.study.conftest import cells_frame
@@ -54,9 +54,14 @@ def test_without_a_main_cell_or_its_run_there_is_no_row(study_of):
     elsewhere = {"grids": "published", "recipe_optimizer": "adamw", "target_epsilon": 11.0}
     truth = _study(elsewhere)
     truth.loc[truth["grids"] == "published", "target_epsilon"] = 11.0
-    assert ablations_table(study_of(truth)).empty
+    scored = study_of(truth)
+    assert ablations_table(scored).empty
+    alone = without_main_cell(scored)
+    assert alone[["ablation", "target_epsilon", "n_seeds"]].to_numpy().tolist() == [["published", 11.0, 3]]
+    assert alone["value"].item() == pytest.approx(0.80, abs=0.05)
     truth = _study({"grids": "adamw", "recipe_optimizer": "adamw"})
     truth["has_run"] = (truth["grids"] != "main") | (truth["architecture"] == "tiny")
+    assert without_main_cell(study_of(truth)).empty
     assert ablations_table(study_of(truth)).empty  # the other network's cell is no stand-in
     truth["has_run"] = truth["grids"] == "main"
     assert ablations_table(study_of(truth)).empty
@@ -68,6 +73,7 @@ def test_settings_that_say_nothing_agree_and_the_public_only_model_is_left_out(s
     table = ablations_table(study_of(truth))
     assert table["differs_in"].to_list() == ["recipe_optimizer"]
     assert ablations_table(study_of(public)).empty
+    assert without_main_cell(study_of(public)).empty
 
 
 def test_ablations_of_a_study_file_are_named_by_what_they_change(study_of):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,10 @@ def test_weights_from_a_file_run_too_and_their_path_stays_out_of_the_folder_name
         (tmp_path / f"mine{suffix}").write_bytes(source.with_suffix(suffix).read_bytes())
     config = public_only_run(tiny_study.places.private_dataset, f"convnext_mini.file:{tmp_path / 'mine.safetensors'}")
     folder = run_one(config, tiny_study.places)
+    elsewhere = shutil.copytree(tmp_path, tmp_path / "elsewhere") / "mine.safetensors"
+    moved = replace(config, init_name=f"convnext_mini.file:{elsewhere}")
+    assert run_key(moved, tiny_study.places) == folder.name
+    assert runs_table([folder])["init_name"].item() == "convnext_mini.file:mine.safetensors"
     assert folder.parent == tiny_study.places.runs
     assert folder.name.startswith(f"{config.dataset}-convnext_mini.mine-kept-")
     assert read_record(folder).config == config

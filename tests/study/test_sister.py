@@ -20,7 +20,7 @@ def _ours(hospitals=HOSPITALS, level="0 < epsilon < 1", epsilon=1.0):
     published = published_matrix().query("level == @level")
     inside = published["train_dataset"].isin(hospitals) & published["dataset"].isin(hospitals)
     kept = published.loc[inside, ["train_dataset", "dataset", "auroc"]].rename(columns={"auroc": "value"})
-    return kept.assign(architecture="small", target_epsilon=epsilon).reset_index(drop=True)
+    return kept.assign(architecture="small", target_epsilon=epsilon, n_findings=5).reset_index(drop=True)
 
 
 def test_published_matrix_is_whole_and_names_our_sets():
@@ -47,7 +47,7 @@ def test_cell_that_is_printed_twice_says_so():
     ("epsilon", "level"),
     [
         *((1.0, "0 < epsilon < 1"), (1.5, None), (3.0, "2 < epsilon < 3.5"), (8.0, "3.5 < epsilon < 10")),
-        (math.inf, "without privacy"),
+        *((11.0, None), (math.inf, "without privacy")),
     ],
 )
 def test_cells_stand_beside_the_range_that_their_epsilon_lies_in(epsilon, level):
@@ -91,7 +91,7 @@ def test_p_is_the_share_of_orders_of_hospitals_that_agree_as_well():
     assert found["p"] == pytest.approx(np.mean(np.array(correlations) >= correlations[0] - 1e-12))
 
 
-def test_matrices_that_agree_by_chance_have_a_p_below_5_percent_as_rarely():
+def test_matrices_that_agree_by_chance_rarely_have_a_p_below_5_percent():
     """60 matrices of hospitals that are easy or hard by chance; wrong is the p of independent cells."""
     rng, n_studies, published = np.random.default_rng(20260101), 60, _ours()
     at_home = (published["train_dataset"] == published["dataset"]).to_numpy()
@@ -124,6 +124,14 @@ def test_a_missing_cell_is_named():
     assert agreement(_ours().drop(index=3)).iloc[0]["reason"] == "cells are missing"
 
 
+def test_means_over_fewer_findings_are_compared_with_a_note():
+    ours = _ours()
+    ours.loc[3, "n_findings"] = 4
+    found = agreement(ours).iloc[0]
+    assert found["reason"] == "some of our means are over fewer than their 5 findings"
+    assert found["rank_correlation"] == pytest.approx(1)
+
+
 def test_our_matrix_is_every_models_auroc_in_every_hospital(study_of):
     scored = study_of(
         cells_frame(
@@ -146,6 +154,7 @@ def test_our_matrix_is_every_models_auroc_in_every_hospital(study_of):
     ]
     assert ours["value"].to_list() == pytest.approx([0.8, 0.6] * 2, abs=0.06)
     assert (ours["n_seeds"] == 3).all()
+    assert (ours["n_findings"] == 1).all()
     assert beside_published(ours)["dataset"].to_list() == ["padchest"]
 
 

@@ -1,12 +1,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from dpcxr_core.config import UserError
 from dpcxr_core.data.images import to_input
-from dpcxr_core.data.store import open_store
+from dpcxr_core.data.store import file_sha256, open_store
 from dpcxr_core.study import starts
-from dpcxr_core.training.initialisation import build_initialisation
+from dpcxr_core.training.initialisation import build_initialisation, find_standin
 
 
 def test_start_is_the_initialisation_for_images_of_that_size(tiny_study, monkeypatch):
@@ -17,6 +19,15 @@ def test_start_is_the_initialisation_for_images_of_that_size(tiny_study, monkeyp
     monkeypatch.setattr(starts, "build_initialisation", lambda name, *, image_size, **choices: image_size)
     asked = starts.start_of(name, places.private_dataset, places, seed=1, head="reset")
     assert asked == open_store(places.store(places.private_dataset)).images.shape[-1]
+
+
+def test_weights_in_a_file_are_found_again_after_the_cache_was_moved(tiny_study, tmp_path):
+    source = find_standin(tiny_study.init_names[-1], tiny_study.places.weights)
+    config = replace(tiny_study.configs[-1], init_name=f"convnext_mini.file:/gone/weights/{source.name}")
+    found = starts.start_of_run(config, tiny_study.places)
+    assert found.weights_key == file_sha256(source)[:12]
+    with pytest.raises(UserError, match="/gone/weights"):
+        starts.start_of_run(config, replace(tiny_study.places, weights=tmp_path))
 
 
 def test_without_normalisation_input_is_pixels_over_255(tiny_study):

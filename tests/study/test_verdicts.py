@@ -10,8 +10,8 @@ from dpcxr_core.study.claim_contrasts import Contrast
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.runs import runs_table
 from dpcxr_core.study.scored_cells import scored_cells
-from dpcxr_core.study.verdicts import CLAIMS, IN_FAVOUR, Claim, claims_table, verdict_per_claim
-from tests.study.conftest import cells_frame
+from dpcxr_core.study.verdicts import CLAIMS, IN_FAVOUR, UNMEASURABLE, Claim, claims_table, verdict_per_claim
+from tests.study.conftest import GROUPS, cells_frame
 
 ROLES = {"supervised": "imagenet", "self_supervised": "dino", "domain": "mimic"}
 WITHOUT = math.inf
@@ -43,6 +43,7 @@ def _where(cells, initialisation, level, grids="main"):
 def test_what_holds_everywhere_is_supported(study_of):
     table = claims_table(study_of(_study(WORTH, datasets=("north", "south"))), ROLES)
     assert set(table["verdict"]) == {IN_FAVOUR}
+    assert not np.isposinf(table["target_epsilon"]).any()
     assert set(verdict_per_claim(table)["verdict"]) == {"supported"}
     at_home = table[table["claim"] == 1]
     assert at_home["value"].to_list() == pytest.approx([0.1] * 4, abs=0.02)
@@ -116,13 +117,45 @@ def test_a_study_without_roles_hospitals_or_cells_decides_nothing(study_of):
     assert all(verdict.startswith("not decided (missing ") for verdict in table["verdict"])
 
 
+def _without_ages(scored, dataset):
+    """``scored`` where no finding can be measured in every age band of ``dataset``."""
+    ages = [name == "age_band" for name, _ in GROUPS]
+    for of_run in scored.draws.values():
+        if dataset in of_run:
+            for values in of_run[dataset].values.values():
+                values[:, ages] = math.nan
+    return scored
+
+
+def test_what_the_test_patients_cannot_show_is_not_called_missing_and_counts_for_nothing(study_of):
+    scored = _without_ages(study_of(_study(WORTH, datasets=("north", "south"))), "south")
+    table = claims_table(scored, ROLES)
+    lost = table[table["verdict"] == UNMEASURABLE]
+    assert set(lost["dataset"]) == {"south"}
+    assert lost["part"].str.endswith("by age_band").all()
+    assert set(lost["reason"]) == {"no finding can be measured in every group"}
+    found = verdict_per_claim(table).set_index("claim")
+    assert set(found["verdict"]) == {"supported"}
+    assert found["n_unmeasurable"].to_dict() == {1: 0, 2: 0, 3: 2, 4: 8, 5: 0, 6: 0}
+    assert set(found["n_missing"]) == {0}
+    assert found.loc[3, "n_contrasts"] == 2
+
+
+def test_a_part_that_no_test_patients_can_show_is_not_decided(study_of):
+    found = _verdicts(_without_ages(study_of(_study(WORTH)), "north"))
+    assert [found[claim] for claim in (3, 4)] == ["not decided"] * 2
+
+
 class _Studies:
     """Studies drawn anew, with a claim of each rule about one contrast whose true value by regime is given."""
 
     def __init__(self, monkeypatch, truth, seed):
         self.truth, self.rng = np.array(truth), np.random.default_rng(seed)
         rules = enumerate(("everywhere", "somewhere", "either way"), start=1)
-        claims = [Claim(number=n, text="", test="", contrasts=self.contrasts, rule=rule) for n, rule in rules]
+        claims = [
+            Claim(number=n, text="", source="abstract", test="", contrasts=self.contrasts, rule=rule)
+            for n, rule in rules
+        ]
         monkeypatch.setattr(verdicts, "CLAIMS", claims)
 
     def contrasts(self, scored, roles):
@@ -141,7 +174,7 @@ def _z(n, n_studies, rate=0.05):
     return (n / n_studies - rate) / math.sqrt(rate * (1 - rate) / n_studies)
 
 
-def test_where_nothing_differs_a_claim_is_decided_in_at_most_5_percent_of_studies(monkeypatch):
+def test_where_nothing_differs_a_claim_is_rarely_decided(monkeypatch):
     """100 studies of six regimes; the wrong version leaves out Holm's correction."""
     n_studies = 100
     _Studies(monkeypatch, [0.0] * 6, seed=20260101)
@@ -154,7 +187,7 @@ def test_where_nothing_differs_a_claim_is_decided_in_at_most_5_percent_of_studie
     assert _z(uncorrected, n_studies) > 5
 
 
-def test_a_claim_of_all_regimes_is_not_supported_by_their_mean(monkeypatch):
+def test_a_claim_of_all_regimes_is_rarely_supported_where_one_shows_nothing(monkeypatch):
     """One of three regimes shows nothing; the wrong version tests the mean over regimes."""
     n_studies = 60
     _Studies(monkeypatch, [0.1, 0.0, 0.1], seed=20260102)

@@ -17,6 +17,7 @@ _MADE_OF: dict[str, tuple[tuple[str, ...], Any]] = {
     "auroc_range": (("auroc",), np.max),
     "equalized_odds_difference": (("tpr", "fpr"), np.max),
     "equalized_odds_difference_mean": (("tpr", "fpr"), np.mean),
+    "tpr_difference": (("tpr",), np.max),
     "selection_rate_difference": (("selection_rate",), np.max),
 }
 
@@ -29,7 +30,7 @@ def gap_of_draws(draws: Draws, metric: str, column: str) -> tuple[NDArray[np.flo
 
     Args:
         draws: Of one run on one data set.
-        metric: "auroc_range", "equalized_odds_difference", "equalized_odds_difference_mean" or
+        metric: "auroc_range", "equalized_odds_difference", "equalized_odds_difference_mean", "tpr_difference" or
             "selection_rate_difference".
         column: A group column.
 

@@ -17,20 +17,21 @@ from dpcxr_core.publishing.forest import MARKERS, bars, draw_row, name_rows
 from dpcxr_core.publishing.palette import GREY, SERIES
 from dpcxr_core.publishing.tables import with_seeds_where_known
 from dpcxr_core.study.macro_aurocs import CONDITION
-from dpcxr_core.study.verdicts import AGAINST, IN_FAVOUR, MISSING, OPEN
+from dpcxr_core.study.verdicts import AGAINST, IN_FAVOUR, MISSING, OPEN, UNMEASURABLE
 
-VERDICT_COLOURS = {IN_FAVOUR: SERIES[2], AGAINST: SERIES[1], OPEN: GREY, MISSING: GREY}
+VERDICT_COLOURS = {IN_FAVOUR: SERIES[2], AGAINST: SERIES[1], OPEN: GREY, MISSING: GREY, UNMEASURABLE: GREY}
 _ROW, _AROUND = 0.27, 0.95  # inches
 
 
 def plot_contrasts(rows: pd.DataFrame, colours: Mapping[str, str], colour_by: str, what: str) -> Figure:
     """A forest, a panel below the other: a point the mean over seeds, the thick bar its 95% interval over patients.
 
-    The thin bar is over other patients and other seeds. Where there is no value, the reason stands in its place.
+    The thin bar is over other patients and other seeds. A hollow point was not tested, for want of a second seed. Where
+    there is no value, the reason stands in its place.
 
     Args:
         rows: ``panel``, ``heading`` (empty for none) and ``name`` of each contrast, and the columns of
-            ``paired.table_over_seeds``.
+            ``paired.table_over_seeds``, and ``p_adjusted``.
         colours: By value of the column ``colour_by``.
         colour_by: A column of ``rows``.
         what: The value, for the axis.
@@ -49,7 +50,7 @@ def plot_contrasts(rows: pd.DataFrame, colours: Mapping[str, str], colour_by: st
                 names.append("")
             for row in group.to_dict("records"):
                 _draw_contrast(ax, len(names), row, colours[row[colour_by]])
-                names.append(row["name"])
+                names.append(row["name"] + (", not tested" if _is_untested(row) else ""))
         name_rows(ax, names)
         ax.tick_params(axis="y", length=0)
         ax.locator_params(axis="x", nbins=6)
@@ -60,11 +61,16 @@ def plot_contrasts(rows: pd.DataFrame, colours: Mapping[str, str], colour_by: st
 
 def _draw_contrast(ax: Axes, position: float, row: Mapping[Any, Any], colour: str) -> None:
     if math.isnan(row["value"]):
-        _write(ax, position, shorten(f"missing: {row['reason']}", 65, placeholder=" ..."))
+        lacking = UNMEASURABLE if row.get("verdict") == UNMEASURABLE else MISSING
+        _write(ax, position, shorten(f"{lacking}: {row['reason']}", 65, placeholder=" ..."))
         return
     if not math.isnan(row["low_with_seeds"]):
         ax.plot([row["low_with_seeds"], row["high_with_seeds"]], [position] * 2, color=colour, linewidth=1)
-    draw_row(ax, position, row, colour, "o", linewidth=3.2)
+    draw_row(ax, position, row, colour, "s" if _is_untested(row) else "o", linewidth=3.2)
+
+
+def _is_untested(row: Mapping[Any, Any]) -> bool:
+    return not math.isnan(row["value"]) and math.isnan(row["p_adjusted"])
 
 
 def _write(ax: Axes, position: float, words: str) -> None:
@@ -85,7 +91,8 @@ def plot_along(
         along: The axis: "fraction", "architecture" or "target_epsilon".
         series: Another column of ``CONDITION``.
         colours: By value of ``series``.
-        given: Public-only models, from ``macro_aurocs``: dashed, in the panels of their data set and network.
+        given: Public-only models, from ``macro_aurocs``: dashed, in the panels of their data set, network and
+            initialisation.
     """
     others = [name for name in CONDITION if name not in (along, series)]
     several = aurocs.groupby([*others, series], dropna=False)[along].transform("nunique") > 1
@@ -104,16 +111,19 @@ def plot_along(
         _draw_given(ax, panel, given)
         ax.set_title(panel["panel"].iloc[0], fontsize=10.5)
     axes[0, 0].set_ylabel("macro AUROC")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    drawn = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat]
+    handles = {label: handle for panel in drawn for handle, label in panel}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
     return figure
 
 
 def _draw_lines(ax: Axes, panel: pd.DataFrame, along: str, series: str, colours: Mapping[str, str]) -> None:
     values = list(dict.fromkeys(panel[along] if along == "architecture" else sorted(panel[along])))
+    # a doubling of the patients is as wide everywhere
+    places = [math.log2(value / values[0]) if along == "fraction" else place for place, value in enumerate(values)]
     lines = list(panel.groupby(series, sort=False))
     for place, (value, line) in enumerate(lines):
-        line = line.assign(at=line[along].map(values.index)).sort_values("at")
+        line = line.assign(at=line[along].map(dict(zip(values, places, strict=True)))).sort_values("at")
         offset = (place - (len(lines) - 1) / 2) * 0.06  # keeps bars apart
         label, marker = names_of(line, [series])[0], MARKERS[place % len(MARKERS)]
         ax.errorbar(
@@ -127,8 +137,8 @@ def _draw_lines(ax: Axes, panel: pd.DataFrame, along: str, series: str, colours:
             label=label,
         )
     ticks = names_of(pd.DataFrame({along: values}), [along])
-    ax.set_xticks(range(len(values)), [tick.removesuffix(" of the patients") for tick in ticks])
-    ax.set_xlim(-0.3, len(values) - 0.7)
+    ax.set_xticks(places, [tick.removesuffix(" of the patients") for tick in ticks])
+    ax.set_xlim(-0.3, places[-1] + 0.3)
     if along == "fraction":
         ax.set_xlabel("share of the training patients")
 
@@ -136,10 +146,9 @@ def _draw_lines(ax: Axes, panel: pd.DataFrame, along: str, series: str, colours:
 def _draw_given(ax: Axes, panel: pd.DataFrame, given: pd.DataFrame | None) -> None:
     if given is None:
         return
-    here = (given["dataset"] == panel["dataset"].iloc[0]) & (given["architecture"] == panel["architecture"].iloc[0])
-    for model in given[here].to_dict("records"):
-        label = f"public data only ({model['initialisation']})"
-        ax.axhline(model["value"], color="black", linestyle="--", linewidth=1.3, label=label)
+    same = ["dataset", "architecture", "initialisation"]
+    for value in given.merge(panel[same].drop_duplicates(), on=same)["value"]:
+        ax.axhline(value, color="black", linestyle="--", linewidth=1.3, label="public data only")
 
 
 def _nothing() -> Figure:

@@ -15,7 +15,7 @@ def counted(table: pd.DataFrame, more: str, less: str) -> str:
     """How many of a family's contrasts lie above 0, how many below, and how many cannot be told from it.
 
     Args:
-        table: With ``value p_adjusted n_seeds``; one family.
+        table: With ``value p_adjusted se_seeds``; one family.
         more: What those above 0 do, such as "do better".
         less: What those below 0 do.
     """
@@ -28,14 +28,20 @@ def counted(table: pd.DataFrame, more: str, less: str) -> str:
         f"Of {len(tested)} comparisons, {above} {more}, {below} {less}, and {len(tested) - above - below} cannot be "
         "told from no difference (Holm)."
     )
-    if (tested["n_seeds"] > 1).any():
+    alone = int(tested["se_seeds"].isna().sum())
+    if not alone:
         return sentence
-    return f"{sentence} There is one seed: this counts other patients, and not what another training would give."
+    which = "There is one seed" if alone == len(tested) else f"For {alone} of them there is one seed"
+    return f"{sentence} {which}: this counts other patients, and not what another training would give."
 
 
 def missing(cells: pd.DataFrame) -> str:
-    """Which planned cells have no run, so that what rests on them is missing here."""
-    lost = cells.loc[cells["run_id"].isna(), "cell"]
+    """Which planned cells have no run, so that what rests on them is missing here.
+
+    Args:
+        cells: With ``cell`` and ``state``. One that only pretrains has no scores to read, done or not.
+    """
+    lost = cells.loc[cells["state"] != "done", "cell"]
     if lost.empty:
         return f"Every cell that this page reads has run ({len(cells)} in all)."
     named = ", ".join(f"`{name}`" for name in lost.head(_SHOWN))

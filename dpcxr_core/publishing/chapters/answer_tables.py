@@ -12,7 +12,7 @@ import pandas as pd
 from dpcxr_core.publishing.results import level_name
 from dpcxr_core.publishing.tables import show_p, with_intervals, with_seeds_where_known
 from dpcxr_core.study.claim_contrasts import REGIME
-from dpcxr_core.study.verdicts import CLAIMS, MISSING
+from dpcxr_core.study.verdicts import CLAIMS, MISSING, UNMEASURABLE
 
 _TITLE_WIDTH = 72
 _RULES = {
@@ -85,12 +85,14 @@ def show_contrasts(table: pd.DataFrame, by: Mapping[str, Sequence[str]], value: 
 
 
 def show_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One row a claim: the test that was stated, what it needs to be supported, its verdict and what that rests on."""
+    """One row a claim: where it is known from, its test, what that needs, its verdict and what the verdict rests on."""
     counts = {"in favour": "n_in_favour", "against": "n_against", "missing": "n_missing"}
+    counts |= {"not measurable": "n_unmeasurable"}
     return pd.DataFrame(
         {
             "claim": verdicts["claim"],
             "of the paper": verdicts["text"],
+            "known from": verdicts["source"],
             "verdict": in_words(verdicts["verdict"]),
             "test": verdicts["test"],
             "needs": verdicts["rule"].map(_RULES),
@@ -101,10 +103,10 @@ def show_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_claim(claims: pd.DataFrame, number: int) -> pd.DataFrame:
-    """The contrasts of one claim, those that are missing among them with what they lack."""
+    """The contrasts of one claim, those that are missing or cannot be measured among them with the reason."""
     rows = claims[claims["claim"] == number]
     verdicts = [
-        f"{verdict}: {reason}" if verdict == MISSING else verdict
+        f"{verdict}: {reason}" if verdict in (MISSING, UNMEASURABLE) else verdict
         for verdict, reason in zip(rows["verdict"], in_words(rows["reason"]), strict=True)
     ]
     by = {"contrast": in_words(rows["contrast"]), "where": names_within(rows, "contrast")}
@@ -170,6 +172,13 @@ def show_ablated(table: pd.DataFrame) -> pd.DataFrame:
     return show_contrasts(table, by, "macro AUROC gained")
 
 
+def show_without_main_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a condition of ``ablating.without_main_cell``: its AUROC, as there is nothing to subtract."""
+    by = {"ablation": table["ablation"].to_list(), "where": _ablated(table)}
+    values = {"macro AUROC": with_intervals(with_seeds_where_known(table)), "seeds": table["n_seeds"].to_list()}
+    return pd.DataFrame({**by, **values, "main cell": "none at its epsilon"}).set_index(list(by))
+
+
 def _ablated(table: pd.DataFrame) -> list[str]:
     where = names_within(table, "ablation")
     return [f"{name}, {regime}" for name, regime in zip(table["initialisation"], where, strict=True)]
@@ -191,5 +200,7 @@ def show_private(table: pd.DataFrame) -> pd.DataFrame:
 
 def in_words(names: pd.Series) -> list[str]:
     """Names of roles, metrics and settings as sentences have them."""
-    spelt = names.str.replace("self_supervised", "self-supervised").str.replace("auroc", "AUROC")
-    return spelt.str.replace("_", " ").to_list()
+    spelt = {"self_supervised": "self-supervised", "auroc": "AUROC", "tpr": "TPR", "_": " "}
+    for name, words in spelt.items():
+        names = names.str.replace(name, words)
+    return names.to_list()

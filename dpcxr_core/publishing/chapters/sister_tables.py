@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from dpcxr_core.evaluation.comparing.multiplicity import holm
 from dpcxr_core.evaluation.comparing.paired import LEVEL
 from dpcxr_core.publishing.chapters.answer_tables import level_of, names_of
 from dpcxr_core.publishing.tables import show_number, show_p, two_columns
@@ -50,14 +51,17 @@ def show_agreement(agreement: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement_in_words(agreement: pd.DataFrame) -> str:
-    """Whether anything is comparable, and at how many levels the order of cells agrees beyond chance."""
+    """Whether anything is comparable, and in how many comparisons the order of cells agrees beyond chance."""
     if not agreement["n_hospitals"].any():
         return "Nothing is comparable: no hospital of this study is one of theirs. The published numbers stand alone."
     ranked = agreement.dropna(subset="p")
     if ranked.empty:
         return "Some hospitals are the same, but too few or too incomplete to rank; the notes say which."
-    agree = int((ranked["p"].astype(float) <= LEVEL).sum())
-    return f"At {agree} of {len(ranked)} levels that can be ranked, our cells have the order of theirs beyond chance."
+    agree = int((holm(ranked["p"].astype(float)) <= LEVEL).sum())
+    return (
+        f"In {agree} of {len(ranked)} comparisons that can be ranked, our cells have the order of theirs beyond chance "
+        "(Holm)."
+    )
 
 
 def printed_twice(published: pd.DataFrame) -> str:

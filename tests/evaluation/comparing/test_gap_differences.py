@@ -37,6 +37,7 @@ def test_gaps_are_those_of_their_definitions():
         "auroc_range": np.ptp(rates["auroc"].mean(axis=2), axis=1),  # of macro means
         "equalized_odds_difference": np.maximum(tpr, fpr).mean(axis=1),
         "equalized_odds_difference_mean": ((tpr + fpr) / 2).mean(axis=1),
+        "tpr_difference": tpr.mean(axis=1),
         "selection_rate_difference": np.ptp(rates["selection_rate"], axis=1).mean(axis=1),
     }
     for metric, gap in expected.items():

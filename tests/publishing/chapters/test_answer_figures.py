@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.publishing.chapters.answer_figures import VERDICT_COLOURS, plot_along, plot_contrasts
-from dpcxr_core.study.verdicts import IN_FAVOUR, MISSING
+from dpcxr_core.study.verdicts import IN_FAVOUR, MISSING, UNMEASURABLE
 from tests.publishing.conftest import some_contrasts
 
 COLOURS = {"a": "#0072b2", "b": "#d55e00"}
@@ -68,6 +68,7 @@ def test_lines_run_along_the_share_with_a_panel_for_what_else_differs():
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["epsilon 1", "epsilon 8"]
     panel = figure.axes[0]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["25%", "50%", "100%"]
+    assert panel.get_xticks().tolist() == [0, 1, 2]
     lines = [line for line in panel.get_lines() if line.get_marker() in ("o", "s")]
     assert [line.get_ydata().tolist() for line in lines] == [
         pytest.approx([0.725, 0.75, 0.8]),
@@ -84,12 +85,31 @@ def test_public_only_models_are_dashed_in_the_panels_of_their_network():
         for epsilon in (8.0, 1.0, math.inf)
     ]
     trained = some_contrasts(*trained, initialisation="a", head="kept")
-    given = pd.DataFrame([{"dataset": "north", "architecture": "deep", "initialisation": "a", "value": 0.9}])
+    model = {"dataset": "north", "architecture": "deep", "initialisation": "a", "value": 0.9}
+    given = pd.DataFrame([model, {**model, "initialisation": "b", "value": 0.8}])
     figure = plot_along(trained, "target_epsilon", "head", {"kept": "#0072b2"}, given)
     small, deep = figure.axes
     assert [line.get_ydata()[0] for line in deep.get_lines() if line.get_linestyle() == "--"] == [0.9]
     assert not [line for line in small.get_lines() if line.get_linestyle() == "--"]
+    # though the first panel has none
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["head kept", "public data only"]
     assert [label.get_text() for label in deep.get_xticklabels()] == ["epsilon 1", "epsilon 8", "no privacy"]
+
+
+@pytest.mark.usefixtures("ax")
+def test_a_share_has_its_place_by_doublings():
+    rows = some_contrasts(*({"fraction": share} for share in (0.1, 0.2, 0.8)), initialisation="a", head="reset")
+    figure = plot_along(rows, "fraction", "initialisation", COLOURS)
+    assert figure.axes[0].get_xticks() == pytest.approx([0, 1, 3])
+
+
+@pytest.mark.usefixtures("ax")
+def test_what_was_not_tested_is_hollow_and_named_and_what_cannot_be_measured_says_so():
+    rows = _rows().assign(p_adjusted=math.nan, verdict=[MISSING, UNMEASURABLE])
+    first, second = plot_contrasts(rows, VERDICT_COLOURS, "verdict", "gain").axes
+    assert _names(first) == ["", "epsilon 8, not tested"]
+    assert [line.get_markerfacecolor() for line in first.get_lines() if line.get_marker() == "s"] == ["white"]
+    assert second.texts[1].get_text() == "cannot be measured: domain"
 
 
 @pytest.mark.usefixtures("ax")

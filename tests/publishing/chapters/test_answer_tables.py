@@ -65,10 +65,18 @@ def test_a_forest_of_claims_is_of_one_data_set_and_keeps_what_is_missing_everywh
 
 
 def test_verdicts_say_what_each_claim_needs():
-    verdict = {"claim": 1, "text": "It is so.", "test": "a minus b", "rule": "everywhere", "verdict": "supported"}
-    counts = {"n_contrasts": 3, "n_in_favour": 3, "n_against": 0, "n_missing": 0}
+    verdict = {
+        "claim": 1,
+        "text": "It is so.",
+        "source": "abstract",
+        "test": "a minus b",
+        "rule": "everywhere",
+        "verdict": "supported",
+    }
+    counts = {"n_contrasts": 3, "n_in_favour": 3, "n_against": 0, "n_missing": 0, "n_unmeasurable": 1}
     shown = answer_tables.show_verdicts(pd.DataFrame([verdict | counts]))
-    assert shown.loc[(1, "It is so.")].to_list() == ["supported", "a minus b", "every contrast in favour", 3, 3, 0, 0]
+    row = ["abstract", "supported", "a minus b", "every contrast in favour", 3, 3, 0, 0, 1]
+    assert shown.loc[(1, "It is so.")].to_list() == row
 
 
 def test_only_its_own_public_only_model_is_in_the_forest_and_all_are_in_the_table():
@@ -111,3 +119,11 @@ def test_ablations_say_what_differs_without_the_room_it_is_kept_in():
     assert rows["name"].to_list() == ["a, epsilon 8", "b, epsilon 8"]
     assert answer_tables.show_ablated(table).index.to_list()[0] == ("adamw", "optimizer, learning rate", "a, epsilon 8")
     assert answer_tables.ablation_rows(table[:0]).empty
+
+
+def test_ablations_without_a_main_cell_show_their_auroc():
+    table = some_contrasts({"ablation": "as_published", "initialisation": "a", "target_epsilon": 11.0, "value": 0.8})
+    shown = answer_tables.show_without_main_cell(table)
+    row = ["0.800 [0.780, 0.820]", 2, "none at its epsilon"]
+    assert shown.loc[("as_published", "a, epsilon 11")].to_list() == row
+    assert answer_tables.show_without_main_cell(table[:0]).empty

@@ -41,8 +41,9 @@ def test_published_losses_are_shown_by_level():
 
 def test_sentence_says_that_nothing_is_comparable_before_anything_else():
     assert "Nothing is comparable" in sister_tables.agreement_in_words(_agreement(NOTHING))
-    assert "At 1 of 1 levels" in sister_tables.agreement_in_words(_agreement(NOTHING, FOUND))
-    assert "At 0 of 1 levels" in sister_tables.agreement_in_words(_agreement({**FOUND, "p": 0.2}))
+    assert "In 1 of 1 comparisons" in sister_tables.agreement_in_words(_agreement(NOTHING, FOUND))
+    # below 0.05 by itself, but not as one of three
+    assert "In 0 of 3 comparisons" in sister_tables.agreement_in_words(_agreement(*[FOUND] * 3))
     unranked = {**FOUND, "p": math.nan, "n_hospitals": 2}
     assert "too few" in sister_tables.agreement_in_words(_agreement(unranked))
 
