@@ -16,7 +16,7 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; {sys.executable} is {v.major}.{v.minor}. Call: make PYTHON=/path/to/python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[book,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[book,test,cluster]'
 	@touch $@
 
 book: setup

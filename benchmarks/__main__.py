@@ -21,8 +21,8 @@ from benchmarks.private_step import measure_all
 from benchmarks.provenance import keep
 from benchmarks.settings import FULL, QUICK, Plan, exact_compute
 from dpcxr_core.provenance import PROJECT_FOLDER, git_state
-from dpcxr_core.publishing import speed_limits, speed_tables
-from dpcxr_core.publishing.speed_tables import read_results
+from dpcxr_core.publishing.chapters import speed_limits, speed_tables
+from dpcxr_core.publishing.chapters.speed_tables import read_results
 from dpcxr_core.training.device import Compute
 
 RESULTS = PROJECT_FOLDER / "benchmarks" / "results"

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.made import write_made
 from dpcxr_core.accounting.by_rdp import noise_multiplier_by_rdp
 from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.accounting.certificate import certify
 from dpcxr_core.config import UserError
-from dpcxr_core.files import write_json
-from dpcxr_core.provenance import PROJECT_FOLDER, git_state, versions
+from dpcxr_core.provenance import PROJECT_FOLDER, git_state
 from dpcxr_core.workers import worker_pool
 
 RESULT = PROJECT_FOLDER / "benchmarks" / "results" / "calibration_check.csv"
@@ -96,7 +96,7 @@ def main() -> None:
             print(f"{len(found)} of {options.n}", end="\r", flush=True)
     table = pd.DataFrame(found)
     table.to_csv(options.out, index=False, float_format="%.8g")
-    write_json(options.out.with_suffix(".json"), {"commit": commit, "versions": versions()})
+    write_made(options.out.with_suffix(".json"), commit)
     above = table["epsilon_pld"] / table["epsilon_prv"] - 1
     print(table.describe().T.to_string())
     print(f"over the target: {(table['epsilon_pld'] > table['target_epsilon']).sum()} of {len(table)}")

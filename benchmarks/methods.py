@@ -21,7 +21,7 @@ from dpcxr_core.privacy.clipping_checks import losses_of
 from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.oracle import clipped_sum_of, gradients_of_units, gradients_one_by_one, norm_of
 from dpcxr_core.privacy.streams import seeded_streams
-from dpcxr_core.publishing import speed_tables
+from dpcxr_core.publishing.chapters import speed_tables
 from dpcxr_core.training.device import Compute, prepare_model
 from dpcxr_core.training.fast_depthwise import fast_depthwise
 from dpcxr_core.training.steps import shares_of

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.made import write_made
 from dpcxr_core.accounting.paper import PaperSetting, noise_needed, paper_settings, spent_by_epoch
 from dpcxr_core.accounting.remembered import remembered
-from dpcxr_core.files import write_json
-from dpcxr_core.provenance import PROJECT_FOLDER, git_state, versions
+from dpcxr_core.provenance import PROJECT_FOLDER, git_state
 from dpcxr_core.workers import worker_pool
 
 RESULTS = PROJECT_FOLDER / "benchmarks" / "results"
@@ -62,7 +62,7 @@ def main() -> None:
     for name, table in tables.items():
         table.to_csv(options.out / f"{name}.csv", index=False, float_format="%.8g")
         print(table.to_string())
-    write_json(options.out / "paper_certificates.json", {"commit": commit, "versions": versions()})
+    write_made(options.out / "paper_certificates.json", commit)
 
 
 if __name__ == "__main__":

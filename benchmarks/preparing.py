@@ -14,7 +14,6 @@ import resource
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,13 +21,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.made import write_made
 from dpcxr_core.data.cohort import SplitChoice, cohort_of
 from dpcxr_core.data.manifests import facts_of
 from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.prepare import prepare_official
 from dpcxr_core.data.sources.chestxray14 import read_chestxray14
-from dpcxr_core.files import write_json
-from dpcxr_core.provenance import PROJECT_FOLDER, git_state, versions
+from dpcxr_core.provenance import PROJECT_FOLDER, git_state
 from dpcxr_core.workers import worker_pool
 
 RESULTS = PROJECT_FOLDER / "benchmarks" / "results"
@@ -48,7 +47,6 @@ def main() -> None:
     options = parser.parse_args()
     # every process that reads pictures imports this module: torch would be most of its memory
     from benchmarks.loading_rates import loading_rates
-    from benchmarks.provenance import this_machine
 
     options.out.mkdir(parents=True, exist_ok=True)
     commit = git_state()  # before files of the repository change
@@ -60,8 +58,7 @@ def main() -> None:
     for name, table in tables.items():
         print(f"\n{name}\n{table.to_string(index=False)}")
         table.to_csv(options.out / f"{name}.csv", index=False, float_format="%.6g")
-    made = {"commit": commit, "date": datetime.now(UTC).date().isoformat(), "clock": "wall"}
-    write_json(options.out / "preparing.json", made | this_machine() | {"versions": versions()})
+    write_made(options.out / "preparing.json", commit, clock="wall")
 
 
 def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SIDE, size: int = 224) -> pd.DataFrame:
@@ -85,7 +82,7 @@ def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SI
 
 def _prepared(source: Path, out: Path, size: int, jobs: int) -> dict[str, float]:
     started, cpu_before, ended, peaks = time.monotonic(), _cpu_seconds(), threading.Event(), [0]
-    watch = threading.Thread(target=_watch_children, args=(ended, peaks))
+    watch = threading.Thread(target=_watch_children, args=(ended, peaks), daemon=True)
     watch.start()
     report = prepare_official(DATASET, source, out, size=size, jobs=jobs, progress=False)
     seconds = time.monotonic() - started

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +12,12 @@ import pandas as pd
 import torch
 
 from benchmarks.growth import growth_settings
+from benchmarks.made import this_machine
 from benchmarks.private_step import clock_of
 from benchmarks.settings import FULL, Plan, Setting
 from dpcxr_core.files import write_json
 from dpcxr_core.provenance import versions
-from dpcxr_core.publishing.speed_tables import MACHINE_FILE
+from dpcxr_core.publishing.chapters.speed_tables import MACHINE_FILE
 from dpcxr_core.training.device import Compute
 
 _SETTING = ["architecture", "size", "batch"]
@@ -59,23 +58,6 @@ def about_machine(compute: Compute) -> dict[str, Any]:
         "clock": clock_of(compute),
         "versions": versions(),
     }
-
-
-def this_machine() -> dict[str, Any]:
-    """Its processor, cores and memory."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
-    }
-
-
-def _processor() -> str:
-    """As the processor names itself; the architecture where it does not."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def thorough(tables: Mapping[str, pd.DataFrame], plan: Plan = FULL) -> str:

@@ -60,7 +60,8 @@ from dpcxr_core.evaluation.describing.precision import expected_precision
 from dpcxr_core.study.handover import leave_places
 from dpcxr_core.study.places import evaluation_from
 from dpcxr_core.study.preparation import DataChoice, prepare_study
-from dpcxr_core.publishing import data_tables, figures, tables
+from dpcxr_core.publishing.chapters import data_tables
+from dpcxr_core.publishing import figures, tables
 
 figures.use_house_style()
 

@@ -45,7 +45,8 @@ from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import open_store
 from dpcxr_core.evaluation.describing.group_counts import ages_by_sex
 from dpcxr_core.study.handover import find_places
-from dpcxr_core.publishing import data_figures, data_tables, figures, policy_tables
+from dpcxr_core.publishing.chapters import data_figures, data_tables, policy_tables
+from dpcxr_core.publishing import figures
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

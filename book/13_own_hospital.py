@@ -51,7 +51,8 @@ from dpcxr_core.data.sources.own_hospital import answer_to_mistake
 from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.store import open_store
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
-from dpcxr_core.publishing import data_tables, figures, policy_tables
+from dpcxr_core.publishing.chapters import data_tables, policy_tables
+from dpcxr_core.publishing import figures
 
 figures.use_house_style()
 standin = {"n_images": n_images, "size": 2 * image_size, "seed": seed}

@@ -51,8 +51,8 @@ from dpcxr_core.accounting.remembered import remembered_certificate, remembered_
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.study.handover import find_places, leave_specifications
 from dpcxr_core.publishing import figures, sentences, tables
-from dpcxr_core.publishing.noise_explorer import show_noise_explorer
-from dpcxr_core.publishing.speed_tables import read_results
+from dpcxr_core.publishing.explorers.noise_explorer import show_noise_explorer
+from dpcxr_core.publishing.chapters.speed_tables import read_results
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

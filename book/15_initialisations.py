@@ -33,17 +33,19 @@ n_scenes: int = 5000  # generated scenes
 nondomain_steps: int = 500  # updates of the non-domain supervised stand-in
 selfsupervised_steps: int = 250  # updates of the non-domain self-supervised stand-in
 domain_steps: int = 340  # updates of the domain stand-in
+architecture: str = "convnext_mini"  # the network that is pretrained
+tags: list = ["standin_supervised", "standin_selfsupervised", "standin_domain"]  # which stand-ins
 further: list = []  # names of further initialisations, such as "convnext_tiny.fb_in1k"
 seed: int = 0  # seeds scenes, first weights and batches
+show_probe: bool = True  # only for images that need no protection: the probe is fitted without privacy
 jobs: int = 2  # processes
 run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]
 from pathlib import Path
 
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
-from myst_nb import glue
 
 from dpcxr_core.study.handover import find_places, leave_initialisations
 from dpcxr_core.publishing import figures, tables
@@ -55,6 +57,7 @@ from dpcxr_core.study.starting_points import (
 figures.use_house_style()
 places = find_places(Path(run_dir))
 choice = StartingPoints(
+    architecture=architecture, tags=tuple(tags),
     natural_images=natural_images, n_scenes=n_scenes, nondomain_steps=nondomain_steps,
     selfsupervised_steps=selfsupervised_steps, domain_steps=domain_steps, further=tuple(further), seed=seed,
 )
@@ -86,8 +89,8 @@ display(pretraining_table(names, places).style.format({"seconds": "{:.0f}"}))
 
 # %% mystnb={"figure": {"name": "pretraining-losses", "caption": "Loss of each stand-in while it was pretrained; each has its own scale."}, "image": {"alt": "Three panels, one a stand-in: pretraining loss over steps."}}
 losses = pretraining_losses(names, places)
-fig, axes = plt.subplots(1, len(losses), figsize=(9, 3))
-for ax, (label, steps) in zip(axes, losses.items(), strict=True):
+fig, axes = plt.subplots(1, len(losses), figsize=(9, 3), squeeze=False)
+for ax, (label, steps) in zip(axes.flat, losses.items(), strict=True):
     figures.plot_loss(steps, ax)
     ax.set_title(label, fontsize=9)
 
@@ -95,18 +98,21 @@ for ax, (label, steps) in zip(axes, losses.items(), strict=True):
 # ## What are the features worth before any private training?
 #
 # A linear probe reads frozen features with ordinary logistic regression, fitted to the private training images
-# **without privacy**: an analysis of the features, not a result that could be released.
+# **without privacy**: an analysis of the features, not a result that could be released. It is made only where
+# `show_probe` says that the images need no protection.
 
 # %%
-probes = probe_table(names, places)
-glue("best-probe", probes["macro AUROC"].idxmax(), display=False)
-glue("best-probe-auroc", f"{probes['macro AUROC'].max():.3f}", display=False)
-display(probes.T.style.format("{:.3f}"))
+if show_probe:
+    probes = probe_table(names, places)
+    best = probes["macro AUROC"]
+    display(probes.T.style.format("{:.3f}"))
+    display(Markdown(f"The best features by this measure: *{best.idxmax()}*, with a macro AUROC of {best.max():.3f}."))
+else:
+    display(Markdown("Not made, as these images need protection."))
 
 # %% [markdown]
-# The best features by this measure are those of the initialisation *{glue:text}`best-probe`*, with a macro
-# {term}`AUROC` of {glue:text}`best-probe-auroc`. Whether private training can use them is another question: the
-# probe rescales every feature, and noisy gradients cannot.
+# Whether private training can use good features is another question: the probe rescales every feature, and noisy
+# gradients cannot.
 
 # %% [markdown]
 # ## What this does not show

@@ -46,7 +46,8 @@ from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.fairness.noise_floor import noise_floors
 from dpcxr_core.study.handover import find_initialisations, find_places, find_runs
-from dpcxr_core.publishing import fairness_figures, fairness_tables, figures, sentences, tables
+from dpcxr_core.publishing.chapters import fairness_figures, fairness_tables
+from dpcxr_core.publishing import figures, sentences, tables
 from dpcxr_core.publishing.results import CONDITION, metrics_with_runs
 from dpcxr_core.study.runs import runs_table
 
@@ -62,11 +63,12 @@ focus = fairness.strictest_and_without(folders, runs, find_initialisations(Path(
 # %% [markdown]
 # ## Who stands behind each group, and which gap would chance make?
 #
-# A group with fewer than ten positive or ten negative images gets no number, and the reason is stated.
+# A group in which fewer than ten patients have a positive image, or fewer than ten a negative one, gets no number, and the
+# reason is stated.
 #
-# The largest minus the smallest group is never negative. The second table is the gap of AUROC that groups of these sizes
-# show when they do not differ at all: its mean and, in brackets, what it exceeds once in twenty times. It is known before
-# anything is measured. The more groups, and the smaller, the larger it is.
+# The largest minus the smallest group is never negative. The second table is the {term}`noise floor` of AUROC, what groups
+# of these sizes show when they do not differ at all: its mean and, in brackets, what it exceeds once in twenty times. It
+# is known before anything is measured. The more groups, and the smaller, the larger it is.
 
 # %%
 one_run = metrics[(metrics["run_id"] == folders[0].name) & (metrics["dataset"] == home)]
@@ -103,9 +105,10 @@ fairness_tables.show_tests(tests, runs, finding)
 # %% [markdown]
 # ## Does privacy widen a gap, and does the initialisation change that?
 #
-# The gap with privacy minus the gap without it, of the same initialisation, seed and test patients: what groups differ in
-# anyway cancels. Where the gap without privacy is negative, a negative difference is a wider gap. Second, how far privacy
-# moves a gap from each initialisation minus how far it does from the domain initialisation. Each table is one family.
+# The gap with privacy minus the gap without it, of the same initialisation, seed and test patients, is a
+# {term}`difference in differences`: what groups differ in anyway cancels. Where the gap without privacy is negative, a
+# negative difference is a wider gap. Second, how far privacy moves a gap from each initialisation minus how far it does
+# from the domain initialisation. Each table is one family.
 
 # %% mystnb={"figure": {"name": "gap-movements", "caption": "AUROC gap with privacy minus the same gap without it. Thick bars: 95 % intervals over other patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Forest plot of differences in differences: one row an initialisation and epsilon, one panel a pair of groups, thick and thin bars around a line at zero. The tables below hold every number."}}
 moved = fairness.gaps_moved_by_privacy(folders, runs, places, "auroc", finding)
@@ -128,7 +131,8 @@ display(fairness_tables.show_movements(changed))
 # {term}`equalized odds difference` and their like are never negative; the grey line is the gap to expect with no true
 # difference. PPV follows prevalence, and the selection rate too: equal ones are not owed where prevalence differs.
 #
-# The table is underdiagnosis: the share of patients with a finding whom the model calls healthy, the FPR of *no finding*.
+# The table is {term}`underdiagnosis`: the share of images with a finding that the model calls healthy, the FPR of
+# *no finding*.
 
 # %% mystnb={"figure": {"name": "decision-gaps", "caption": "Largest minus smallest group: AUROC, rates at the frozen threshold, calibration error (ECE). Grey lines: the gap to expect with no true difference. A bar that touches zero does not show a difference."}, "image": {"alt": "Forest plots of gaps between groups, of AUROC, decisions and calibration, one row an initialisation and level of privacy, each with an interval bar and a short grey line where chance alone would put the gap."}}
 decisions = tables.of_metric(by_seed, home, fairness_tables.MAX_MIN_GAPS, finding, [by])

@@ -41,12 +41,13 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
 from dpcxr_core.study import transferring
-from dpcxr_core.study.evaluating import metrics_table
+from dpcxr_core.study.evaluating import draws_by_run, metrics_table
 from dpcxr_core.evaluation.transfer import drop
 from dpcxr_core.evaluation.transfer.local_models import behind_local_models
 from dpcxr_core.study.grid import private_run, recipe_from
 from dpcxr_core.study.handover import find_initialisations, find_places, find_runs, find_specification
-from dpcxr_core.publishing import figures, transfer_figures, transfer_sentences, transfer_tables
+from dpcxr_core.publishing import figures
+from dpcxr_core.publishing.chapters import transfer_figures, transfer_sentences, transfer_tables
 from dpcxr_core.study.runs import run_many, runs_table
 
 figures.use_house_style()
@@ -64,7 +65,7 @@ hospitals = (places.private_dataset, places.external_datasets)
 
 # %%
 folders = find_runs(Path(run_dir))
-runs, draws = runs_table(folders), transferring.draws_by_run(folders, places)
+runs, draws = runs_table(folders), draws_by_run(folders, places)
 lost = drop.drops(draws, runs, *hospitals)
 display(transfer_tables.show_drops(lost), Markdown(transfer_sentences.drop(lost)))
 
@@ -117,7 +118,7 @@ display(transfer_tables.show_conflicts(matrix), Markdown(transfer_sentences.conf
 # the same test images.
 
 # %%
-behind = behind_local_models(transferring.draws_by_run(trained, places), runs_table(trained))
+behind = behind_local_models(draws_by_run(trained, places), runs_table(trained))
 display(transfer_tables.show_behind_local(behind))
 
 # %% [markdown]
@@ -125,8 +126,8 @@ display(transfer_tables.show_behind_local(behind))
 #
 # A {term}`decision threshold` from home is used abroad as it is, and beside it one chosen anew on validation images there.
 # What re-tuning gets back was a loss of the operating point; what it does not is a weaker ranking, or chance in the few
-# validation images that chose the new threshold. Both are measured in Youden's index (TPR minus FPR), which does not
-# depend on prevalence.
+# validation images that chose the new threshold. Both are measured in {term}`Youden's index`, which does not depend
+# on prevalence.
 
 # %%
 abroad = transferring.compared_abroad(home, places)
@@ -159,7 +160,7 @@ display(transfer_tables.show_case_mix(abroad, "macro"))
 #
 # - Scores cannot tell a hospital that labels otherwise from one that images otherwise or sees sicker patients. That takes
 #   images that are read twice. The hints above say what is possible, not what is.
-# - Case mix is view, sex and age, where all three are recorded. Severity is not in it.
+# - {term}`Case mix <case mix>` is view, sex and age, where all three are recorded. Severity is not in it.
 # - Thresholds count as given: the intervals are about test patients, not about the validation images that chose them.
 # - One seed for each further hospital.
 # - No setting was chosen by what this page shows. {ref}`tuned-or-not` says what such a choice would cost.

@@ -24,7 +24,9 @@
 # - **Needs** two cores, under a minute
 #
 # Each image passes through a network up to its last layer, the linear head. What comes out there, scaled to length 1,
-# is its {term}`embedding`. The measures are those of arXiv 2603.01098, as its public code computes them.
+# is its {term}`embedding`. The measures are those of {cite}`tayebi2026geometry`, as its public code computes them, but for
+# the effective dimension, which is corrected for the number of images, and the probe of standardised features, which is
+# added.
 #
 # The probes of this chapter read private labels **without privacy**. They are an analysis for those who may see the
 # images; no certificate covers them, and none of this may be released where the images need protection.
@@ -43,8 +45,8 @@ from matplotlib import pyplot as plt
 
 from dpcxr_core.study.handover import find_places, find_runs
 from dpcxr_core.publishing import figures, tables
-from dpcxr_core.publishing import representation_figures as drawn
-from dpcxr_core.publishing import representation_tables as told
+from dpcxr_core.publishing.chapters import representation_figures as drawn
+from dpcxr_core.publishing.chapters import representation_tables as told
 from dpcxr_core.study.representations import RepresentationChoice, representation_table
 
 figures.use_house_style()

@@ -36,8 +36,8 @@ from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import open_store
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.handover import find_places, find_runs
-from dpcxr_core.publishing.explorer import show_explorer
-from dpcxr_core.publishing.live_explorer import show_live_explorer
+from dpcxr_core.publishing.explorers.explorer import show_explorer
+from dpcxr_core.publishing.explorers.live_explorer import show_live_explorer
 from dpcxr_core.study.runs import runs_table
 
 places = find_places(Path(run_dir))
@@ -64,7 +64,7 @@ explorer
 # - A second model stands beside the first, on the same axes. Their difference is named without an interval: two models
 #   tested on the same patients are compared, with a test, in {ref}`comparison` and {ref}`fairness`.
 # - The table holds every number drawn, and the link brings the whole state back.
-# - Groups with fewer than ten positive or negative images are left out.
+# - Groups in which fewer than ten patients have a positive image, or fewer than ten a negative one, are not shown.
 #
 # In JupyterLab, `explorer.state` holds what is chosen.
 

@@ -38,7 +38,8 @@ run_dir: str = "../runs/demo"  # unused here, as every chapter takes it
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
-from dpcxr_core.publishing import certificate_figures, certificate_tables, figures
+from dpcxr_core.publishing.chapters import certificate_figures, certificate_tables
+from dpcxr_core.publishing import figures
 
 figures.use_house_style()
 needed = certificate_tables.read_needed(tables_from)

@@ -51,7 +51,8 @@ from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.accounting.samplers import guarantees_of, with_every_sampler
 from dpcxr_core.study.grid import ablation_runs, recipe_from
 from dpcxr_core.study.handover import find_initialisation, find_places, find_specification
-from dpcxr_core.publishing import figures, mechanism_tables, sampling_figures, sampling_tables, tables
+from dpcxr_core.publishing import figures, tables
+from dpcxr_core.publishing.chapters import mechanism_tables, sampling_figures, sampling_tables
 from dpcxr_core.study.runs import n_units_declared, run_many
 
 figures.use_house_style()

@@ -51,7 +51,8 @@ from dpcxr_core.accounting.remembered import remembered_designs, remembered_spec
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.study.grid import private_runs, recipe_from
 from dpcxr_core.study.handover import find_initialisation, find_places, find_specification, find_specifications
-from dpcxr_core.publishing import figures, mechanism_figures, mechanism_tables, unit_figures, unit_tables
+from dpcxr_core.publishing import figures
+from dpcxr_core.publishing.chapters import mechanism_figures, mechanism_tables, unit_figures, unit_tables
 from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()

@@ -53,7 +53,8 @@ from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.study.grid import ablation_runs, chosen_on_simulated, recipe_from
 from dpcxr_core.study.handover import find_initialisation, find_places, find_specification
 from dpcxr_core.privacy.contributions import climb, contributions, gradient_norms
-from dpcxr_core.publishing import figures, mechanism_figures, mechanism_tables, sentences, tables
+from dpcxr_core.publishing import figures, sentences, tables
+from dpcxr_core.publishing.chapters import mechanism_figures, mechanism_tables
 from dpcxr_core.study.runs import run_many_that_may_diverge
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.optimisation import loss_per_image

@@ -61,7 +61,8 @@ from dpcxr_core.data.images import resize_batch
 from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.study.grid import ordinary_run, private_run, recipe_from
 from dpcxr_core.study.handover import find_places, find_specification
-from dpcxr_core.publishing import audit_figures, audit_tables, figures
+from dpcxr_core.publishing.chapters import audit_figures, audit_tables
+from dpcxr_core.publishing import figures
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.workers import worker_pool

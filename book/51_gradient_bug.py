@@ -58,7 +58,8 @@ from dpcxr_core.other_engines.gradient_faults import opacus_sum
 from dpcxr_core.other_engines.gradient_survey import OURS
 from dpcxr_core.other_engines.opacus_engine import METHODS
 from dpcxr_core.privacy.clipping_checks import book_kept_sum
-from dpcxr_core.publishing import figures, gradient_figures, gradient_tables, tables
+from dpcxr_core.publishing import figures, tables
+from dpcxr_core.publishing.chapters import gradient_figures, gradient_tables
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

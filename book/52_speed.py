@@ -34,7 +34,8 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from myst_nb import glue
 
-from dpcxr_core.publishing import figures, speed_figures, speed_limits, speed_tables
+from dpcxr_core.publishing import figures
+from dpcxr_core.publishing.chapters import speed_figures, speed_limits, speed_tables
 
 figures.use_house_style()
 

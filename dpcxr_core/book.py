@@ -15,10 +15,10 @@ from dpcxr_core.profiles import (
     read_profile,
 )
 from dpcxr_core.provenance import PROJECT_FOLDER
-from dpcxr_core.publishing.build import build_book
-from dpcxr_core.publishing.execute import execute_chapter, is_up_to_date
-from dpcxr_core.publishing.page_disclosure import ids_in_stores
-from dpcxr_core.publishing.parameters import check_parameters, declared_parameters
+from dpcxr_core.publishing.disclosing.page_disclosure import ids_in_stores
+from dpcxr_core.publishing.pages.build import build_book
+from dpcxr_core.publishing.pages.execute import execute_chapter, is_up_to_date
+from dpcxr_core.publishing.pages.parameters import check_parameters, declared_parameters
 from dpcxr_core.study.handover import find_places
 from dpcxr_core.workers import worker_pool
 

@@ -14,7 +14,7 @@ import yaml
 
 from dpcxr_core.accounting.certificate import AccountantsDisagreeError
 from dpcxr_core.accounting.solving import SOLVED_FOR
-from dpcxr_core.config import FINDINGS, RunConfig, UserError, run_config_from_dict
+from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.privacy.errors import PrivacyEngineError
 from dpcxr_core.provenance import PROJECT_FOLDER
 
@@ -44,7 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dpcxr", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_prepare, _add_calibrate, _add_selfcheck, _add_train, _add_execute, _add_book):
+    for add in (
+        _add_prepare,
+        _add_calibrate,
+        _add_selfcheck,
+        _add_train,
+        _add_execute,
+        _add_book,
+        _add_study,
+        _add_job,
+        _add_collect,
+        _add_release,
+    ):
         add(commands)
     return parser
 
@@ -169,13 +180,14 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from dpcxr_core.running.config_file import read_config
     from dpcxr_core.study.handover import find_places
     from dpcxr_core.study.runs import run_one
     from dpcxr_core.training.ranks import join_ranks
     from dpcxr_core.workers import keep_freed_memory
 
     keep_freed_memory()
-    config = _run_config_in(options.config)
+    config = read_config(options.config)
     places = find_places(options.run_dir)
     with join_ranks() as ranks:
         folder = run_one(
@@ -184,20 +196,6 @@ def _train(options: argparse.Namespace) -> int:
         if ranks.is_first:
             print(folder)
     return 0
-
-
-def _run_config_in(file: Path) -> RunConfig:
-    if not file.is_file():
-        raise UserError(f"there is no run configuration {file}")
-    try:
-        values = json.loads(file.read_text())
-        return run_config_from_dict(values.get("config", values))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{file} is not JSON: {error}") from None
-    except (AttributeError, TypeError) as error:
-        raise UserError(f"{file} is not a RunConfig: {str(error).removeprefix('RunConfig.__init__() ')}") from None
 
 
 def _add_execute(commands: Any) -> None:
@@ -226,8 +224,8 @@ def _add_execute(commands: Any) -> None:
 
 def _execute(options: argparse.Namespace) -> int:
     from dpcxr_core.profiles import places_of_chapters
-    from dpcxr_core.publishing.execute import execute_chapter
-    from dpcxr_core.publishing.parameters import declared_parameters
+    from dpcxr_core.publishing.pages.execute import execute_chapter
+    from dpcxr_core.publishing.pages.parameters import declared_parameters
 
     if not options.chapter.is_file():
         raise UserError(f"there is no chapter {options.chapter}")
@@ -281,6 +279,56 @@ def _book(options: argparse.Namespace) -> int:
 
     print(f"the book is at {make_book(options.profile, options.runs, options.out)}")
     return 0
+
+
+def _add_study(commands: Any) -> None:
+    from dpcxr_core.study_command import EXAMPLES, add_study_options, run_study
+
+    parser = _command(
+        commands,
+        "study",
+        "Run every cell of a study file, here or on a cluster, and collect the tables; a study that was killed goes on "
+        "when called again, and what is done is never done again.",
+        EXAMPLES,
+    )
+    add_study_options(parser)
+    parser.set_defaults(run=run_study)
+
+
+def _add_job(commands: Any) -> None:
+    from dpcxr_core.study_command import add_job_options, run_job
+
+    parser = commands.add_parser("job")  # no help: it is for engines, not for people
+    add_job_options(parser)
+    parser.set_defaults(run=run_job)
+
+
+def _add_collect(commands: Any) -> None:
+    from dpcxr_core.collect_command import EXAMPLE, add_collect_options, run_collect
+
+    parser = _command(
+        commands,
+        "collect",
+        "Merge the tables of several hospitals, which hold no image and no small count; every certificate is computed "
+        "anew, and what does not fit is refused.",
+        EXAMPLE,
+    )
+    add_collect_options(parser)
+    parser.set_defaults(run=run_collect)
+
+
+def _add_release(commands: Any) -> None:
+    from dpcxr_core.release_command import EXAMPLE, add_release_options, run_release
+
+    parser = _command(
+        commands,
+        "release",
+        "Make a folder to give away of a private run: weights, certificate and model card; a run without a valid "
+        "certificate is refused.",
+        EXAMPLE,
+    )
+    add_release_options(parser)
+    parser.set_defaults(run=run_release)
 
 
 if __name__ == "__main__":

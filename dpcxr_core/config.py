@@ -216,6 +216,9 @@ class RunConfig:
         target_epsilon: What ``privacy`` was calibrated for; None where nothing is promised.
         randomness: "seeded" repeats a run exactly, so whoever knows ``seed`` can remove the noise;
             "secret" draws batches and noise from the operating system and records no seed.
+        train_fraction: Share of the training patients, in (0, 1], with all their images; the specification of a
+            private run was made for that many units.
+        normalisation: "of_weights" makes pixels the input that the weights expect; "none" divides them by 255.
         max_shift: Augmentation: one random shift per image of at most this many pixels.
         augmentation_multiplicity: Shifted copies of each drawn image whose gradients are averaged before
             clipping (arXiv:2204.13650); 1 for one copy.
@@ -234,6 +237,8 @@ class RunConfig:
     privacy: PrivacySpecification | None = None
     ordinary: OrdinaryBatches | None = None
     target_epsilon: float | None = None
+    train_fraction: float = 1.0
+    normalisation: Literal["of_weights", "none"] = "of_weights"
     max_shift: int = 0
     augmentation_multiplicity: int = 1
     ema_decay: float = 0.0
@@ -263,6 +268,11 @@ class RunConfig:
             promises == (self.target_epsilon is not None),
             "target_epsilon belongs to private runs, and to all of them, but not to ablations, which promise nothing; "
             f"got {self.target_epsilon}",
+        )
+        _check(0 < self.train_fraction <= 1, f"train_fraction is a share in (0, 1]; got {self.train_fraction}")
+        _check(
+            self.normalisation in ("of_weights", "none"),
+            f"normalisation must be 'of_weights' or 'none'; got {self.normalisation!r}",
         )
         _check(self.max_shift >= 0, f"max_shift must not be negative; got {self.max_shift}")
         _check(
@@ -328,7 +338,9 @@ class EvaluationChoice:
         _check(self.seed >= 0, f"seed must not be negative; got {self.seed}")
         edges = self.age_band_edges
         _check(
-            len(edges) >= 3 and all(low < high for low, high in zip(edges[:-1], edges[1:], strict=True)),
+            len(edges) >= 3
+            and all(isinstance(edge, int) for edge in edges)
+            and all(low < high for low, high in zip(edges[:-1], edges[1:], strict=True)),
             f"age_band_edges must be at least three rising whole years, such as (0, 40, 120); got {edges}",
         )
         columns = self.group_columns

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,9 @@ def write_json(path: Path, values: Any) -> Path:
     """``path``, now holding ``values`` as JSON; a crash leaves the old file or none, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(values, indent=1, default=str) + "\n"
-    # beside the final name, as only a rename within one folder is atomic; open() keeps the user's umask
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # beside the final name, as only a rename within one folder is atomic; open() keeps the user's umask, mkstemp not;
+    # on a shared folder the processes of two machines can have one number
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     partial.write_text(text)
     os.replace(partial, path)
     return path

@@ -7,25 +7,24 @@ import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 PROJECT_FOLDER = PACKAGE_FOLDER.parent
-_PACKAGES = ("dpcxr-core", "torch", "timm", "numpy", "pandas", "scikit-learn", "opacus", "dp-accounting")
+_PACKAGES = ("dpcxr-core", "torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "opacus", "dp-accounting")
 
 
 def source_key(*paths: Path) -> str:
     """Twelve hex digits that name the text of every file below ``paths``, and their names."""
-    digest = hashlib.sha256()
-    for path in paths:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    return _key_of(
+        (file.relative_to(path.parent), file)
+        for path in paths
+        for file in (sorted(path.rglob("*")) if path.is_dir() else [path])
+        if file.is_file() and "__pycache__" not in file.parts
+    )
 
 
 @cache
@@ -34,9 +33,14 @@ def imported_source_key(*modules: str) -> str:
 
     So that a result is made again exactly when code was changed that it can depend on.
     """
+    return _key_of((file.relative_to(PACKAGE_FOLDER), file) for file in imported_files(*modules))
+
+
+def _key_of(named: Iterable[tuple[Path, Path]]) -> str:
+    """The key of files, each under a name that says nothing of where the project lies."""
     digest = hashlib.sha256()
-    for file in imported_files(*modules):
-        digest.update(file.relative_to(PACKAGE_FOLDER).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    for name, file in named:
+        digest.update(name.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
@@ -99,3 +103,8 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def deciding_libraries() -> dict[str, str]:
+    """Versions of the libraries that what a model computes depends on."""
+    return {name: versions()[name] for name in ("torch", "timm", "numpy")}

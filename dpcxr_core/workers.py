@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
 def worker_pool(n_jobs: int) -> ProcessPoolExecutor:
@@ -26,7 +29,18 @@ def _begin(parent: int) -> None:
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = "1"  # read when numpy and torch are first imported, which is later
     keep_freed_memory()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Ends this process within seconds once ``parent`` does, which is the process that started it unless given."""
+    threading.Thread(target=_end_with, args=(parent or os.getppid(),), daemon=True).start()
+
+
+def killed_with_parent() -> None:
+    """Has the kernel send SIGTERM to this process when its parent ends; for programs that are not ours. Linux only."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def keep_freed_memory() -> None:

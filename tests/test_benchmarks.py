@@ -25,8 +25,9 @@ from benchmarks import (
 from benchmarks.methods import METHODS, OURS, STOCK, Method, make_step, relative_error, rows_per_unit
 from benchmarks.settings import Plan, Setting, batch_of, exact_compute, network
 from dpcxr_core.config import UserError
-from dpcxr_core.publishing import speed_tables
-from dpcxr_core.publishing.speed_tables import LARGEST_ROUNDING_ERROR
+from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
+from dpcxr_core.publishing.chapters import speed_tables
+from dpcxr_core.publishing.chapters.speed_tables import LARGEST_ROUNDING_ERROR
 
 TINY = Setting("convnext_mini", 32, 4)
 
@@ -265,4 +266,13 @@ def test_resampling_is_measured_beside_scikit_learn_and_agrees(tmp_path, monkeyp
     table = pd.read_csv(tmp_path / "resampling.csv")
     assert len(table) == 3
     assert (table["seconds"] > 0).all()
-    assert (tmp_path / "resampling.json").is_file()
+    scale = (table["seconds_scaled"] / table["seconds"]).to_list()
+    assert scale == pytest.approx([1, 7 / 3, 1], rel=1e-5)  # the CSV keeps six digits; the data are a row too
+    made = json.loads((tmp_path / "resampling.json").read_text())
+    assert (made["clock"], made["images"], made["patients"]) == ("CPU", 2000, 220)
+
+
+def test_resampling_notices_aurocs_that_differ_by_more_than_rounding(monkeypatch):
+    monkeypatch.setattr(resampling, "weighted_aurocs", lambda *of: weighted_aurocs(*of) + 1e-9)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        resampling.resampling_times(*resampling.random_tables(2000, 220), n_resamples=1, n_by_sklearn=1, n_rounds=1)

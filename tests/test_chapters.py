@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dpcxr_core.profiles import chapter_sources, check_shared, read_profile
-from dpcxr_core.publishing.parameters import check_parameters, declared_parameters
+from dpcxr_core.publishing.pages.parameters import check_parameters, declared_parameters
 from tests.conftest import PROJECT
 
 CHAPTERS = chapter_sources()

@@ -21,7 +21,10 @@ def _one_line_error(capsys, arguments) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("command", ["prepare", "calibrate", "selfcheck", "train", "execute", "book"])
+COMMANDS = ["prepare", "calibrate", "selfcheck", "train", "execute", "book", "study", "collect", "release"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])

@@ -112,6 +112,7 @@ def test_content_key_differs_exactly_when_the_content_does(first, second):
         ({"seed": -1}, "seed.*-1"),
         ({"age_band_edges": (0, 120)}, "rising"),
         ({"age_band_edges": (0, 70, 40, 120)}, "rising"),
+        ({"age_band_edges": (0, 0.5, 120)}, "whole years"),
         ({"group_columns": ("sex", "view", "sex")}, "once"),
         ({"group_columns": ("all",)}, "always there"),
         ({"threshold_rule": "best"}, "youden, fixed_tpr, max_f1; got 'best'"),
@@ -123,3 +124,16 @@ def test_content_key_differs_exactly_when_the_content_does(first, second):
 def test_an_evaluation_that_cannot_be_is_refused(wrong, named):
     with pytest.raises(UserError, match=named):
         EvaluationChoice(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("train_fraction", 0.0), ("train_fraction", 1.5), ("normalisation", "imagenet")]
+)
+def test_run_refuses_a_share_or_normalisation_that_there_is_not(field, value):
+    with pytest.raises(UserError, match=field):
+        replace(PRIVATE, **{field: value})
+
+
+def test_record_from_before_shares_and_normalisation_is_of_all_patients_and_of_the_weights():
+    before = {name: value for name, value in asdict(PRIVATE).items() if name not in ("train_fraction", "normalisation")}
+    assert run_config_from_dict(before) == PRIVATE

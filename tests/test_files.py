@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from dpcxr_core import files
 from dpcxr_core.files import whole_folder, write_json
 
 
@@ -16,6 +17,15 @@ def test_failed_write_keeps_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {("a", "b"): 1})
     assert json.loads(path.read_text()) == 1
+
+
+def test_processes_of_one_number_on_two_machines_write_apart(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(files.os, "getpid", lambda: 1)
+    monkeypatch.setattr(files.os, "replace", lambda partial, _: seen.append(partial))
+    write_json(tmp_path / "a.json", 1)
+    write_json(tmp_path / "a.json", 2)
+    assert [json.loads(partial.read_text()) for partial in seen] == [1, 2]
 
 
 def _write(final, text="whole"):

@@ -21,6 +21,17 @@ ALLOWED = {
     "auditing": {"auditing", "accounting", "privacy", "training", "evaluation", "data", "config", "provenance"},
     "training": {"training", "data", "privacy", "config", "files", "tables", "provenance"},
     "evaluation": {"evaluation", "config", "tables"},
+    "study": {
+        *("study", "data", "accounting", "privacy", "training", "evaluation", "config", "files", "tables"),
+        *("provenance", "workers"),
+    },
+    "planning": {"planning", "study", "data", "config", "files", "provenance"},
+    "running": {"running", "planning", "study", "data", "accounting", "collecting", "releasing", "publishing"}
+    | {"training", "config", "files", "profiles", "provenance", "workers"},
+    "collecting": {"collecting", "planning", "running", "study", "evaluation", "training", "accounting", "data"}
+    | {"config", "files", "tables", "provenance"},
+    "releasing": {"releasing", "collecting", "study", "publishing", "evaluation", "training", "accounting", "data"}
+    | {"config", "files", "tables", "provenance"},
     # reads every other room; none of them reads it, so that a comparison never changes what a run depends on
     "other_engines": {"other_engines", "data", "privacy", "training", "evaluation", "config", "study", "workers"},
 }

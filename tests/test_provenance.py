@@ -25,7 +25,7 @@ def test_git_state_says_so_outside_git(tmp_path: Path):
 
 def test_versions_name_the_packages_that_numbers_depend_on():
     found = versions()
-    assert {"python", "torch", "dp-accounting"} <= set(found)
+    assert {"python", "torch", "scipy", "dp-accounting"} <= set(found)
     assert found["torch"] != "not installed"
 
 

@@ -291,12 +291,12 @@ def test_identity_of_a_checkpoint_names_what_decides_draws_and_gradients(study, 
     assert set(identity) == names
 
 
-@pytest.mark.parametrize("what", ["_deciding_code", "_deciding_libraries"])
+@pytest.mark.parametrize("what", ["_deciding_code", "deciding_libraries"])
 def test_checkpoint_of_other_code_is_refused_by_name(what, study, monkeypatch):
     _kill_after_checkpoint(study, PRIVATE)
-    other = {"_deciding_code": "other", "_deciding_libraries": {"torch": "0.1"}}[what]
+    other = {"_deciding_code": "other", "deciding_libraries": {"torch": "0.1"}}[what]
     monkeypatch.setattr(study_module, what, lambda: other)
-    named = {"_deciding_code": "code: .* there, other here", "_deciding_libraries": "libraries: .* there, torch 0.1"}
+    named = {"_deciding_code": "code: .* there, other here", "deciding_libraries": "libraries: .* there, torch 0.1"}
     with pytest.raises(UserError, match=named[what]):
         run_one(PRIVATE, study.places)
     assert study.place(PRIVATE).path.exists()

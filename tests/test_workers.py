@@ -67,3 +67,24 @@ def test_freed_memory_is_used_again_where_it_is_kept():
         for choice in ("keep", "return")
     }
     assert faults["keep"] < 1000 < faults["return"]
+
+
+_STRANGER = """
+import subprocess, sys, time
+from dpcxr_core.workers import killed_with_parent
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], preexec_fn=killed_with_parent)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="only Linux tells a process that its parent ended")
+def test_program_of_others_ends_when_its_parent_is_killed():
+    with subprocess.Popen([sys.executable, "-c", _STRANGER], stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        assert _is_running(child)
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while _is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _is_running(child)

@@ -130,10 +130,12 @@ def left_out_by(policy: LabelPolicy, table: pd.DataFrame) -> pd.Series:
     return (table[columns] == policy.left_out_code).any(axis=1) if columns else pd.Series(False, index=table.index)
 
 
+def labelled_by(policy: LabelPolicy, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``table`` that stay in the study, with their labels by ``policy``; errors as of ``labels_by``."""
+    kept = table[~left_out_by(policy, table)]
+    return kept.assign(**labels_by(policy, kept))
+
+
 def labelled_by_policies(facts: Mapping[str, Any], table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """For each policy of a manifest, the rows of ``table`` that stay in the study, with their labels beside them."""
-    labelled = {}
-    for name, policy in policies_of(facts).items():
-        kept = table[~left_out_by(policy, table)]
-        labelled[name] = kept.assign(**labels_by(policy, kept))
-    return labelled
+    return {name: labelled_by(policy, table) for name, policy in policies_of(facts).items()}

@@ -85,7 +85,7 @@ def prepare_official(
         manifest: The user's manifest, for "own" only.
         shard: Which of the pictures are read.
         jobs: Processes that decode, at least 1; decoders never run in this one.
-        progress: Whether to say how far it is.
+        progress: Whether to say how far it is with the pictures; with DICOM headers it is always said.
 
     Raises:
         UserError: A choice is out of range, the source is not as documented, more than half of the pictures

@@ -155,20 +155,15 @@ def has_patient_ids(store: ImageStore) -> bool:
     return store.description["patient_ids"] != "none"
 
 
-def patients_known(store: ImageStore) -> bool:
-    """Whether patient ids are of persons ("recorded"); not where they are of "admissions" or of one image ("none")."""
-    return store.description["patient_ids"] == "recorded"
-
-
 def check_patients_known(store: ImageStore) -> None:
-    """Nothing, if ``patients_known``.
+    """Nothing, if patient ids are of persons ("recorded").
 
     Raises:
         UserError: Each image ("none"), or each of the "admissions", counts as a patient there; nothing can then be
             promised to a patient.
     """
-    if not patients_known(store):
-        known = store.description["patient_ids"]
+    known = store.description["patient_ids"]
+    if known != "recorded":
         meant = "each image counts as one" if known == "none" else f"its patient ids are {known}"
         raise UserError(
             f"{store.description['dataset']} does not know its patients ({meant}), so that no guarantee can be "

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.config import EvaluationChoice
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
-from dpcxr_core.evaluation.comparing.grouped import MACRO
+from dpcxr_core.evaluation.comparing.grouped import MACRO, compared_and_shared
 from dpcxr_core.evaluation.groups import GroupColumn, unmeasurable
 from dpcxr_core.evaluation.resampling.intervals import defined_resamples
 from dpcxr_core.evaluation.resampling.patients import resampling_rng
@@ -95,9 +95,8 @@ def _draws(images: ScoredImages, column: GroupColumn, choice: EvaluationChoice) 
             measured[g, f] = not unmeasurable(y_true, patient[rows])
             if measured[g, f]:
                 draws[:, :, g, f] = _metrics_of_resamples(y_true, y_score, weights)
-    compared = measured.any(axis=1)
-    shared = measured[compared].all(axis=0)
-    if compared.any() and shared.any():
+    compared, shared = compared_and_shared(measured)
+    if shared.any():
         draws[..., compared, -1] = draws[:, :, compared, :-1][..., shared].mean(axis=-1)
     return draws
 

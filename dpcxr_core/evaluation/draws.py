@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.grouped import GroupedDraws
 
-DRAWN_METRICS = ("auroc", "tpr", "fpr")
+DRAWN_METRICS = ("auroc", "tpr", "fpr", "selection_rate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +50,14 @@ class Draws:
 
 
 def draws_of_columns(run_id: str, dataset: str, columns: Sequence[Mapping[str, GroupedDraws]]) -> Draws:
-    """The ``DRAWN_METRICS`` that are there, of all group columns beside each other."""
-    whole = columns[0]
+    """The ``DRAWN_METRICS`` of all group columns beside each other."""
     values = {
         metric: np.concatenate([by_metric[metric].draws for by_metric in columns], axis=1, dtype=np.float32)
         for metric in DRAWN_METRICS
-        if metric in whole
     }
     parted = [by_metric["auroc"].column for by_metric in columns]
     groups = tuple((column.name, group) for column in parted for group in column.groups)
-    return Draws(run_id, dataset, whole["auroc"].findings, groups, values)
+    return Draws(run_id, dataset, columns[0]["auroc"].findings, groups, values)
 
 
 def write_draws(path: Path, draws: Draws) -> None:

@@ -39,7 +39,7 @@ def evaluate(
     scores: pd.DataFrame,
     cohort: pd.DataFrame,
     choice: EvaluationChoice,
-    thresholds: Mapping[str, float] | None,
+    thresholds: Mapping[str, float],
 ) -> Evaluation:
     """The metrics of one run, each number with its interval and, where needed, a reason; and the draws behind them.
 
@@ -60,7 +60,7 @@ def evaluate(
     ``worst_group_auroc``                                 each of ``choice``           "min"
     ====================================================  ===========================  ============================
 
-    Rates and what is made of them need ``thresholds``. Underdiagnosis is the FPR of "no_finding".
+    Rates and what is made of them are NaN without a threshold. Underdiagnosis is the FPR of "no_finding".
 
     Promise:
         The value is the statistic of the data. ``low`` and ``high`` are the 2.5th and 97.5th percentiles of
@@ -85,7 +85,7 @@ def evaluate(
     Raises:
         UserError: As ``scored_images``; or a threshold is for no known finding.
     """
-    unknown = sorted(set(thresholds or {}) - set(FINDINGS))
+    unknown = sorted(set(thresholds) - set(FINDINGS))
     if unknown:
         raise UserError(f"decision thresholds must be for findings among {FINDINGS}; got {unknown}")
     tables, draws = [], {}
@@ -99,16 +99,16 @@ def evaluate(
 
 
 def grouped_metrics(
-    images: ScoredImages, resamples: Resamples, choice: EvaluationChoice, thresholds: Mapping[str, float] | None
+    images: ScoredImages, resamples: Resamples, choice: EvaluationChoice, thresholds: Mapping[str, float]
 ) -> list[dict[str, GroupedDraws]]:
     """Every metric, by name, of the groups of each column of ``images``."""
     measure = _measure(images, resamples, choice, thresholds)
-    metrics = SCORE_METRICS if thresholds is None else SCORE_METRICS + RATE_METRICS
+    metrics = SCORE_METRICS + RATE_METRICS
     return [grouped_draws(images, column, metrics, len(resamples.weights), measure) for column in images.columns]
 
 
 def _measure(
-    images: ScoredImages, resamples: Resamples, choice: EvaluationChoice, thresholds: Mapping[str, float] | None
+    images: ScoredImages, resamples: Resamples, choice: EvaluationChoice, thresholds: Mapping[str, float]
 ) -> Measure:
     labelled = ~np.isnan(images.y_true)
     pooled_edges = {
@@ -119,11 +119,8 @@ def _measure(
 
     def measure(f: int, rows: NDArray) -> dict[str, Measured]:
         y_true, y_score, of_rows = images.y_true[rows, f], images.y_score[rows, f], of_images(resamples, rows)
-        measured = score_metrics(y_true, y_score, of_rows, pooled_edges[f])
-        if thresholds is not None:
-            decision_threshold = thresholds.get(images.findings[f], math.nan)
-            measured |= rate_metrics(y_true, y_score, of_rows, decision_threshold)
-        return measured
+        rates = rate_metrics(y_true, y_score, of_rows, thresholds.get(images.findings[f], math.nan))
+        return score_metrics(y_true, y_score, of_rows, pooled_edges[f]) | rates
 
     return measure
 

@@ -159,13 +159,14 @@ def unmeasurable(y_true: NDArray, patient_of_image: NDArray) -> str:
         >>> unmeasurable(np.repeat([1.0, 0.0], 10), np.minimum(np.arange(20), 12))
         'negatives of fewer than 10 patients'
     """
-    by_label = {"positives": patient_of_image[y_true == 1], "negatives": patient_of_image[y_true == 0]}
-    few_patients = [
-        f"{name} of fewer than {MIN_COUNT} patients"
-        for name, patients in by_label.items()
-        if np.unique(patients).size < MIN_COUNT
-    ]
-    return too_few(*(patients.size for patients in by_label.values())) or " and ".join(few_patients)
+    short = []
+    for name, label in (("positives", 1), ("negatives", 0)):
+        patients = patient_of_image[y_true == label]
+        if patients.size < MIN_COUNT:
+            short.append(f"fewer than {MIN_COUNT} {name}")
+        elif np.unique(patients).size < MIN_COUNT:
+            short.append(f"{name} of fewer than {MIN_COUNT} patients")
+    return " and ".join(short)
 
 
 def too_few(n_positive: int, n_negative: int) -> str:

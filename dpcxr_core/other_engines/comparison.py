@@ -16,7 +16,9 @@ from dpcxr_core.other_engines.gradient_survey import GradientSurvey, survey_grad
 from dpcxr_core.other_engines.opacus_engine import OpacusMethod
 from dpcxr_core.other_engines.swapped_gradients import private_updates
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.training.initialisation import build_initialisation, label_of
+from dpcxr_core.study.starts import start_of_run
+from dpcxr_core.study.training_rows import training_rows
+from dpcxr_core.training.initialisation import label_of
 from dpcxr_core.training.loop import predict
 from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.workers import worker_pool
@@ -73,15 +75,9 @@ def _train(config: RunConfig, gradients: str, places: StudyPlaces, n_looks: int)
     """One row a look at one training."""
     assert config.privacy is not None
     store = open_store(places.store(config.dataset))
-    trained_on, tested_on = rows_of(store, "train"), rows_of(store, "test")
+    trained_on, tested_on = training_rows(store, config.train_fraction), rows_of(store, "test")
     y_true = labels_of(store, tested_on)
-    start = build_initialisation(
-        config.init_name,
-        weights_dir=places.weights,
-        seed=config.seed,
-        head=config.head,
-        image_size=store.description["size"],
-    )
+    start = start_of_run(config, places)
     data = TrainingData(store.images, labels_of(store, trained_on), rows=trained_on)
     looks = set(np.linspace(0, config.privacy.n_steps, n_looks + 1).round().astype(int)[1:] - 1)
     rows = []

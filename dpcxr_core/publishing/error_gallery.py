@@ -14,7 +14,7 @@ from dpcxr_core.data.describing.origins import pictures_may_be_shown
 from dpcxr_core.data.store import ImageStore
 
 _ROWS = {"false positive": "without the finding,\nhighest scores", "false negative": "with the finding,\nlowest scores"}
-_NOT_SHOWN = "Pictures of this data set are not shown: no manifest says that they may be."
+_NOT_SHOWN = "Errors of this data set are not shown: nothing here says that its pictures may be."
 
 
 def confident_errors(
@@ -80,8 +80,15 @@ def plot_errors(errors: pd.DataFrame, store: ImageStore, facts: Mapping[str, Any
     return figure
 
 
-def errors_in_words(errors: pd.DataFrame, finding: str, decision_threshold: float) -> str:
-    """What ``plot_errors`` shows, in two sentences: the range of scores in each row, beside the threshold."""
+def errors_in_words(
+    errors: pd.DataFrame, store: ImageStore, facts: Mapping[str, Any] | None, finding: str, decision_threshold: float
+) -> str:
+    """What ``plot_errors`` shows, in two sentences: the range of scores in each row, beside the threshold.
+
+    A few scores are of a few patients: they are told where the pictures may be shown.
+    """
+    if not pictures_may_be_shown(store, dict(facts) if facts else None):
+        return _NOT_SHOWN
     name = finding.replace("_", " ")
     above, below = (_range(errors[errors["kind"] == kind]["y_score"]) for kind in _ROWS)
     return (

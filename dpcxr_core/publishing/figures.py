@@ -17,7 +17,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.forest import MARKERS, bars, legend_below
 from dpcxr_core.publishing.palette import SERIES, init_colours
-from dpcxr_core.publishing.results import CONDITION, epsilon_label, level_name
+from dpcxr_core.publishing.results import CONDITION, epsilon_label, epsilons_of, level_name
 
 
 def use_house_style() -> None:
@@ -61,7 +61,7 @@ def plot_auroc_over_epsilon(table: pd.DataFrame, ax: Axes) -> None:
     """
     check_one_metric(table)
     trained = table[table["kind"] != "public_only"]
-    epsilons = sorted(trained["target_epsilon"].unique(), key=lambda e: (math.isnan(e), e))
+    epsilons = epsilons_of(trained)
     labels = list(dict.fromkeys(trained["init_label"]))
     offsets = (np.arange(len(labels)) - (len(labels) - 1) / 2) * 0.09  # keeps bars of equal epsilon apart
     means = over_seeds(trained, by=CONDITION)

@@ -10,6 +10,15 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#99773d", "#0094ff")
 GREY = "#636363"
 _FIXED = {
     "random": GREY,
+    # short names in the study files of the project
+    "supervised": "#0072b2",
+    "selfsupervised": "#cc79a7",
+    "domain": "#d55e00",
+    "imagenet": "#0094ff",
+    "dinov3": "#009e73",
+    "mimic_from_imagenet": "#99773d",
+    "mimic_from_dinov3": "#d55e00",
+    # labels
     "non-domain supervised (stand-in)": "#0072b2",
     "non-domain self-supervised (stand-in)": "#cc79a7",
     "domain supervised (stand-in)": "#d55e00",

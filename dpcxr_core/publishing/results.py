@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.groups import MIN_COUNT
+from dpcxr_core.evaluation.small_counts import without_small_cells
 from dpcxr_core.tables import METRICS, checked
 
 # what tells runs apart besides their seed
@@ -63,15 +62,6 @@ def checked_runs(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return runs[RUN_COLUMNS]
 
 
-def without_small_cells(metrics: pd.DataFrame) -> pd.DataFrame:
-    """``metrics``, where what rests on fewer than 10 images or positives is NaN, with a reason."""
-    table = metrics.copy()
-    small = (table["n"] < MIN_COUNT) | (table["n_positive"] < MIN_COUNT)
-    table.loc[small, ["value", "low", "high"]] = np.nan
-    table.loc[small, "reason"] = f"fewer than {MIN_COUNT} images or positives"
-    return table
-
-
 def metric_name(metric: str) -> str:
     """A metric as a reader sees it.
 
@@ -91,6 +81,11 @@ def epsilon_label(target_epsilon: float) -> str:
         ('3', 'no privacy')
     """
     return "no privacy" if math.isnan(target_epsilon) else f"{target_epsilon:g}"
+
+
+def epsilons_of(rows: pd.DataFrame) -> list[float]:
+    """The target epsilons in ``rows``, ascending; last NaN, if any are without privacy."""
+    return rows["target_epsilon"].drop_duplicates().sort_values().tolist()
 
 
 def level_name(target_epsilon: float, kind: str = "") -> str:

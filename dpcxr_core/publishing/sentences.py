@@ -10,6 +10,7 @@ import pandas as pd
 from dpcxr_core.accounting.tuning import TuningCost
 from dpcxr_core.config import PrivacySpecification, RunConfig
 from dpcxr_core.evaluation.comparing.delong import PairedTest
+from dpcxr_core.evaluation.comparing.paired import LEVEL
 from dpcxr_core.publishing.results import epsilon_label
 from dpcxr_core.publishing.tables import show_p, with_interval
 from dpcxr_core.training.record import RunRecord
@@ -59,7 +60,7 @@ def gaps(table: pd.DataFrame) -> str:
         return sentence
     largest = apart.iloc[int(apart["value"].abs().argmax())]
     return sentence + (
-        f" The largest of these gaps is {largest['value']:+.3f} [{largest['low']:+.3f}, {largest['high']:+.3f}] "
+        f" The largest of these gaps is {with_interval(largest['value'], largest['low'], largest['high'], '+.3f')} "
         f"({largest['group_value']}), for the initialisation *{largest['init_label']}*."
     )
 
@@ -73,11 +74,11 @@ def family_of_tests(tests: pd.DataFrame) -> str:
     made = tests.dropna(subset=["p"])
     if made.empty:
         return "There is nothing to test here."
-    plain, adjusted = (int((made[column] <= 0.05).sum()) for column in ("p", "p_adjusted"))
+    plain, adjusted = (int((made[column] <= LEVEL).sum()) for column in ("p", "p_adjusted"))
     return (
-        f"The family, *{made['family'].iloc[0]}*, has {len(made)} tests. {adjusted} have an adjusted p of at most 0.05 "
-        f"(Benjamini-Hochberg); {plain} would have one without adjustment, where about {0.05 * len(made):.0f} are "
-        "expected with no true difference."
+        f"The family, *{made['family'].iloc[0]}*, has {len(made)} tests. {adjusted} have an adjusted p of at most "
+        f"{LEVEL:.2f} (Benjamini-Hochberg); {plain} would have one without adjustment, where about "
+        f"{LEVEL * len(made):.0f} are expected with no true difference."
     )
 
 

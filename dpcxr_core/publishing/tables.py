@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dpcxr_core.accounting.certificate import PrivacyCertificate
+from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.evaluation.groups import suppress_small
-from dpcxr_core.publishing.results import CONDITION, level_name, metrics_with_runs
+from dpcxr_core.publishing.results import CONDITION, epsilons_of, level_name, metrics_with_runs
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -131,10 +132,7 @@ def auroc_by_level(macro: pd.DataFrame) -> pd.DataFrame:
         level=trained["target_epsilon"].map(level_name),
         cell=[_with_seeds(row) for row in trained.itertuples()],
     )
-    levels = [level_name(epsilon) for epsilon in sorted(trained["target_epsilon"].unique(), key=_nan_last)]
-    table = cells.pivot(index="init_label", columns="level", values="cell")[levels]
-    table.columns.name = None
-    return table.reindex(trained["init_label"].unique()).fillna("not run").rename_axis("initialisation")
+    return _by_level(cells)
 
 
 def show_cost(cost: pd.DataFrame) -> pd.DataFrame:
@@ -146,10 +144,7 @@ def show_cost(cost: pd.DataFrame) -> pd.DataFrame:
     named = cost.assign(
         level=cost["target_epsilon"].map(level_name), cell=with_intervals(with_seeds_where_known(cost), "+.3f")
     )
-    levels = [level_name(epsilon) for epsilon in sorted(cost["target_epsilon"].unique())]
-    table = named.pivot(index="init_label", columns="level", values="cell")[levels]
-    table.columns.name = None
-    return table.reindex(cost["init_label"].unique()).fillna("not run").rename_axis("initialisation")
+    return _by_level(named)
 
 
 def show_precision(precision: pd.DataFrame) -> pd.DataFrame:
@@ -243,8 +238,29 @@ def with_seeds_where_known(contrasts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _nan_last(value: float) -> tuple[bool, float]:
-    return (math.isnan(value), value)
+def wide(table: pd.DataFrame, rows: Sequence[str], columns: str) -> pd.DataFrame:
+    """The column ``cell`` of ``table``: a row for each of ``rows`` and a column for each of ``columns``, as they occur.
+
+    Raises:
+        UserError: Several of its rows would share a cell.
+    """
+    by = list(rows)
+    twice = table[table.duplicated([*by, columns], keep=False)]
+    if len(twice):
+        raise UserError(
+            f"{len(twice)} values would share cells of this table, such as {twice.iloc[0][[*by, columns]].tolist()}: "
+            "they differ in what it does not name, such as architecture, privacy unit or training data. Tell the runs "
+            "apart in init_label, or show one kind at a time."
+        )
+    order = table.drop_duplicates(by).set_index(by).index
+    cells = table.pivot(index=by, columns=columns, values="cell")
+    return cells.reindex(index=order, columns=table[columns].unique()).rename_axis(columns=None)
+
+
+def _by_level(table: pd.DataFrame) -> pd.DataFrame:
+    """One row an initialisation, one column a level of privacy."""
+    levels = [level_name(epsilon) for epsilon in epsilons_of(table)]
+    return wide(table, ["init_label"], "level")[levels].fillna("not run").rename_axis("initialisation")
 
 
 def _with_seeds(row: Any) -> str:

@@ -20,7 +20,7 @@ from dpcxr_core.evaluation.comparing.difference_in_differences import with_and_w
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, difference_of_draws, verdict
-from dpcxr_core.study.evaluating import draws_of
+from dpcxr_core.study.evaluating import draws_by_run
 from dpcxr_core.study.places import StudyPlaces
 
 
@@ -39,7 +39,7 @@ def cost_of_privacy(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPl
         n_in_family``. A positive ``value`` is what privacy costs.
     """
     pairs = with_and_without_privacy(runs).rename(columns={"run_id": "second", "run_id_without": "first"})
-    compared = _compared(pairs, ["init_label", "target_epsilon"], _by_id(folders), places)
+    compared = _compared(pairs, ["init_label", "target_epsilon"], folders, places)
     return with_adjusted_p(compared, "cost of privacy", holm)
 
 
@@ -60,7 +60,7 @@ def against_public_only(folders: Sequence[Path], runs: pd.DataFrame, places: Stu
     public_only = runs["kind"] == "public_only"
     pairs = runs[~public_only].rename(columns={"run_id": "first"}).assign(second=runs.loc[public_only, "run_id"].item())
     by = ["init_label", "kind", "target_epsilon"]
-    compared = _compared(pairs, by, _by_id(folders), places)
+    compared = _compared(pairs, by, folders, places)
     return _with_verdict(with_adjusted_p(compared, "against the public-only model", holm))
 
 
@@ -88,7 +88,7 @@ def order_of_initialisations(
         both["claim"] = both["init_label_first"] + " > " + both["init_label_second"]
         pairs.append(both.rename(columns={"run_id_first": "first", "run_id_second": "second"}))
     by = ["claim", "kind", "target_epsilon"]
-    compared = _compared(pd.concat(pairs), by, _by_id(folders), places)
+    compared = _compared(pd.concat(pairs), by, folders, places)
     return _with_verdict(with_adjusted_p(compared, "order of initialisations", holm))
 
 
@@ -111,10 +111,10 @@ def against_one_of(folders: Mapping[tuple[str, int], Path | None], reference: st
         for (name, seed), run_id in finished.items()
         if name != reference and (reference, seed) in finished
     ]
-    by_id = _by_id([folder for folder in folders.values() if folder is not None])
+    there = [folder for folder in folders.values() if folder is not None]
     compared = pd.DataFrame(pairs, columns=["name", "seed", "first", "second"])
     names = [name for name in dict.fromkeys(name for name, _ in folders) if name != reference]
-    found = _compared(compared, ["name"], by_id, places).set_index("name").reindex(names).reset_index()
+    found = _compared(compared, ["name"], there, places).set_index("name").reindex(names).reset_index()
     found["n_seeds"] = found["n_seeds"].fillna(0).astype(int)
     lost = [name for (name, _), folder in folders.items() if folder is None]
     table = _with_verdict(with_adjusted_p(found, f"against {reference}", holm)).assign(
@@ -123,17 +123,14 @@ def against_one_of(folders: Mapping[tuple[str, int], Path | None], reference: st
     return table.assign(verdict=table["verdict"].where(table["n_seeds"] > 0, "diverged"))
 
 
-def _by_id(folders: Sequence[Path]) -> dict[str, Path]:
-    return {folder.name: folder for folder in folders}
-
-
-def _compared(pairs: pd.DataFrame, by: list[str], folders: Mapping[str, Path], places: StudyPlaces) -> pd.DataFrame:
+def _compared(pairs: pd.DataFrame, by: list[str], folders: Sequence[Path], places: StudyPlaces) -> pd.DataFrame:
     """Macro AUROC of the runs ``first`` minus that of the runs ``second``, over seeds."""
     run_ids = {*pairs["first"], *pairs["second"]}
-    draws = {run_id: draws_of(folders[run_id], places)[places.private_dataset] for run_id in run_ids}
+    draws = draws_by_run([folder for folder in folders if folder.name in run_ids], places)
 
     def difference(pair: dict[Any, Any]) -> NDArray[np.float64]:
-        return difference_of_draws(draws[pair["first"]], draws[pair["second"]], "auroc", MACRO, "all", "all")
+        first, second = (draws[pair[name]][places.private_dataset] for name in ("first", "second"))
+        return difference_of_draws(first, second, "auroc", MACRO, "all", "all")
 
     return contrasts_over_seeds(pairs, by, difference)
 

@@ -9,9 +9,8 @@ import pandas as pd
 
 from dpcxr_core.evaluation.fairness.group_curves import calibration_by_group, roc_by_group
 from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.study.evaluating import cohort_tested_on
+from dpcxr_core.study.evaluating import cohort_tested_on, scores_on
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.training.record import read_table
 
 
 def curves_by_group(folder: Path, places: StudyPlaces, column: str, finding: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -23,8 +22,7 @@ def curves_by_group(folder: Path, places: StudyPlaces, column: str, finding: str
         column: Group column.
         finding: One of ``config.FINDINGS``; a mean over findings has no curve.
     """
-    scores, choice = read_table(folder, "scores"), replace(places.evaluation, group_columns=(column,))
-    scores = scores[(scores["dataset"] == places.private_dataset) & (scores["finding"] == finding)]
-    (images,) = scored_images(scores, cohort_tested_on(places), choice)
+    scores, choice = scores_on(folder, places.private_dataset), replace(places.evaluation, group_columns=(column,))
+    (images,) = scored_images(scores[scores["finding"] == finding], cohort_tested_on(places), choice)
     parts = images.y_true[:, 0], images.y_score[:, 0], images.columns[1].of_image
     return roc_by_group(*parts), calibration_by_group(*parts, choice.n_calibration_bins)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,7 @@ from dpcxr_core.evaluation.draws import Draws, read_draws, write_draws
 from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.evaluation.thresholds import DecisionThresholds, choose_thresholds
 from dpcxr_core.files import whole_folder, write_json
-from dpcxr_core.provenance import imported_source_key, source_key
+from dpcxr_core.provenance import imported_source_key, source_key, versions
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record, read_table
 from dpcxr_core.workers import worker_pool
@@ -53,6 +52,11 @@ def draws_of(folder: Path, places: StudyPlaces) -> dict[str, Draws]:
     return {each.dataset: each for each in draws}
 
 
+def draws_by_run(folders: Sequence[Path], places: StudyPlaces) -> dict[str, dict[str, Draws]]:
+    """``draws_of`` every run, by ``run_id``, as which its folder is named."""
+    return {folder.name: draws_of(folder, places) for folder in folders}
+
+
 def thresholds_of(folder: Path, places: StudyPlaces) -> DecisionThresholds | None:
     """The decision thresholds of the run in ``folder``; None where the set trained on has no validation images."""
     path = evaluated(folder, places) / "thresholds.json"
@@ -68,6 +72,12 @@ def thresholds_chosen_on(folder: Path, dataset: str, choice: EvaluationChoice) -
 def values_of(thresholds: DecisionThresholds | None) -> dict[str, float]:
     """Decision thresholds by finding; none without validation images to choose them on."""
     return {} if thresholds is None else thresholds.values
+
+
+def scores_on(folder: Path, dataset: str) -> pd.DataFrame:
+    """SCORES of the run in ``folder`` on test images of ``dataset``."""
+    scores = read_table(folder, "scores")
+    return scores[scores["dataset"] == dataset]
 
 
 def valid_scores(folder: Path, dataset: str) -> pd.DataFrame:
@@ -86,7 +96,7 @@ def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
     # the name of a run is not enough: with secret randomness, the same run done again has other scores
     scores = source_key(folder / "scores.parquet", folder / "scores_valid.parquet")
     code = imported_source_key(__name__)
-    libraries = {name: metadata.version(name) for name in _DECIDING_LIBRARIES}
+    libraries = {name: versions()[name] for name in _DECIDING_LIBRARIES}
     return places.evaluations / f"{run_id}-{content_key(places.evaluation, scores, code, libraries)}"
 
 
@@ -97,8 +107,8 @@ def evaluated(folder: Path, places: StudyPlaces) -> Path:
         return final
     # chosen on the set trained on, and held for every set tested on
     thresholds = thresholds_chosen_on(folder, read_record(folder).config.dataset, places.evaluation)
-    values = None if thresholds is None else thresholds.values
-    evaluation = evaluate(read_table(folder, "scores"), cohort_tested_on(places), places.evaluation, values)
+    scores, cohort = read_table(folder, "scores"), cohort_tested_on(places)
+    evaluation = evaluate(scores, cohort, places.evaluation, values_of(thresholds))
     with whole_folder(final, "metrics.parquet") as made:
         if thresholds is not None:
             write_json(made / "thresholds.json", asdict(thresholds))

@@ -11,15 +11,23 @@ import pandas as pd
 from dpcxr_core.evaluation.as_published import as_published
 from dpcxr_core.evaluation.comparing.difference_in_differences import Gap, changed_by_initialisation, gap_movements
 from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg, with_adjusted_p
-from dpcxr_core.evaluation.comparing.permutation import gap_tests
+from dpcxr_core.evaluation.comparing.permutation import GAP_TEST_COLUMNS, gap_tests
+from dpcxr_core.evaluation.comparing.seeds import METRIC_KEY
+from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.evaluation.fairness.prevalence_matched import matched_differences
 from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
 from dpcxr_core.evaluation.fairness.within import evaluate_within
 from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, metrics_table, thresholds_of, values_of
+from dpcxr_core.study.evaluating import (
+    cohort_tested_on,
+    draws_by_run,
+    metrics_table,
+    scores_on,
+    thresholds_of,
+    values_of,
+)
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.training.record import read_table
 
 _AGE_EDGES = range(0, 121, 10)
 
@@ -54,14 +62,14 @@ def tested_gaps(
         Rows of ``gap_tests``, with ``family p_adjusted n_in_family``.
     """
     if dataset is None:
-        return pd.DataFrame(columns=["finding", "metric", "value", "p", "family", "p_adjusted", "n_in_family"])
+        return with_adjusted_p(pd.DataFrame(columns=GAP_TEST_COLUMNS), "no gaps", benjamini_hochberg)
     choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
     tests = [
         gap_tests(
             images, column, values_of(thresholds_of(folder, places)), n_permutations=n_permutations, seed=choice.seed
         )
         for folder in folders
-        for images in scored_images(_scores(folder, dataset), cohort, choice)
+        for images in scored_images(scores_on(folder, dataset), cohort, choice)
         for column in images.columns[1:]
     ]
     return with_adjusted_p(pd.concat(tests, ignore_index=True), f"gaps on {dataset}", benjamini_hochberg)
@@ -78,7 +86,7 @@ def held_still(folders: Sequence[Path], places: StudyPlaces, columns: Sequence[s
     choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
     tables = []
     for folder in folders:
-        scores = _scores(folder, places.private_dataset)
+        scores = scores_on(folder, places.private_dataset)
         thresholds = values_of(thresholds_of(folder, places))
         tables.append(evaluate_within(scores, cohort, choice, thresholds))
         for edges in ((), _AGE_EDGES):
@@ -90,7 +98,7 @@ def along_age(folders: Sequence[Path], places: StudyPlaces) -> pd.DataFrame:
     """METRICS of several runs in a sliding window of age, on the internal test set."""
     cohort = cohort_tested_on(places)
     tables = [
-        auroc_by_age_window(_scores(folder, places.private_dataset), cohort, places.evaluation) for folder in folders
+        auroc_by_age_window(scores_on(folder, places.private_dataset), cohort, places.evaluation) for folder in folders
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -131,19 +139,13 @@ def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
     """
     choice, dataset = places.evaluation, places.private_dataset
     cohort = cohort_tested_on(places)
-    theirs = as_published(_scores(folder, dataset), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
+    theirs = as_published(scores_on(folder, dataset), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
     ours = metrics_table([folder], places).rename(columns={"low": "our_low", "high": "our_high"})
-    keys = ["dataset", "finding", "metric", "group_column", "group_value"]
-    return theirs.merge(ours[[*keys, "value", "our_low", "our_high", "noise_floor"]], on=keys)
+    return theirs.merge(ours[[*METRIC_KEY, "value", "our_low", "our_high", "noise_floor"]], on=[*METRIC_KEY])
 
 
-def _scores(folder: Path, dataset: str) -> pd.DataFrame:
-    scores = read_table(folder, "scores")
-    return scores[scores["dataset"] == dataset]
-
-
-def _draws(folders: Sequence[Path], places: StudyPlaces) -> dict:
-    return {folder.name: draws_of(folder, places)[places.private_dataset] for folder in folders}
+def _draws(folders: Sequence[Path], places: StudyPlaces) -> dict[str, Draws]:
+    return {run_id: draws[places.private_dataset] for run_id, draws in draws_by_run(folders, places).items()}
 
 
 def _contrasts(places: StudyPlaces, metric: str, finding: str) -> list[Gap]:

@@ -24,6 +24,8 @@ class Recipe:
         optimizer: Of the private runs, "sgd" or "adamw".
         learning_rate_times_noise_multiplier: The private learning rate is this number divided by the noise
             multiplier: more noise, smaller steps, one rule for every initialisation.
+        learning_rate: Of the private runs, in place of that rule; None to keep it.
+        private_weight_decay: Of the private runs; decoupled with AdamW.
         ordinary_learning_rate: Of the runs without privacy, which use AdamW.
         ordinary_n_steps: Updates of the runs without privacy.
         ordinary_batch_size: Images of one such update.
@@ -41,6 +43,8 @@ class Recipe:
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate_times_noise_multiplier: float = 0.65
+    learning_rate: float | None = None
+    private_weight_decay: float = 0.0
     ordinary_learning_rate: float = 3e-3
     ordinary_n_steps: int = 600
     ordinary_batch_size: int = 32
@@ -104,7 +108,8 @@ def private_run(
     seed: int = 0,
 ) -> RunConfig:
     """The private run of one initialisation at one epsilon."""
-    learning_rate = recipe.learning_rate_times_noise_multiplier / specification.noise_multiplier
+    by_rule = recipe.learning_rate_times_noise_multiplier / specification.noise_multiplier
+    learning_rate = by_rule if recipe.learning_rate is None else recipe.learning_rate
     return _run_under(dataset, init_name, target_epsilon, specification, recipe, learning_rate, head, seed)
 
 
@@ -122,7 +127,9 @@ def _run_under(
         dataset=dataset,
         init_name=init_name,
         head=head,
-        optimisation=OptimisationChoice(optimizer=recipe.optimizer, learning_rate=learning_rate),
+        optimisation=OptimisationChoice(
+            optimizer=recipe.optimizer, learning_rate=learning_rate, weight_decay=recipe.private_weight_decay
+        ),
         privacy=specification,
         target_epsilon=target_epsilon,
         max_shift=recipe.max_shift,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.files import write_json
@@ -16,20 +18,31 @@ from dpcxr_core.study.places import StudyPlaces, evaluation_from
 _FOLDERS = ("stores", "weights", "runs", "evaluations")
 
 
+@dataclass(frozen=True, eq=False)
+class FoundStudy:
+    """A study with what of it has run: all that ``scored_cells`` takes.
+
+    Attributes:
+        file: The study file.
+        cells: One row a planned cell, as ``collecting`` tables them, with ``state`` and ``run_id``.
+        folders: Record folders of the cells that ran.
+        places: By data set of the study, the places of its runs.
+    """
+
+    file: Path
+    cells: pd.DataFrame
+    folders: Sequence[Path]
+    places: Mapping[str, StudyPlaces]
+
+
 def leave_places(run_dir: Path, places: StudyPlaces) -> None:
     """Leave where the study's images, weights and runs are, and how runs are evaluated."""
-    values = asdict(places)
-    for name in _FOLDERS:
-        values[name] = from_project(values[name])
-    write_json(run_dir / "places.json", values)
+    write_json(run_dir / "places.json", _values_of(places))
 
 
 def find_places(run_dir: Path) -> StudyPlaces:
     """Where the study's images, weights and runs are, and how runs are evaluated; left by the data chapter."""
-    values = _read(run_dir, "places.json", "11_data_preparation")
-    folders = {name: PROJECT_FOLDER / values[name] for name in _FOLDERS}
-    external, evaluation = tuple(values["external_datasets"]), evaluation_from(values["evaluation"])
-    return StudyPlaces(**{**values, **folders, "external_datasets": external, "evaluation": evaluation})
+    return _places_from(_read(run_dir, "places.json", "11_data_preparation"))
 
 
 def leave_specifications(run_dir: Path, specifications: Mapping[float, PrivacySpecification]) -> None:
@@ -93,6 +106,33 @@ def leave_runs(run_dir: Path, folders: Sequence[Path]) -> None:
 def find_runs(run_dir: Path) -> list[Path]:
     """Record folders of the comparison; left by the comparison chapter."""
     return [PROJECT_FOLDER / folder for folder in _read(run_dir, "comparison.json", "22_comparison")]
+
+
+def leave_study(run_dir: Path, study_file: Path, tables: Path, places: Mapping[str, StudyPlaces]) -> None:
+    """Leave which study was run, its folder of tables, and the places of its runs by data set."""
+    found = {name: _values_of(each) for name, each in places.items()}
+    where = {"study_file": from_project(study_file.resolve()), "tables": from_project(tables.resolve())}
+    write_json(run_dir / "study.json", {**where, "places": found})
+
+
+def find_study(run_dir: Path) -> FoundStudy:
+    """The study and what of it has run; left by the study chapter."""
+    left = _read(run_dir, "study.json", "23_study")
+    places = {name: _places_from(values) for name, values in left["places"].items()}
+    cells = pd.read_parquet(PROJECT_FOLDER / left["tables"] / "cells.parquet")
+    ran = cells[cells["run_id"].notna() & cells["dataset"].isin(places)].drop_duplicates("run_id")
+    folders = [places[dataset].runs / run_id for dataset, run_id in zip(ran["dataset"], ran["run_id"], strict=True)]
+    return FoundStudy(PROJECT_FOLDER / left["study_file"], cells, folders, places)
+
+
+def _values_of(places: StudyPlaces) -> dict[str, Any]:
+    return {**asdict(places), **{name: from_project(getattr(places, name)) for name in _FOLDERS}}
+
+
+def _places_from(values: Mapping[str, Any]) -> StudyPlaces:
+    folders = {name: PROJECT_FOLDER / values[name] for name in _FOLDERS}
+    external, evaluation = tuple(values["external_datasets"]), evaluation_from(values["evaluation"])
+    return StudyPlaces(**{**values, **folders, "external_datasets": external, "evaluation": evaluation})
 
 
 def _read(run_dir: Path, name: str, chapter: str) -> Any:

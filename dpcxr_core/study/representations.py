@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ from dpcxr_core.evaluation.representation.measures import (
 )
 from dpcxr_core.evaluation.resampling.patients import resamples_of, resampling_rng
 from dpcxr_core.files import whole_folder
-from dpcxr_core.provenance import imported_source_key
+from dpcxr_core.provenance import deciding_libraries, imported_source_key, source_key
+from dpcxr_core.study.evaluating import scores_on
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.starts import start_of_run
 from dpcxr_core.training.embeddings import embeddings_of
-from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
-from dpcxr_core.training.record import read_record, read_table
-from dpcxr_core.training.weight_files import load_state, read_weights
+from dpcxr_core.training.initialisation import Initialisation, label_of
+from dpcxr_core.training.record import read_record
+from dpcxr_core.training.weight_files import WEIGHTS_FILE, load_state, read_weights
 from dpcxr_core.workers import worker_pool
 
 BEFORE = "before_training"
@@ -115,18 +117,19 @@ def _first_seed(folders: Sequence[Path]) -> list[Path]:
 
 def _measure_start(config: RunConfig, places: StudyPlaces, choice: RepresentationChoice) -> list[dict[str, Any]]:
     chosen = _chosen_images(config.dataset, places, choice)
-    start = _start_of(config, chosen.store, places)
+    start = start_of_run(replace(config, head="reset"), places)
     return measures_before(_embedded(start, "", chosen, places), _compared(chosen, places))
 
 
 def _measure_run(folder: Path, places: StudyPlaces, choice: RepresentationChoice) -> list[dict[str, Any]]:
     config = read_record(folder).config
     chosen = _chosen_images(config.dataset, places, choice)
-    start = _start_of(config, chosen.store, places)
+    start = start_of_run(replace(config, head="reset"), places)
     before = _embedded(start, "", chosen, places)
-    weights = folder / "weights.safetensors"
+    weights = folder / WEIGHTS_FILE
     load_state(start.model, read_weights(weights), str(weights))
-    after = _embedded(start, folder.name, chosen, places)
+    # the name of a run is not enough: with secret randomness, the same run done again has other weights
+    after = _embedded(start, source_key(weights), chosen, places)
     return measures_after(after, before, _scores(folder, chosen), _compared(chosen, places))
 
 
@@ -152,19 +155,13 @@ def _compared(chosen: _Chosen, places: StudyPlaces) -> ComparedImages:
     )
 
 
-def _start_of(config: RunConfig, store: ImageStore, places: StudyPlaces) -> Initialisation:
-    size = store.description["size"]
-    return build_initialisation(
-        config.init_name, weights_dir=places.weights, seed=config.seed, head="reset", image_size=size
-    )
-
-
-def _embedded(start: Initialisation, run_id: str, chosen: _Chosen, places: StudyPlaces) -> Embedded:
-    """Embeddings by ``start.model``; ``run_id`` names the run whose weights it holds now, and is "" before training."""
+def _embedded(start: Initialisation, trained_key: str, chosen: _Chosen, places: StudyPlaces) -> Embedded:
+    """Embeddings by ``start.model``; ``trained_key`` names the weights that it holds now, and is "" before training."""
     description = dict(chosen.store.description)
     rows = [chosen.train.tolist(), chosen.test.tolist()]
     code = imported_source_key("dpcxr_core.training.embeddings", "dpcxr_core.training.initialisation")
-    key = content_key(start.name, start.weights_key, start.input_transform, run_id, description, rows, code)
+    model = start.name, start.weights_key, start.input_transform, trained_key
+    key = content_key(*model, description, rows, code, deciding_libraries())
     folder = places.evaluations / "embeddings" / key
     if not (folder / "test.npy").exists():
         with whole_folder(folder, "test.npy") as partial_folder:
@@ -176,9 +173,7 @@ def _embedded(start: Initialisation, run_id: str, chosen: _Chosen, places: Study
 
 def _scores(folder: Path, chosen: _Chosen) -> NDArray[np.float64]:
     """``(n_test, F)`` scores of the chosen test images by the run in ``folder``."""
-    scores = read_table(folder, "scores")
-    wide = scores[scores["dataset"] == chosen.store.description["dataset"]].pivot(
-        index="image_id", columns="finding", values="y_score"
-    )
+    scores = scores_on(folder, chosen.store.description["dataset"])
+    wide = scores.pivot(index="image_id", columns="finding", values="y_score")
     image_ids = chosen.store.cohort["image_id"].to_numpy()[chosen.test]
     return wide.loc[image_ids, list(FINDINGS)].to_numpy()

@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,21 +24,31 @@ from tqdm import tqdm
 
 from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, privacy_statement
 from dpcxr_core.config import FINDINGS, PrivacySpecification, RunConfig, UserError, content_key
-from dpcxr_core.data.store import ImageStore, check_images, check_patients_known, labels_of, open_store, rows_of
+from dpcxr_core.data.store import (
+    ImageStore,
+    check_images,
+    check_patients_known,
+    file_sha256,
+    labels_of,
+    open_store,
+    rows_of,
+)
 from dpcxr_core.files import whole_folder
 from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.privacy.units import units_of
-from dpcxr_core.provenance import git_state, imported_source_key, versions
+from dpcxr_core.provenance import deciding_libraries, git_state, imported_source_key, versions
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.starts import start_of_run
+from dpcxr_core.study.training_rows import training_rows
 from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
 from dpcxr_core.training.device import Compute, find_compute, prepare_model
-from dpcxr_core.training.initialisation import Initialisation, build_initialisation, label_of
+from dpcxr_core.training.initialisation import Initialisation, label_of
 from dpcxr_core.training.loop import DivergedError, TrainingTrace, predict, train
 from dpcxr_core.training.ranks import ALONE, Ranks, from_first
 from dpcxr_core.training.record import RunRecord, read_record, write_record_json
 from dpcxr_core.training.training_set import TrainingData
-from dpcxr_core.training.weight_files import write_weights_of
+from dpcxr_core.training.weight_files import WEIGHTS_FILE, write_weights_of
 from dpcxr_core.workers import worker_pool
 
 
@@ -45,30 +56,31 @@ def run_key(config: RunConfig, places: StudyPlaces) -> str:
     """The run's name: readable front, and a key of everything that the result depends on."""
     names = sorted({config.dataset, *places.test_datasets})
     data = {name: open_store(places.store(name)).description for name in names}
-    start = _start_of(config, places)
+    start = start_of_run(config, places)
     weights = (start.weights_key, start.input_transform)
-    key = content_key(config, data, *weights, _deciding_code(), _deciding_libraries())
+    init_name = without_folder(config.init_name)
+    choices = replace(config, init_name=init_name)
+    key = content_key(choices, data, *weights, _deciding_code(), deciding_libraries())
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
-    init_name = re.sub(r"[^\w.@-]+", "_", config.init_name)  # of weights in a file it holds their path
-    return f"{config.dataset}-{init_name}-{config.head}-{level}-s{config.seed}-{key}"
+    architecture, sign, file = init_name.partition(".file:")
+    # of weights in a file the start of its name is enough to read
+    read = re.sub(r"[^\w.@-]+", "_", f"{architecture}.{Path(file).stem[:40]}" if sign else init_name)
+    return f"{config.dataset}-{read}-{config.head}-{level}-s{config.seed}-{key}"
 
 
-def _start_of(config: RunConfig, places: StudyPlaces) -> Initialisation:
-    return build_initialisation(
-        config.init_name,
-        weights_dir=places.weights,
-        seed=config.seed,
-        head=config.head,
-        image_size=open_store(places.store(config.dataset)).description["size"],
-    )
+def without_folder(init_name: str) -> str:
+    """``init_name``; of weights in a file without where that lies, which changes nothing and is nobody's business.
+
+    Example:
+        >>> without_folder("convnext_mini.file:/home/ann/mine.safetensors"), without_folder("convnext_mini.random")
+        ('convnext_mini.file:mine.safetensors', 'convnext_mini.random')
+    """
+    architecture, sign, path = init_name.partition(".file:")
+    return f"{architecture}{sign}{Path(path).name}"
 
 
 def _deciding_code() -> str:
     return imported_source_key(__name__)  # without evaluation: another way to evaluate trains nothing again
-
-
-def _deciding_libraries() -> dict[str, str]:
-    return {name: versions()[name] for name in ("torch", "timm", "numpy")}
 
 
 def run_one(
@@ -96,7 +108,7 @@ def run_one(
     record, left_over = final / "record.json", checkpoint_path(config, places)
     if from_first(ranks, lambda: record.exists() and not left_over.exists()):
         return final
-    start = _start_of(config, places)
+    start = start_of_run(config, places)
     compute = find_compute(config.precision, ranks.local_rank)
     place = checkpoint_place(config, start, compute, places, checkpoint_every)
     with only_writer(place) if ranks.is_first else nullcontext():
@@ -136,7 +148,7 @@ def checkpoint_place(
     transform = content_key(start.input_transform)
     identity = {
         "code": _deciding_code(),
-        "libraries": ", ".join(f"{name} {version}" for name, version in _deciding_libraries().items()),
+        "libraries": ", ".join(f"{name} {version}" for name, version in deciding_libraries().items()),
         "data": f"{config.dataset} {data}",
         "initialisation": f"{config.init_name} {start.weights_key} {transform}",
         "privacy specification": content_key(config.privacy),
@@ -168,6 +180,7 @@ def _record(
         if training.trace is not None:
             training.trace.ledger.to_parquet(folder / "ledger.parquet")
             training.trace.diagnostics.to_parquet(folder / "diagnostics.parquet")
+        write_weights_of(folder, start.model)
         record = RunRecord(
             run_id=run_id,
             config=config,
@@ -176,6 +189,7 @@ def _record(
                 "store": config.dataset,
                 "split_hash": split_hash,
                 "n_images_trained_on": training.n_images,
+                "weights_sha256": file_sha256(folder / WEIGHTS_FILE),
             },
             certificate=asdict(certificate) if certificate else None,
             privacy_statement=privacy_statement(certificate, randomness=config.randomness) if certificate else None,
@@ -183,7 +197,6 @@ def _record(
             versions={**versions(), "commit": git_state()},
             seconds={**seconds, "scoring": seconds_scoring},
         )
-        write_weights_of(folder, start.model)
         write_record_json(folder, record)
 
 
@@ -215,7 +228,7 @@ def _train(
         return _Training([], 0, None)
     # the checkpoint knows the images by the description of their store, so it must be true of every byte
     from_first(ranks, lambda: check_images(store))
-    rows = rows_of(store, "train")
+    rows = training_rows(store, config.train_fraction)
     patient_ids = store.cohort["patient_id"].to_numpy()[rows]
     data = TrainingData(store.images, labels_of(store, rows), rows=rows, patient_ids=patient_ids)
     checks = []
@@ -329,26 +342,27 @@ def _refuse(failures: Mapping[int, Exception], configs: Sequence[RunConfig]) -> 
 
 def runs_table(folders: Iterable[Path]) -> pd.DataFrame:
     """One row a run: what was trained, from where, under which guarantee, in how many seconds."""
-    rows = []
-    for folder in folders:
-        record = read_record(folder)
-        config, certificate = record.config, record.certificate or {}
-        own_head = config.head == "kept" and config.kind != "public_only"
-        rows.append(
-            {
-                "run_id": record.run_id,
-                "train_dataset": config.dataset,
-                "init_name": config.init_name,
-                "architecture": config.init_name.partition(".")[0],
-                "init_label": record.init_label + (", own head" if own_head else ""),
-                "head": config.head,
-                "kind": config.kind,
-                "target_epsilon": config.target_epsilon if config.target_epsilon is not None else np.nan,
-                "epsilon_spent": certificate.get("epsilon_pld", np.nan),
-                "noise_multiplier": config.privacy.noise_multiplier if config.privacy else np.nan,
-                "privacy_unit": config.privacy.privacy_unit if config.privacy else None,
-                "seed": config.seed,
-                "seconds": sum(value for part, value in record.seconds.items() if part != "loading"),
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([run_row(read_record(folder)) for folder in folders])
+
+
+def run_row(record: RunRecord) -> dict[str, Any]:
+    """What ``runs_table`` says of one run."""
+    config, certificate = record.config, record.certificate or {}
+    own_head = config.head == "kept" and config.kind != "public_only"
+    return {
+        "run_id": record.run_id,
+        "train_dataset": config.dataset,
+        "init_name": without_folder(config.init_name),
+        "architecture": config.init_name.partition(".")[0],
+        "init_label": record.init_label + (", own head" if own_head else ""),
+        "head": config.head,
+        "kind": config.kind,
+        "target_epsilon": config.target_epsilon if config.target_epsilon is not None else np.nan,
+        "epsilon_spent": certificate.get("epsilon_pld", np.nan),
+        "noise_multiplier": config.privacy.noise_multiplier if config.privacy else np.nan,
+        "privacy_unit": config.privacy.privacy_unit if config.privacy else None,
+        "train_fraction": config.train_fraction,
+        "normalisation": config.normalisation,
+        "seed": config.seed,
+        "seconds": sum(value for part, value in record.seconds.items() if part != "loading"),
+    }

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.grouped import MACRO, joined, macro_reason
-from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.evaluation.scored_images import scored_images, shared_resamples
 from dpcxr_core.evaluation.transfer.abroad import APART, TOPICS, NamedDraws, compared, mean_over_findings
 from dpcxr_core.evaluation.transfer.case_mix import case_mix_cells
@@ -47,11 +46,6 @@ class Abroad:
 def hospitals_of(places: StudyPlaces) -> tuple[str, ...]:
     """The hospitals tested on, the one trained on first; the world without group effects is none of them."""
     return (places.private_dataset, *places.external_datasets)
-
-
-def draws_by_run(folders: Sequence[Path], places: StudyPlaces) -> dict[str, dict[str, Draws]]:
-    """The draws of every run, by ``run_id`` and data set."""
-    return {read_record(folder).run_id: draws_of(folder, places) for folder in folders}
 
 
 def transfer_matrix(folders: Sequence[Path], places: StudyPlaces) -> pd.DataFrame:

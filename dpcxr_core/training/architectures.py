@@ -1,4 +1,4 @@
-"""The networks by name: ConvNeXts and plain ViTs of timm, and one small enough for a laptop."""
+"""The networks by name: ConvNeXts and plain ViTs of timm, and two small enough for a laptop."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.images import InputTransform
 
 MINI = "convnext_mini"
+MINI_DEEP = "convnext_mini_deep"
+_MINI_DEPTHS = {MINI: (1, 1, 1, 1), MINI_DEEP: (1, 1, 3, 1)}
 
 # fc1 is followed by a GELU, which more than halves the mean square; fc2 closes a residual branch, which is
 # kept smaller than the stream it is added to (there is no layer scale to do it)
@@ -30,8 +32,8 @@ _WITHOUT_RULE = ["*_siglip_[0-9]*", "*_map_*", "*_xp_*", "*_rms*", "vit_dwee*", 
 def architecture_names() -> list[str]:
     """Names that ``build_architecture`` knows, sorted.
 
-    ``convnext_mini``, the ConvNeXts of timm, its plain ViTs and those of DINOv3, as far as the privacy engine has a
-    rule for each of their layers.
+    ``convnext_mini`` and ``convnext_mini_deep``, the ConvNeXts of timm, its plain ViTs and those of DINOv3, as far as
+    the privacy engine has a rule for each of their layers.
     """
     return list(_names())
 
@@ -39,7 +41,7 @@ def architecture_names() -> list[str]:
 @cache
 def _names() -> tuple[str, ...]:
     convnexts = timm.list_models(module="convnext", exclude_filters=_WITHOUT_RULE)
-    return tuple(sorted([MINI, *convnexts, *_vits()]))
+    return tuple(sorted([*_MINI_DEPTHS, *convnexts, *_vits()]))
 
 
 @cache
@@ -113,9 +115,10 @@ def timm_options(architecture: str, image_size: int | None) -> dict[str, Any]:
 def build_architecture(architecture: str, *, n_outputs: int, seed: int, image_size: int | None = None) -> nn.Module:
     """A network with fresh random weights, drawn from ``seed`` alone.
 
-    ``convnext_mini`` has 165k parameters and one input channel, and draws its weights scaled by
-    fan-in: the constant spread of 0.02 that timm gives every ConvNeXt is meant for wide networks, and
-    lets the signal of this narrow one fade. Networks of timm keep timm's own initialisation.
+    ``convnext_mini`` has 165k parameters and one input channel; ``convnext_mini_deep`` has two more blocks in its third
+    stage, 238k in all. Both draw their weights scaled by fan-in: the constant spread of 0.02 that timm gives every
+    ConvNeXt is meant for wide networks, and lets the signal of these narrow ones fade. Networks of timm keep timm's
+    own initialisation.
 
     Args:
         architecture: A name of ``architecture_names``.
@@ -130,14 +133,14 @@ def build_architecture(architecture: str, *, n_outputs: int, seed: int, image_si
     check_architecture(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if architecture != MINI:
+        if architecture not in _MINI_DEPTHS:
             options = timm_options(architecture, image_size)
             return timm.create_model(architecture, pretrained=False, num_classes=n_outputs, **options)
         model = ConvNeXt(
             in_chans=1,
             num_classes=n_outputs,
             dims=(16, 32, 64, 96),
-            depths=(1, 1, 1, 1),
+            depths=_MINI_DEPTHS[architecture],
             patch_size=4,
             ls_init_value=None,
         )
@@ -158,7 +161,7 @@ def _scale_by_fan_in(model: nn.Module) -> None:
 
 def per_image_input(architecture: str) -> InputTransform:
     """The input of weights that no data set's statistics belong to: each image standardised by itself."""
-    return InputTransform(mode="per_image", in_chans=1 if architecture == MINI else 3)
+    return InputTransform(mode="per_image", in_chans=1 if architecture in _MINI_DEPTHS else 3)
 
 
 def reset_head(model: nn.Module, n_outputs: int) -> None:

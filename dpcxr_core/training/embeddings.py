@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
-import torch
 from torch import nn
 
-from dpcxr_core.data.images import InputTransform, to_input
+from dpcxr_core.data.images import InputTransform
 from dpcxr_core.training.architectures import pooled_features
-from dpcxr_core.training.loading import LoadAhead, read_rows
+from dpcxr_core.training.batchwise import outputs_of
 
 
-@torch.no_grad()
 def embeddings_of(
     model: nn.Module,
     images: np.ndarray,
@@ -29,11 +29,5 @@ def embeddings_of(
         batch_size: Images at once; on a CPU, larger batches leave its caches and are slower.
         rows: ``(n,)`` which of ``images`` to embed; None for all, in order.
     """
-    model.eval()
-    rows = np.arange(len(images)) if rows is None else rows
-    device = next(model.parameters()).device
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    embedded = [np.zeros((0, int(model.num_features)), np.float32)]  # type: ignore[arg-type]
-    with LoadAhead(lambda batch: to_input(read_rows(images, batch), transform, device), batches) as pictures:
-        embedded += [pooled_features(model, picture).cpu().numpy() for picture in pictures]
-    return np.concatenate(embedded)
+    n_features = int(model.num_features)  # type: ignore[arg-type]
+    return outputs_of(model, partial(pooled_features, model), n_features, images, transform, batch_size, rows)

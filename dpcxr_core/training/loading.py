@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,8 +23,25 @@ def read_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         rows: ``(n_rows,)`` integers in ``[0, n)`` in any order, repeats allowed.
     """
     ascending, place = np.unique(rows, return_inverse=True)
+    announce(images, ascending)
     # take copies whole rows and lets other threads run meanwhile
     return np.asarray(np.take(images, ascending, axis=0))[place]
+
+
+def announce(images: np.ndarray, rows: np.ndarray) -> None:
+    """Tell the system that ``rows`` of a whole memory-mapped file are read next, so that the disk brings them at once.
+
+    Without it the system learns of each page when it is touched, and the disk brings one after the other. Does nothing
+    where ``images`` lie in memory, or are a part of a file.
+    """
+    file = images.base
+    if not isinstance(images, np.memmap) or not isinstance(file, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    row_bytes = images[0].nbytes
+    for row in rows.tolist():
+        start = images.offset + row * row_bytes
+        page = start // mmap.PAGESIZE * mmap.PAGESIZE
+        file.madvise(mmap.MADV_WILLNEED, page, start + row_bytes - page)
 
 
 class LoadAhead(Generic[Item, Loaded]):

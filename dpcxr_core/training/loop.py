@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dpcxr_core.config import FINDINGS, RunConfig, UserError
-from dpcxr_core.data.images import InputTransform, to_input
+from dpcxr_core.data.images import InputTransform
 from dpcxr_core.privacy.bookkeeping import BookKeeper, attach
 from dpcxr_core.privacy.mechanism import privatise
 from dpcxr_core.privacy.streams import RandomStreams, secret_streams, seeded_streams
 from dpcxr_core.privacy.units import PrivacyUnits, units_of
 from dpcxr_core.training.averaging import start_average, update_average, use_average
+from dpcxr_core.training.batchwise import outputs_of
 from dpcxr_core.training.checkpoint import Checkpoint, CheckpointPlace, read_checkpoint, write_checkpoint
 from dpcxr_core.training.device import Compute, autocast, find_compute, prepare_model, to_device
 from dpcxr_core.training.fast_depthwise import fast_depthwise
-from dpcxr_core.training.loading import LoadAhead, read_rows
+from dpcxr_core.training.loading import LoadAhead
 from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
 from dpcxr_core.training.ranks import ALONE, Ranks, agree, from_first, gather, same_weights, sum_gradients
 from dpcxr_core.training.steps import ordinary_batches, private_batches
@@ -324,7 +325,6 @@ def _divide_gradients(parameters: list[nn.Parameter], n_images: int) -> None:
             parameter.grad.div_(n_images)
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module,
     images: np.ndarray,
@@ -342,11 +342,6 @@ def predict(
         batch_size: Images at once; on a CPU, larger batches leave its caches and are slower.
         rows: ``(n,)`` which of ``images`` to score; None for all, in order.
     """
-    model.eval()
-    rows = np.arange(len(images)) if rows is None else rows
-    device = next(model.parameters()).device
-    pieces = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    scores = [np.zeros((0, len(FINDINGS)), np.float32)]
-    with LoadAhead(lambda piece: to_input(read_rows(images, piece), transform, device), pieces) as pictures:
-        scores += [torch.sigmoid(model(batch)).cpu().numpy() for batch in pictures]
-    return np.concatenate(scores)
+    return outputs_of(
+        model, lambda batch: torch.sigmoid(model(batch)), len(FINDINGS), images, transform, batch_size, rows
+    )

@@ -28,7 +28,7 @@ class RunRecord:
         run_id: Name of the run and of its folder.
         config: The choices of the run.
         init_label: The initialisation in words, for figures.
-        data: Store name, split hash and number of images trained on.
+        data: Store name, split hash, number of images trained on, and the SHA-256 of the weights.
         certificate: The privacy certificate as JSON values; None without privacy.
         privacy_statement: The guarantee in words; None without privacy.
         selfcheck: Result of the engine's checks before training; empty without privacy.

@@ -19,6 +19,8 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.images import InputTransform
 from dpcxr_core.files import write_json
 
+WEIGHTS_FILE = "weights.safetensors"  # of a run, and of a released model
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsRecord:
@@ -89,7 +91,7 @@ def write_weights(path: Path, state: dict[str, Tensor], record: WeightsRecord) -
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     os.close(handle)
     try:
-        safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, partial)
+        _save(state, Path(partial))
         os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
@@ -97,9 +99,12 @@ def write_weights(path: Path, state: dict[str, Tensor], record: WeightsRecord) -
 
 
 def write_weights_of(folder: Path, model: nn.Module) -> None:
-    """Write the weights of ``model`` into ``folder``, as ``weights.safetensors``."""
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "weights.safetensors")
+    """Write the weights of ``model`` into ``folder``, as ``WEIGHTS_FILE``."""
+    _save(model.state_dict(), folder / WEIGHTS_FILE)
+
+
+def _save(state: dict[str, Tensor], path: Path) -> None:
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -23,9 +23,9 @@ from dpcxr_core.data.pictures.recipes import corrected
 from dpcxr_core.data.prepare import DATASETS, facts_for, join_prepared, listed_picture, prepare_official
 from dpcxr_core.data.store import open_store
 from dpcxr_core.data.storing.shards import Shard
+from dpcxr_core.provenance import PROJECT_FOLDER
 from tests.data.pictures.conftest import damaged_files
 
-ROOT = Path(__file__).resolve().parents[2]
 COHORT_CSV = "Data_Entry_2017_v2020.csv"
 SPLIT = SplitChoice(recipe="official", valid_fraction=0.2)
 
@@ -283,7 +283,7 @@ def test_prepare_goes_on_after_kill_9_at_any_moment_and_reads_nothing_again_that
     kept_before = 0
     for _ in range(2):
         command = [sys.executable, "-c", _SLOW, str(source), str(out)]
-        with subprocess.Popen(command, cwd=ROOT) as process:
+        with subprocess.Popen(command, cwd=PROJECT_FOLDER) as process:
             wanted = kept_before + rng.randint(1, 5)
             while process.poll() is None and not (
                 journal.exists() and len(journal.read_bytes().splitlines()) >= wanted
@@ -298,7 +298,7 @@ def test_prepare_goes_on_after_kill_9_at_any_moment_and_reads_nothing_again_that
         (tmp_path / "opened.txt").write_text("")
         assert not out.exists()
     command = [sys.executable, "-c", _SLOW, str(source), str(out)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command, cwd=PROJECT_FOLDER, check=True)
     opened = (tmp_path / "opened.txt").read_text().splitlines()
     assert len(opened) == len(set(opened)) == 40 - rows_done
     assert _files(out) == whole

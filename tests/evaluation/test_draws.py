@@ -20,7 +20,7 @@ def test_draws_hold_every_group_of_every_column(columns):
     assert draws.groups[:3] == (("all", "all"), ("sex", "F"), ("sex", "M"))
     assert len(draws.groups) == 6
     assert draws.findings == (*FINDINGS, "macro")
-    assert set(draws.values) == {"auroc", "tpr", "fpr"}
+    assert set(draws.values) == {"auroc", "tpr", "fpr", "selection_rate"}
     assert {(each.shape, each.dtype.name) for each in draws.values.values()} == {((8, 6, 6), "float32")}
     expected = columns[2]["tpr"].draws[:, 1, FINDINGS.index("pneumonia")]
     np.testing.assert_array_equal(draws.of("tpr", "pneumonia", "age_band", "40-69"), expected.astype(np.float32))
@@ -36,11 +36,6 @@ def test_draws_come_back_as_they_were_written(columns, tmp_path):
     for metric, values in draws.values.items():
         np.testing.assert_array_equal(back.values[metric], values)
         assert back.values[metric].dtype == np.float32
-
-
-def test_without_thresholds_only_auroc_is_drawn(columns):
-    without = [{name: each for name, each in column.items() if name not in ("tpr", "fpr")} for column in columns]
-    assert set(draws_of_columns("run-a", "north", without).values) == {"auroc"}
 
 
 @pytest.mark.parametrize(

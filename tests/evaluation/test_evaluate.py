@@ -34,7 +34,7 @@ def _by_key(metrics):
     return metrics.set_index(KEY).sort_index()
 
 
-def _rows(scores, cohort, choice=FEW, thresholds=None):
+def _rows(scores, cohort, choice=FEW, thresholds=THRESHOLDS):
     return _by_key(evaluate(scores, cohort, choice, thresholds).metrics)
 
 
@@ -79,7 +79,7 @@ def test_values_equal_scikit_learns_and_fairlearns_on_each_group(make_tables):
 
 def test_gaps_equal_fairlearns(make_tables):
     scores, cohort = make_tables()
-    values = _rows(scores, cohort, thresholds=THRESHOLDS)["value"]["north"]
+    values = _rows(scores, cohort)["value"]["north"]
     groups = {"sex": cohort["sex"], "age_band": pd.Series(age_band(cohort["age_years"]))}
     for finding, part in scores[scores["finding"].isin(FINDINGS[:2])].groupby("finding"):
         y_true, y_score = (part[name].to_numpy() for name in ("y_true", "y_score"))
@@ -112,13 +112,13 @@ def test_macro_has_its_own_interval_from_the_shared_resamples(make_tables):
     np.testing.assert_allclose(macro[["low", "high"]].tolist(), np.quantile(resampled, [0.025, 0.975]), atol=1e-12)
 
 
-def test_rows_hold_the_contract_and_no_rates_come_without_thresholds(make_tables):
+def test_rows_hold_the_contract_and_rates_without_thresholds_are_undefined(make_tables):
     scores, cohort = make_tables(n_patients=60)
-    evaluation = evaluate(scores, cohort, FEW, None)
+    evaluation = evaluate(scores, cohort, FEW, {})
     metrics = evaluation.metrics
     METRICS.validate(metrics)
     assert list(metrics.columns) == list(METRICS.columns)
-    of_groups = {
+    of_scores = {
         "auroc", "auprc", "prevalence", "brier", "ece", "calibration_slope", "calibration_in_the_large"
     }  # fmt: skip
     between = {
@@ -128,15 +128,16 @@ def test_rows_hold_the_contract_and_no_rates_come_without_thresholds(make_tables
         "ece_difference",
         "calibration_in_the_large_difference",
     }
-    assert set(metrics["metric"]) == of_groups | between
+    assert set(metrics.loc[metrics["value"].notna(), "metric"]) == of_scores | between
     assert set(metrics["run_id"]) == {"run-a"}
-    # 6 rows (5 findings, macro) for each of 7 metrics of: all; F, M; 3 bands. And 5 between the sexes and bands
-    assert len(metrics) == 6 * (7 * (1 + 2 + 3) + 5 * 2)
+    # 6 rows (5 findings, macro) for each of 13 metrics of: all; F, M; 3 bands. And 11 between the sexes and bands
+    assert len(metrics) == 6 * (13 * (1 + 2 + 3) + 11 * 2)
+    assert metrics["finding"].nunique() == 6
     assert set(evaluation.draws) == {"north"}
 
 
 def test_only_gaps_have_a_noise_floor(make_tables):
-    rows = _rows(*make_tables(n_patients=60), thresholds=THRESHOLDS).reset_index()
+    rows = _rows(*make_tables(n_patients=60)).reset_index()
     gaps = (rows["group_value"] == "max-min") & (rows["metric"] != "ece_difference")
     assert (rows.loc[gaps, "noise_floor"] > 0).all()
     assert rows.loc[~gaps, "noise_floor"].isna().all()
@@ -179,7 +180,7 @@ def test_a_run_may_name_its_own_groups(make_tables):
 def test_results_do_not_depend_on_row_order_or_other_data_sets(make_tables):
     scores, cohort = make_tables(n_patients=60)
     south_scores, south_cohort = make_tables(n_patients=40, dataset="south", seed=9)
-    alone = _rows(scores, cohort, thresholds=THRESHOLDS)
+    alone = _rows(scores, cohort)
     together = _rows(
         pd.concat([south_scores, scores]).sample(frac=1, random_state=0),
         pd.concat([south_cohort, cohort]).sample(frac=1, random_state=1),
@@ -191,15 +192,15 @@ def test_results_do_not_depend_on_row_order_or_other_data_sets(make_tables):
 
 def test_renaming_the_groups_flips_signed_gaps_and_nothing_else(make_tables):
     scores, cohort = make_tables(n_patients=80)
-    rows = _rows(scores, cohort, thresholds=THRESHOLDS).xs("sex", level="group_column")
+    rows = _rows(scores, cohort).xs("sex", level="group_column")
     swapped_cohort = cohort.assign(sex=cohort["sex"].map({"F": "M", "M": "F"}))
-    swapped = _rows(scores, swapped_cohort, thresholds=THRESHOLDS).xs("sex", level="group_column")
+    swapped = _rows(scores, swapped_cohort).xs("sex", level="group_column")
     gaps = rows.xs("max-min", level="group_value")
     assert len(gaps) == 6 * 9
     pd.testing.assert_frame_equal(gaps, swapped.xs("max-min", level="group_value"), rtol=1e-12)
     signed, flipped = (table.xs("F-M", level="group_value") for table in (rows, swapped))
     np.testing.assert_allclose(signed[["value", "low", "high"]], -flipped[["value", "high", "low"]], atol=1e-12)
-    for metric in ("auroc", "tpr", "fpr"):
+    for metric in ("auroc", "tpr", "fpr", "selection_rate"):
         women, men = (
             rows.xs((metric, "F"), level=["metric", "group_value"]),
             swapped.xs((metric, "M"), level=["metric", "group_value"]),
@@ -211,7 +212,7 @@ def test_small_groups_and_missing_labels_give_reasons(make_tables):
     scores, cohort = make_tables(n_patients=60)
     scores.loc[scores["finding"] == "cardiomegaly", "y_true"] = np.nan
     cohort = cohort.assign(age_years=cohort["age_years"].clip(upper=60))
-    rows = _rows(scores, cohort, thresholds=THRESHOLDS)
+    rows = _rows(scores, cohort)
     unlabelled = rows.loc[("north", "cardiomegaly", "auroc", "all", "all")]
     assert np.isnan(unlabelled["value"])
     assert unlabelled["n"] == 0
@@ -247,7 +248,7 @@ def test_runs_on_the_same_patients_meet_the_same_resamples(make_tables):
     scores, cohort = make_tables(n_patients=60)
     worse, _ = make_tables(n_patients=60, signal=0.2, run_id="run-b", score_seed=2)
     tables = (scores, scores.assign(run_id="copy"), worse)
-    draws = [evaluate(table, cohort, FEW, None).draws["north"].of("auroc", "macro", "all", "all") for table in tables]
+    draws = [evaluate(table, cohort, FEW, {}).draws["north"].of("auroc", "macro", "all", "all") for table in tables]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert (draws[0] > draws[2]).all()
 

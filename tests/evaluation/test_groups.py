@@ -125,6 +125,7 @@ def test_images_of_few_patients_are_not_enough():
     # a patient that has only images without a label does not count
     assert unmeasurable(np.where(patients == 9, np.nan, labels), patients).count("fewer than 10 patients") == 2
     assert unmeasurable(labels[21:], patients[21:]) == "fewer than 10 positives"
+    assert unmeasurable(labels[21:], one[21:]) == "fewer than 10 positives and negatives of fewer than 10 patients"
 
 
 def test_counts_below_ten_are_not_shown():

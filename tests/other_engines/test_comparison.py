@@ -9,6 +9,7 @@ from dpcxr_core.other_engines import comparison
 from dpcxr_core.other_engines.comparison import GRADIENTS, compare_trainings, final_aurocs, survey_networks
 from dpcxr_core.other_engines.gradient_survey import survey_gradients
 from dpcxr_core.other_engines.opacus_engine import OpacusMethod
+from dpcxr_core.study import starts
 from dpcxr_core.training.initialisation import build_initialisation
 
 
@@ -42,7 +43,7 @@ def test_network_is_built_for_the_images_of_the_store(tiny_study, monkeypatch):
         sizes.append(image_size)
         return build_initialisation(name, image_size=image_size, **choices)
 
-    monkeypatch.setattr(comparison, "build_initialisation", build)
+    monkeypatch.setattr(starts, "build_initialisation", build)
     private = next(config for config in tiny_study.configs if config.kind == "private")
     config = replace(private, init_name="convnext_mini.random", privacy=replace(private.privacy, n_steps=1))
     comparison._train(config, "this project", tiny_study.places, n_looks=1)

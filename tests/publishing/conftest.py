@@ -24,7 +24,7 @@ from dpcxr_core.evaluation.transfer.drop import ALL_ABROAD
 from dpcxr_core.evaluation.transfer.interval_table import interval_table
 from dpcxr_core.evaluation.transfer.one_half import beside_one_half
 from dpcxr_core.publishing import figures
-from dpcxr_core.publishing.live_answers import Material, Question
+from dpcxr_core.publishing.explorers.live_answers import Material, Question
 from dpcxr_core.publishing.results import RUN_COLUMNS
 from dpcxr_core.study.transferring import Abroad
 
@@ -250,3 +250,11 @@ def some_drops() -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows)
     return table.assign(low=table["value"] - 0.02, high=table["value"] + 0.02, seed_sd=math.nan)
+
+
+def some_contrasts(*rows: dict, **shared: object) -> pd.DataFrame:
+    """Contrasts of cells as ``paired.table_over_seeds`` tables them, of two seeds, with an adjusted p."""
+    regime = {"dataset": "north", "architecture": "small", "unit": "image", "fraction": 1.0, "target_epsilon": 8.0}
+    table = pd.DataFrame([{**regime, "value": 0.03, "p_adjusted": 0.01, "reason": "", **shared, **row} for row in rows])
+    ends = {"low": -0.01, "high": 0.01, "low_with_seeds": -0.02, "high_with_seeds": 0.02}
+    return table.assign(**{name: table["value"] + end for name, end in ends.items()}, n_seeds=2, seed_sd=0.001)

@@ -74,9 +74,16 @@ def test_restricted_pictures_are_not_shown_and_the_figure_says_why(facts):
     assert "not shown" in figure.texts[0].get_text()
 
 
+@pytest.mark.parametrize("facts", [None, {"pictures_may_be_shown": False}])
+def test_scores_of_restricted_pictures_are_not_told(facts):
+    words = errors_in_words(_errors(), _store("corrected"), facts, "pneumonia", 0.5)
+    assert "not shown" in words
+    assert not any(digit in words for digit in "0123456789")
+
+
 def test_words_say_what_is_seen():
-    words = errors_in_words(_errors(), "pneumonia", 0.5)
+    words = errors_in_words(_errors(), _store(DRAWN), None, "pneumonia", 0.5)
     assert "scores from 0.60 to 0.90" in words
     assert "scores from 0.05 to 0.30" in words
     assert "threshold is 0.50" in words
-    assert errors_in_words(_errors().head(0), "no_finding", 0.5).count(": none.") == 2
+    assert errors_in_words(_errors().head(0), _store(DRAWN), None, "no_finding", 0.5).count(": none.") == 2

@@ -14,9 +14,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-from dpcxr_core.publishing.build import build_book
-from dpcxr_core.publishing.execute import execute_chapter
-from dpcxr_core.publishing.executed import REPOSITORY
+from dpcxr_core.publishing.pages.build import build_book
+from dpcxr_core.publishing.pages.execute import execute_chapter
+from dpcxr_core.publishing.pages.executed import REPOSITORY
 
 CHROMIUM = Path("/usr/bin/chromium")
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
@@ -176,11 +176,18 @@ def test_no_page_is_wider_than_a_phone_and_what_is_scrolls_in_itself(page, html_
     assert wide == []
 
 
+def _light_colours(page: Page) -> list[str]:
+    """Colours of words whose red, green and blue add up to more than 300; a grey of 300 has 6 to 1 on white, AA 4.5."""
+    words = page.locator("article :is(p, li, th, td, pre, pre span, figcaption, math)")
+    colours = words.evaluate_all("all => [...new Set(all.map(each => getComputedStyle(each).color))]")
+    return [colour for colour in colours if sum(map(int, re.findall(r"\d+", colour)[:3])) > 300]
+
+
 def test_printed_pages_have_dark_words_whatever_the_theme_of_the_screen(page, html_dir):
     page.emulate_media(color_scheme="dark", media="print")
     for path in _pages(html_dir):
         page.goto(path.as_uri())
-        words = page.locator("article :is(p, li, th, td, pre, pre span, figcaption, math)")
-        colours = words.evaluate_all("all => [...new Set(all.map(each => getComputedStyle(each).color))]")
-        light = [colour for colour in colours if sum(map(int, re.findall(r"\d+", colour)[:3])) > 300]
-        assert light == [], path.name
+        assert _light_colours(page) == [], path.name
+    planted = "<p style='color:#aaa !important'>pale words"
+    page.evaluate("html => document.querySelector('article h1').insertAdjacentHTML('afterend', html)", planted)
+    assert _light_colours(page) == ["rgb(170, 170, 170)"]

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.publishing.results import level_names, metrics_with_runs, without_small_cells
+from dpcxr_core.evaluation.small_counts import without_small_cells
+from dpcxr_core.publishing.results import level_names, metrics_with_runs
 
 
 def test_every_metric_meets_its_run(results):

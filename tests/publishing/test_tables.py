@@ -7,6 +7,7 @@ import pytest
 
 from dpcxr_core.accounting.calibration import specification_for
 from dpcxr_core.accounting.certificate import certify
+from dpcxr_core.config import UserError
 from dpcxr_core.publishing import tables
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.runs import runs_table
@@ -122,6 +123,22 @@ def test_choices_show_every_field_and_those_of_a_choice_within(tiny_study):
     assert shown["init_name"] == tiny_study.configs[0].init_name
     assert shown["privacy.noise_multiplier"] == "0.9"
     assert shown["ordinary"] == "none"
+
+
+def test_wide_tables_keep_the_order_of_rows_and_columns():
+    table = pd.DataFrame({"who": ["b", "b", "a"], "what": ["y", "x", "x"], "cell": ["1", "2", "3"]})
+    shown = tables.wide(table, ["who"], "what")
+    assert (shown.index.to_list(), shown.columns.to_list()) == (["b", "a"], ["y", "x"])
+    assert shown.loc["b"].to_list() == ["1", "2"]
+
+
+def test_runs_that_a_table_cannot_tell_apart_are_refused(results):
+    metrics, runs = results
+    wider = runs.assign(run_id=runs["run_id"] + "-w", architecture="wider")
+    both = pd.concat([metrics, metrics.assign(run_id=metrics["run_id"] + "-w")]), pd.concat([runs, wider])
+    macro = tables.of_metric(tables.conditions(*both), "hospital_a", ["auroc"], "macro", ["all"])
+    with pytest.raises(UserError, match="would share cells.*architecture.*init_label"):
+        tables.auroc_by_level(macro)
 
 
 def test_two_columns_keep_the_order():

@@ -9,9 +9,10 @@ import pytest
 from dpcxr_core.evaluation.comparing.paired import CONTRAST_COLUMNS
 from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.publishing.tables import one_metric
-from dpcxr_core.study import claims
+from dpcxr_core.study import claims, evaluating
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.runs import runs_table
+from tests.study import DRAWS_ARE_FLOAT32
 
 PLACES = SimpleNamespace(private_dataset="north")
 TESTED = [*CONTRAST_COLUMNS, "family", "p_adjusted", "n_in_family"]
@@ -32,7 +33,7 @@ def measured(monkeypatch):
         aurocs[run_id] = auroc + np.concatenate([[0], shared + error * rng.normal(size=200)])
         return Path("runs") / run_id
 
-    monkeypatch.setattr(claims, "draws_of", draws_of)
+    monkeypatch.setattr(evaluating, "draws_of", draws_of)
     return folder_of
 
 
@@ -60,9 +61,9 @@ def test_cost_of_privacy_is_ordinary_minus_private(measured):
     cost = claims.cost_of_privacy(folders, runs.drop(columns="auroc"), PLACES)
     assert cost.columns.to_list() == ["init_label", "target_epsilon", *TESTED]
     assert cost["init_label"].to_list() == ["a", "a"]  # b was not trained without privacy
-    assert cost["value"].to_list() == pytest.approx([0.295, 0.2], abs=1e-6)
+    assert cost["value"].to_list() == pytest.approx([0.295, 0.2], abs=DRAWS_ARE_FLOAT32)
     assert cost["n_seeds"].to_list() == [2, 2]
-    assert cost["seed_sd"].to_list() == pytest.approx([0.01 / math.sqrt(2), 0], abs=1e-6)
+    assert cost["seed_sd"].to_list() == pytest.approx([0.01 / math.sqrt(2), 0], abs=DRAWS_ARE_FLOAT32)
     assert (cost["high"] - cost["low"] < 0.02).all()  # far less than the patients' 0.2, which both runs share
 
 
@@ -74,7 +75,7 @@ def test_a_verdict_rests_on_more_than_one_seeds_luck(measured):
         folders = _one_of(measured, reference=[0.7, 0.7, 0.7], **arms)
         table = claims.against_one_of(folders, "reference", PLACES).set_index("name")
         assert (table["low"] > 0).all()
-        assert table["value"].to_list() == pytest.approx([0.03] * len(arms), abs=1e-6)
+        assert table["value"].to_list() == pytest.approx([0.03] * len(arms), abs=DRAWS_ARE_FLOAT32)
         assert ((table["low_with_seeds"] > 0) == (table["verdict"] == "better")).all()
         return table["verdict"].to_dict()
 
@@ -124,8 +125,8 @@ def test_against_public_only_is_the_mean_difference_over_seeds(tiny_study):
     seeds = joined[(joined["init_label"] == label) & (joined["kind"] == "private")]["value"] - reference
     row = table[(table["init_label"] == label) & (table["kind"] == "private")].iloc[0]
     assert row["n_seeds"] == len(seeds) == 2
-    assert row["value"] == pytest.approx(seeds.mean(), abs=1e-6)
-    assert row["seed_sd"] == pytest.approx(seeds.std(), abs=1e-6)
+    assert row["value"] == pytest.approx(seeds.mean(), abs=DRAWS_ARE_FLOAT32)
+    assert row["seed_sd"] == pytest.approx(seeds.std(), abs=DRAWS_ARE_FLOAT32)
     assert row["low"] <= row["value"] <= row["high"]
 
 
@@ -140,5 +141,5 @@ def test_order_compares_neighbours_in_the_expected_order(tiny_study):
     means = joined[(joined["kind"] == "private") & (joined["head"] == "reset")].groupby("init_label")["value"].mean()
     first = table[(table["kind"] == "private")].iloc[0]
     better, worse = first["claim"].split(" > ")
-    assert first["value"] == pytest.approx(means[better] - means[worse], abs=1e-6)
+    assert first["value"] == pytest.approx(means[better] - means[worse], abs=DRAWS_ARE_FLOAT32)
     assert first["n_seeds"] == 2

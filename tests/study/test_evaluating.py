@@ -4,9 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,14 +19,18 @@ from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import evaluating
 from dpcxr_core.study.evaluating import (
     cohort_tested_on,
+    draws_by_run,
     draws_of,
     evaluated,
     evaluation_folder,
     metrics_table,
+    scores_on,
     thresholds_of,
+    valid_scores,
 )
 from dpcxr_core.tables import METRICS, checked
 from dpcxr_core.training.record import read_record, read_table
+from tests.study import DRAWS_ARE_FLOAT32
 
 FILES = {"metrics.parquet", "thresholds.json"}
 
@@ -68,7 +72,9 @@ def test_run_without_validation_images_has_no_thresholds_and_says_so(tiny_study,
         (folder / name).write_bytes((tiny_study.folders[0] / name).read_bytes())
     read_table(tiny_study.folders[0], "scores_valid").head(0).to_parquet(folder / "scores_valid.parquet")
     assert thresholds_of(folder, places) is None
-    assert "tpr" not in set(metrics_table([folder], places)["metric"])
+    tpr = one_metric(metrics_table([folder], places), places.private_dataset, "tpr", finding="pleural_effusion")
+    assert tpr["value"].isna().all()
+    assert tpr["reason"].to_list() == ["no decision threshold"]
 
 
 def test_draws_hold_the_data_and_every_resample_of_every_set_tested_on(tiny_study, places):
@@ -79,7 +85,18 @@ def test_draws_hold_the_data_and_every_resample_of_every_set_tested_on(tiny_stud
         drawn = each.of("auroc", "macro", "all", "all")
         assert drawn.shape == (1 + places.evaluation.n_resamples,)
         row = one_metric(metrics, dataset, "auroc")
-        np.testing.assert_allclose(drawn[0], row["value"].item(), rtol=1e-6)
+        assert drawn[0] == pytest.approx(row["value"].item(), abs=DRAWS_ARE_FLOAT32)
+    of_runs = draws_by_run(tiny_study.folders[:2], places)
+    assert list(of_runs) == [path.name for path in tiny_study.folders[:2]]
+    assert {each.run_id for each in of_runs[folder.name].values()} == {folder.name}
+
+
+def test_scores_of_one_data_set_are_of_its_images_in_that_split(tiny_study, places):
+    for split, scores_of in (("test", scores_on), ("valid", valid_scores)):
+        scores = scores_of(tiny_study.folders[0], places.private_dataset)
+        cohort = open_store(places.store(places.private_dataset)).cohort
+        assert set(scores["dataset"]) == {places.private_dataset}
+        assert set(scores["image_id"]) == set(cohort.loc[cohort["split"] == split, "image_id"])
 
 
 def test_evaluation_on_disk_is_not_repeated(tiny_study, places, monkeypatch):
@@ -103,7 +120,7 @@ def test_evaluation_is_another_with_other_choices_scores_or_code(tiny_study, pla
     found = {same, evaluation_folder(again, places), evaluation_folder(folder, other_choice)}
     monkeypatch.setattr(evaluating, "imported_source_key", lambda *modules: "other")
     found.add(evaluation_folder(folder, places))
-    monkeypatch.setattr(evaluating.metadata, "version", lambda _: "0.1")
+    monkeypatch.setattr(evaluating, "versions", lambda: defaultdict(lambda: "0.1"))
     assert len({*found, evaluation_folder(folder, places)}) == 5
 
 

@@ -48,6 +48,13 @@ def test_private_learning_rate_falls_with_noise():
     assert rates == pytest.approx({1.0: 0.2, 8.0: 0.75})
 
 
+def test_a_fixed_learning_rate_takes_the_place_of_the_rule_and_weight_decay_reaches_private_runs():
+    recipe = Recipe(optimizer="adamw", learning_rate=1e-5, private_weight_decay=0.02, weight_decay=0.3)
+    runs = comparison_runs("sim-a", ["m.one"], SPECIFICATIONS, recipe, seeds=[0])
+    found = {(run.kind, run.optimisation.learning_rate, run.optimisation.weight_decay) for run in runs}
+    assert found == {("private", 1e-5, 0.02), ("non_private", recipe.ordinary_learning_rate, 0.3)}
+
+
 def test_recipe_keeps_randomness_secret_unless_told_otherwise():
     assert recipe_from({}).randomness == "secret"
     assert recipe_from({"randomness": "seeded"}).randomness == "seeded"

@@ -1,6 +1,7 @@
 import json
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 
 from dpcxr_core.config import EvaluationChoice, PrivacySpecification, UserError
@@ -21,19 +22,35 @@ SPECIFICATIONS = {
 }
 
 
-def test_places_are_found_as_they_were_left(tmp_path):
-    places = StudyPlaces(
-        stores=tmp_path / "stores",
-        weights=tmp_path / "weights",
-        runs=tmp_path / "runs",
-        evaluations=tmp_path / "evaluations",
+def _places(folder):
+    return StudyPlaces(
+        stores=folder / "stores",
+        weights=folder / "weights",
+        runs=folder / "runs",
+        evaluations=folder / "evaluations",
         public_dataset="sim-source",
         private_dataset="sim-a",
         external_datasets=("sim-b",),
         evaluation=EvaluationChoice(n_resamples=7, age_band_edges=(0, 18, 120), group_columns=("sex", "race")),
     )
-    handover.leave_places(tmp_path, places)
-    assert handover.find_places(tmp_path) == places
+
+
+def test_places_are_found_as_they_were_left(tmp_path):
+    handover.leave_places(tmp_path, _places(tmp_path))
+    assert handover.find_places(tmp_path) == _places(tmp_path)
+
+
+def test_a_study_is_found_with_the_folders_of_the_runs_it_has(tmp_path):
+    rows = [("north", "run-1"), ("north", "run-1"), ("north", None), ("pretraining", "run-2")]
+    cells = pd.DataFrame(rows, columns=["dataset", "run_id"])
+    (tmp_path / "tables").mkdir()
+    cells.to_parquet(tmp_path / "tables" / "cells.parquet")
+    handover.leave_study(tmp_path, tmp_path / "study.yml", tmp_path / "tables", {"north": _places(tmp_path)})
+    found = handover.find_study(tmp_path)
+    assert found.file == tmp_path / "study.yml"
+    assert found.folders == [tmp_path / "runs" / "run-1"]
+    assert found.places == {"north": _places(tmp_path)}
+    pd.testing.assert_frame_equal(found.cells, cells)
 
 
 def test_specifications_are_found_by_ascending_epsilon(tmp_path):
@@ -89,6 +106,7 @@ def test_epsilon_that_was_not_calibrated_is_refused_with_those_that_were(tmp_pat
         (handover.find_specifications, "14_noise_calibration"),
         (handover.find_initialisations, "15_initialisations"),
         (handover.find_runs, "22_comparison"),
+        (handover.find_study, "23_study"),
     ],
 )
 def test_what_is_missing_names_the_chapter_to_run(tmp_path, find, chapter):

@@ -6,8 +6,9 @@ from PIL import Image
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.store import open_store, rows_of
+from dpcxr_core.study.data_choice import DataChoice
 from dpcxr_core.study.handover import find_places
-from dpcxr_core.study.preparation import DataChoice, prepare_study
+from dpcxr_core.study.preparation import prepare_study
 
 TINY = DataChoice(data_source="simulated", n_public=20, n_train=20, n_valid=10, n_test=30, n_external_test=15)
 
@@ -53,22 +54,6 @@ def test_real_sample_parts_its_training_patients_in_two(tmp_path, sample_data):
     assert places.null_dataset is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"data_source": "elsewhere"}, "data_source"),
-        ({"data_source": "chestxray14"}, "source_dir"),
-        ({"data_source": "padchest"}, "source_dir"),
-        ({"data_source": "own"}, "manifest"),
-        ({"private_hospital": "sim-source"}, "private_hospital"),
-        ({"public_fraction": 1.0}, "public_fraction"),
-    ],
-)
-def test_choice_that_makes_no_sense_is_refused_by_name(changes, named):
-    with pytest.raises(UserError, match=named):
-        replace(TINY, **changes)
-
-
 _HOSPITAL = """
 name: north
 table: {file: export.csv}
@@ -100,6 +85,13 @@ def test_own_hospital_parts_its_training_patients_in_two(tmp_path, hospital):
     assert not set(public.cohort["patient_id"]) & set(private.cohort["patient_id"])
     assert len(public.cohort) + len(private.cohort) == 40
     assert private.description["patient_ids"] == "recorded"
+
+
+def test_own_hospital_without_a_public_part_is_private_as_a_whole(tmp_path, hospital):
+    places = prepare_study(replace(hospital, public_fraction=0.0), tmp_path / "cache", jobs=1)
+    assert (places.public_dataset, places.private_dataset) == ("north", "north")
+    assert len(open_store(places.store("north")).cohort) == 40
+    assert [path.name for path in places.stores.iterdir() if path.is_dir()] == ["north"]
 
 
 def test_another_text_of_the_manifest_gets_stores_of_its_own(tmp_path, hospital):

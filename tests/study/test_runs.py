@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,11 +7,12 @@ import numpy as np
 import pytest
 
 from dpcxr_core.config import FINDINGS, EvaluationChoice, UserError
-from dpcxr_core.data.store import labels_of, open_store, rows_of
+from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
 from dpcxr_core.provenance import PACKAGE_FOLDER, imported_files
 from dpcxr_core.study import runs as study
 from dpcxr_core.study.grid import public_only_run
 from dpcxr_core.study.runs import run_key, run_many, run_many_that_may_diverge, run_one, runs_table
+from dpcxr_core.study.training_rows import training_rows
 from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.initialisation import find_standin
 from dpcxr_core.training.record import read_record, read_table
@@ -90,7 +92,12 @@ def test_weights_from_a_file_run_too_and_their_path_stays_out_of_the_folder_name
         (tmp_path / f"mine{suffix}").write_bytes(source.with_suffix(suffix).read_bytes())
     config = public_only_run(tiny_study.places.private_dataset, f"convnext_mini.file:{tmp_path / 'mine.safetensors'}")
     folder = run_one(config, tiny_study.places)
+    elsewhere = shutil.copytree(tmp_path, tmp_path / "elsewhere") / "mine.safetensors"
+    moved = replace(config, init_name=f"convnext_mini.file:{elsewhere}")
+    assert run_key(moved, tiny_study.places) == folder.name
+    assert runs_table([folder])["init_name"].item() == "convnext_mini.file:mine.safetensors"
     assert folder.parent == tiny_study.places.runs
+    assert folder.name.startswith(f"{config.dataset}-convnext_mini.mine-kept-")
     assert read_record(folder).config == config
 
 
@@ -209,3 +216,29 @@ def test_what_decides_a_record_is_part_of_its_key_and_evaluation_is_not():
         "config.py",
     } < deciding
     assert not [file for file in deciding if file.startswith(("evaluation", "publishing", "data/describing"))]
+
+
+def test_share_of_the_patients_is_trained_on_with_the_normalisation_asked_for(tiny_study, tmp_path, monkeypatch):
+    config = next(each for each in tiny_study.configs if each.kind == "non_private")
+    seen = []
+    monkeypatch.setattr(study, "train", lambda model, data, config, transform, **_: seen.append((data, transform)))
+    places = replace(tiny_study.places, runs=tmp_path)
+    folder = run_one(replace(config, train_fraction=0.5, normalisation="none"), places)
+    (data, transform), store = seen[0], open_store(places.store(config.dataset))
+    np.testing.assert_array_equal(data.rows, training_rows(store, 0.5))
+    assert 0 < len(data.rows) < len(rows_of(store, "train"))
+    assert (transform.mode, transform.mean, transform.std) == ("fixed", (0.0,), (1.0,))
+    assert read_record(folder).data["n_images_trained_on"] == len(data.rows)
+    row = runs_table([folder]).iloc[0]
+    assert (row["train_fraction"], row["normalisation"]) == (0.5, "none")
+
+
+def test_specification_is_for_the_share_that_is_trained_on(tiny_study, tmp_path):
+    config = next(each for each in tiny_study.configs if each.kind == "private")
+    with pytest.raises(UserError, match="made for 160 images, the training set has"):
+        run_one(replace(config, train_fraction=0.5), replace(tiny_study.places, runs=tmp_path))
+
+
+def test_record_names_the_weights_beside_it(tiny_study):
+    folder = _folder(tiny_study, "private")
+    assert read_record(folder).data["weights_sha256"] == file_sha256(folder / "weights.safetensors")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dpcxr_core.config import FINDINGS, UserError
+from dpcxr_core.study.standin_choice import StartingPoints
 from dpcxr_core.study.starting_points import (
-    StartingPoints,
     make_initialisations,
     pretraining_images,
     pretraining_losses,
@@ -66,11 +66,25 @@ def test_probe_gives_an_auroc_for_every_finding_and_their_mean(tiny_study):
     assert ((probes > 0) & (probes < 1)).all(axis=None)
 
 
-def test_missing_file_of_natural_images_is_named():
+def test_missing_file_of_natural_images_is_named(tiny_study):
     with pytest.raises(UserError, match=r"nowhere\.npz"):
-        replace(CHOICE, natural_images="nowhere.npz")
+        make_initialisations(replace(CHOICE, natural_images="nowhere.npz"), tiny_study.places, jobs=1)
 
 
-def test_zero_steps_are_refused():
-    with pytest.raises(UserError, match="domain_steps"):
-        replace(CHOICE, domain_steps=0)
+def test_only_the_stand_ins_asked_for_are_made_of_the_network_asked_for(tiny_study, tmp_path):
+    places = replace(tiny_study.places, weights=tmp_path)
+    chosen = replace(CHOICE, architecture="convnext_mini_deep", tags=("standin_selfsupervised", "standin_domain"))
+    names = make_initialisations(replace(chosen, domain_steps=2), places, jobs=1)
+    tags = [name.partition("@")[0] for name in names]
+    assert tags == [f"convnext_mini_deep.{tag}" for tag in ("random", "standin_selfsupervised", "standin_domain")]
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    start = build_initialisation(names[-1], weights_dir=tmp_path, seed=0, head="kept")
+    assert "stages.2.blocks.2.conv_dw.weight" in start.model.state_dict()
+    without_scenes = replace(chosen, tags=("standin_domain",), natural_images="nowhere.npz", domain_steps=2)
+    assert make_initialisations(without_scenes, places, jobs=1) == [names[0], names[-1]]
+
+
+def test_domain_stand_in_is_refused_where_no_image_is_public(tiny_study):
+    places = replace(tiny_study.places, public_dataset=tiny_study.places.private_dataset)
+    with pytest.raises(UserError, match="standin_domain is pretrained on public images, and sim-a has none"):
+        make_initialisations(CHOICE, places, jobs=1)

@@ -30,6 +30,17 @@ def test_mini_is_as_small_as_the_book_says():
     assert sum(parameter.numel() for parameter in _mini().parameters()) == 164_805
 
 
+def test_deep_mini_has_two_more_blocks_in_its_third_stage():
+    deep = build_architecture("convnext_mini_deep", n_outputs=5, seed=0)
+    assert sum(parameter.numel() for parameter in deep.parameters()) == 237_637
+    more = set(deep.state_dict()) - set(_mini().state_dict())
+    assert {name.rpartition(".conv_dw")[0] for name in more if ".conv_dw.weight" in name} == {
+        "stages.2.blocks.1",
+        "stages.2.blocks.2",
+    }
+    assert per_image_input("convnext_mini_deep") == per_image_input("convnext_mini")
+
+
 def test_seed_alone_decides_the_weights_and_the_global_state_is_kept():
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -167,7 +178,7 @@ def test_names_are_exactly_those_whose_layers_the_privacy_engine_can_do():
         *timm.list_models("vit_*", module="vision_transformer"),
         *timm.list_models("vit_*dinov3*", module="eva"),
     ]
-    known = set(architecture_names()) - {"convnext_mini"}
+    known = set(architecture_names()) - {"convnext_mini", "convnext_mini_deep"}
     assert known <= set(candidates)
     for architecture in candidates:
         model, images = _narrow(architecture)

@@ -1,3 +1,4 @@
+import mmap
 import threading
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.training import loading
-from dpcxr_core.training.loading import LoadAhead, read_rows
+from dpcxr_core.training.loading import LoadAhead, announce, read_rows
 
 
 @settings(derandomize=True, deadline=None)
@@ -33,6 +34,31 @@ def test_reading_some_rows_does_not_read_the_whole_file(tmp_path):
         file.truncate(2**36)
     images = np.memmap(tmp_path / "large", np.uint8, "r", shape=(2**24, 64, 64))
     assert read_rows(images, np.array([2**24 - 1, 0])).shape == (2, 64, 64)
+
+
+class _Recording(mmap.mmap):
+    told = ()
+
+    def madvise(self, option, start, length):
+        assert option == mmap.MADV_WILLNEED
+        self.told = (*self.told, (start, length))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system cannot be told")
+def test_every_page_of_the_rows_is_announced_and_no_other(tmp_path):
+    side, header = mmap.PAGESIZE // 2, 128  # rows of four pages, moved by the header
+    (tmp_path / "file").write_bytes(bytes(header + 6 * side * 8))
+    with (tmp_path / "file").open("rb") as file:
+        told = _Recording(file.fileno(), 0, access=mmap.ACCESS_READ)
+    images = np.ndarray.__new__(np.memmap, (6, 8, side), np.uint8, buffer=told, offset=header)
+    images.offset = header
+    announce(images, np.array([0, 5]))
+    row, page = 8 * side, mmap.PAGESIZE
+    assert told.told == ((0, header + row), (5 * row // page * page, header + row))
+    assert all(start % page == 0 for start, _ in told.told)
+    announce(images[2:], np.array([0]))  # a part, whose place in the file is not known
+    announce(np.asarray(images), np.array([0]))
+    assert len(told.told) == 2
 
 
 def test_everything_is_loaded_once_in_order_by_one_other_thread():

@@ -15,8 +15,7 @@ import pandas as pd
 from dpcxr_core.config import UserError
 from dpcxr_core.data.counted import counted
 
-LONGEST_FIELD = 1 << 24  # a report in one field; beyond it a quote was left open
-csv.field_size_limit(LONGEST_FIELD)
+_LONGEST_FIELD = 1 << 24  # a report in one field; beyond it a quote was left open
 
 
 def present(source: Path, names: Sequence[str]) -> Path | None:
@@ -50,6 +49,12 @@ def first_present(source: Path, names: Sequence[str], what: str) -> Path:
     return path
 
 
+def strict_rows(lines: Iterable[str], separator: str = ",") -> Any:
+    """A ``csv.reader`` of ``lines``, strict about quotation marks, of fields as long as a report."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    return csv.reader(lines, delimiter=separator, strict=True)
+
+
 def read_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """The columns of a CSV file (or ``.csv.gz``) that are asked for, as text under our names; blank is "".
 
@@ -66,7 +71,7 @@ def read_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> pd.DataFra
     """
     try:
         with _text_of(path) as text:
-            reader = csv.reader(_without_nul(path, text), strict=True)
+            reader = strict_rows(_without_nul(path, text))
             header = [name.strip() for name in next(reader, [])]
             position = {ours: _position(path, header, theirs) for ours, theirs in columns.items()}
             table = pd.DataFrame(list(_cut(path, reader, len(header), list(position.values()))), dtype=object)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from pydicom import Dataset, dcmread
 
-from dpcxr_core.data.storing.progress import progress_of
+from dpcxr_core.data.progress import progress_of
 
 TAGS = {
     "image": "SOPInstanceUID",

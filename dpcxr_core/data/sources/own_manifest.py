@@ -155,7 +155,7 @@ def _facts(stated: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "mapping": mapping,
     }
     policies_of(facts)  # here, so that a slip in a policy is told before any table is read
-    one_of("default_policy", facts["default_policy"], tuple(facts["policies"]))
+    one_of("default_policy", facts["default_policy"], facts["policies"])
     one_of("default_split", facts["default_split"], ("official", "patients") if has_split else ("patients",))
     return facts
 
@@ -169,8 +169,7 @@ def _mapping(stated: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"name {name!r} is that of a published data set, whose facts would be told of yours. Change it."
         )
-    rows_from = text_of(stated, "rows_from", "table")
-    one_of("rows_from", rows_from, ROWS_FROM)
+    rows_from = one_of("rows_from", text_of(stated, "rows_from", "table"), ROWS_FROM)
     columns = {ours: text_of(stated["columns"], ours, "") for ours in stated.get("columns") or {}}
     blank = [ours for ours, theirs in columns.items() if not theirs]
     if blank:
@@ -275,8 +274,7 @@ def _patient(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, st
 
 
 def _age(stated: Mapping[str, Any], rows_from: str) -> dict[str, Any]:
-    unit = text_of(stated, "unit", "years")
-    one_of("age.unit", unit, ("years", "months", "days"))
+    unit = one_of("age.unit", text_of(stated, "unit", "years"), ("years", "months", "days"))
     values = stated.get("values") or {}
     if not isinstance(values, dict):
         raise UserError(f"age.values maps texts to an age or to missing, such as {{'1-5': missing}}; got {values!r}")
@@ -310,8 +308,7 @@ def _labels(stated: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": kind, "recorded": recorded, "values": coding_of("labels.values", values), "not_used": []}
     refuse_beside(stated, ("values",), "labels", f"{kind}; it belongs to columns")
     uncertain = _terms("labels.uncertain_terms", stated.get("uncertain_terms") or {})
-    not_mentioned = text_of(stated, "not_mentioned", "unknown")
-    one_of("labels.not_mentioned", not_mentioned, ("unknown", "negative"))
+    not_mentioned = one_of("labels.not_mentioned", text_of(stated, "not_mentioned", "unknown"), ("unknown", "negative"))
     if kind == "folders":
         refuse_beside(stated, ("column", "separator", "uncertain_terms"), "labels", kind)
     elif not stated.get("column"):

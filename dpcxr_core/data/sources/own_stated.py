@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -61,14 +61,14 @@ def flag_of(stated: Mapping[str, Any], key: str, *, default: bool) -> bool:
     return one_of(key, text_of(stated, key, str(default).lower()), ("true", "false")) == "true"
 
 
-def one_of(key: str, value: str, allowed: Iterable[str]) -> str:
+def one_of(key: str, value: str, allowed: Collection[str]) -> str:
     """``value``, if it is allowed.
 
     Raises:
         UserError: It is not; the allowed ones are named.
     """
-    if value not in (known := tuple(allowed)):
-        raise UserError(f"{key} must be one of {', '.join(known)}; got {value!r}")
+    if value not in allowed:
+        raise UserError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
     return value
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.sources.official_csv import LONGEST_FIELD
+from dpcxr_core.data.sources.official_csv import strict_rows
 from dpcxr_core.data.sources.picture_files import leaves_source
 
-csv.field_size_limit(LONGEST_FIELD)
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
 _LONGEST_NAME = 255  # bytes, on every file system in common use
 
@@ -57,7 +56,7 @@ def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str,
 def _read(path: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> pd.DataFrame:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding=table["encoding"], newline="") as lines:
-        reader = csv.reader(lines, delimiter=table["separator"], strict=True)
+        reader = strict_rows(lines, table["separator"])
         begun = 0
         try:
             header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]

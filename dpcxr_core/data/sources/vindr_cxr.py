@@ -14,9 +14,9 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex
 from dpcxr_core.data.manifests import terms_of
 from dpcxr_core.data.policies import CODE
+from dpcxr_core.data.progress import progress_of
 from dpcxr_core.data.sources.official_csv import first_present, read_columns, recoded
 from dpcxr_core.data.sources.picture_files import find_pictures, unlisted
-from dpcxr_core.data.storing.progress import progress_of
 
 DATASET = "vindr_cxr"
 SEX, AGE, ROWS = 0x00100040, 0x00101010, 0x00280010  # the DICOM tags

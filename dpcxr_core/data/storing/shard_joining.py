@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.progress import progress_of
 from dpcxr_core.data.store import (
     CHECKSUMS_FILE,
     DESCRIPTION_FILE,
@@ -25,7 +26,6 @@ from dpcxr_core.data.store import (
     read_checksums,
     verify_store,
 )
-from dpcxr_core.data.storing.progress import progress_of
 from dpcxr_core.data.storing.shards import Shard, store_folder
 from dpcxr_core.data.storing.store_finishing import finish_store, image_blocks, npy_header
 from dpcxr_core.data.storing.store_writing import differences, locked, most_of, refuse_occupied, refuse_small_disk

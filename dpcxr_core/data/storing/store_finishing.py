@@ -29,6 +29,7 @@ from dpcxr_core.provenance import imported_source_key
 
 _SHAPES_PIXELS = ("numpy", "pillow", "scipy", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg")
 _BYTES_AT_ONCE = 1 << 25
+# by name, as these modules import this one; a new way to make a store is to be named here
 _MAKERS = ("dpcxr_core.data.prepare", "dpcxr_core.data.simulation.prepare_simulated")
 
 

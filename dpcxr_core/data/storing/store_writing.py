@@ -27,9 +27,9 @@ import pandas as pd
 import pyarrow as pa
 
 from dpcxr_core.config import UserError, content_key
+from dpcxr_core.data.progress import progress_of
 from dpcxr_core.data.splits import check_patient_disjoint
 from dpcxr_core.data.store import DESCRIPTION_FILE, IMAGES_FILE, REFUSED_FILE, ImageStore, open_store
-from dpcxr_core.data.storing.progress import progress_of
 from dpcxr_core.data.storing.shards import WHOLE, Shard, store_folder
 from dpcxr_core.data.storing.store_finishing import finish_store, made_by, npy_header
 from dpcxr_core.data.storing.store_journal import append_chunk, cut_to_good, read_journal

@@ -24,7 +24,7 @@ class Gap:
     its two groups may be others on another resample, or in another run. Name the two that are meant.
 
     Attributes:
-        metric: "auroc", "tpr" or "fpr".
+        metric: One of ``draws.DRAWN_METRICS``.
         finding: A finding, or "macro".
         group_column: The column that parts the images.
         minuend: One group.
@@ -69,7 +69,7 @@ def gap_movements(draws: Mapping[str, Draws], runs: pd.DataFrame, gaps: Sequence
 
     Returns:
         ``init_label target_epsilon``, the fields of the gap, ``gap_with gap_without`` (means over the seeds) and the
-        columns of ``paired.over_seeds_of_draws``; runs are paired by seed.
+        columns of ``paired.table_over_seeds``; runs are paired by seed.
 
     Raises:
         UserError: A run has no such draws, or no private run has a counterpart without privacy.
@@ -98,7 +98,7 @@ def changed_by_initialisation(
         reference: ``init_label`` of the initialisation to compare with.
 
     Returns:
-        ``init_label target_epsilon``, the fields of the gap and the columns of ``paired.over_seeds_of_draws``, for
+        ``init_label target_epsilon``, the fields of the gap and the columns of ``paired.table_over_seeds``, for
         every other initialisation with runs at the same target epsilon and seed.
 
     Raises:

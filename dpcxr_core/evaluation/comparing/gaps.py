@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.comparing.grouped import NO_INTERVAL_OF_ECE, GroupedDraws, joined, metric_row
+from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, joined, metric_row
 from dpcxr_core.evaluation.resampling.intervals import COVERAGE, percentile_interval, varying_resamples
 
 GAP_NAME = "max-min"
@@ -135,7 +135,7 @@ def worst_group_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
 
 
 def gap_rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
-    """Every gap of ``_GAPS`` whose metrics are there, for each finding and macro.
+    """Every gap of ``_GAPS`` for each finding and macro.
 
     They are fairlearn's: ``tpr_difference`` its equal opportunity difference, ``selection_rate_difference`` its
     demographic parity difference, ``equalized_odds_difference`` the larger (``agg="worst_case"``) and
@@ -145,9 +145,8 @@ def gap_rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
     ``ece_difference`` has no interval and no noise floor, as ECE is biased up, the more the smaller the group;
     ``calibration_in_the_large_difference`` has both.
     """
-    there = [(name, names, combined) for name, names, combined in _GAPS if set(names) <= set(by_metric)]
     return [
-        row for name, names, combined in there for row in _gap_rows(name, [by_metric[each] for each in names], combined)
+        row for name, names, combined in _GAPS for row in _gap_rows(name, [by_metric[each] for each in names], combined)
     ]
 
 
@@ -170,8 +169,6 @@ def _gap_rows(metric: str, rates: Sequence[GroupedDraws], combined: Combined) ->
 def _gap_row(
     grouped: GroupedDraws, metric: str, f: int, groups: NDArray, gap: float, scatter: NDArray
 ) -> dict[str, Any]:
-    if metric == "ece_difference":
-        return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, NO_INTERVAL_OF_ECE)
     interval = gap_interval(gap, scatter)
     return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, interval, noise_floor=mean_scatter(scatter))
 

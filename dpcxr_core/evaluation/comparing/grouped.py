@@ -18,7 +18,7 @@ from dpcxr_core.evaluation.scored_images import ScoredImages
 
 MACRO = "macro"
 # Resamples repeat images, which drives ECE up once more: their percentiles often miss even its value on the data.
-NO_INTERVAL_OF_ECE = math.nan, math.nan, "ECE is biased up, the more the smaller the group: no interval"
+_NO_INTERVAL_OF_ECE = "ECE is biased up, the more the smaller the group: no interval"
 # (1 + n_resamples,) of one metric, row 0 the data; and why it is NaN on the data, or ""
 Measured = tuple[NDArray[np.float64], str]
 # (finding's position, positions of one group's images with a label of it) -> its metrics by name
@@ -101,8 +101,7 @@ def _with_macro(
 ) -> GroupedDraws:
     """The arrays as ``GroupedDraws``, their last finding filled with the macro mean."""
     defined = ~np.isnan(draws[0, :, :-1])
-    compared = defined.any(axis=1)
-    shared = defined[compared].all(axis=0) & compared.any()
+    compared, shared = compared_and_shared(defined)
     reason = macro_reason(np.array(images.findings)[shared].tolist())
     any_label = ~np.isnan(images.y_true[:, shared]).all(axis=1)
     for g, group in enumerate(column.groups):
@@ -112,6 +111,16 @@ def _with_macro(
             n[g, -1] = np.sum(any_label & (column.of_image == group))
             n_positive[g, -1] = n_positive[g, :-1][shared].min()
     return GroupedDraws(column, (*images.findings, MACRO), draws, n, n_positive, reasons, shared)
+
+
+def compared_and_shared(defined: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which groups macro means compare, ``(G,)``, and which findings they take, ``(F,)``.
+
+    Args:
+        defined: ``(G, F)``: which findings can be measured in which groups. A group with none is not compared.
+    """
+    compared = np.logical_or.reduce(defined, axis=1)
+    return compared, np.logical_and.reduce(defined[compared], axis=0) & compared.any()
 
 
 def macro_reason(covered: list[str]) -> str:
@@ -137,12 +146,12 @@ def metric_row(
     """One row of the metrics table, less its run and data set.
 
     ``interval`` is its low end, its high end and what to know about them; all of it is dropped where the
-    value is NaN, as is the noise floor.
+    value is NaN, as is the noise floor. ECE has neither interval nor noise floor.
     """
     low, high, note = interval
-    if math.isnan(value):
+    if math.isnan(value) or metric in ("ece", "ece_difference"):
         low = high = noise_floor = math.nan
-        note = ""
+        note = "" if math.isnan(value) else _NO_INTERVAL_OF_ECE
     return {
         "finding": finding,
         "metric": metric,
@@ -164,11 +173,11 @@ def joined(*reasons: str) -> str:
 
 
 def group_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
-    """A row for every group and finding; ECE comes without an interval."""
+    """A row for every group and finding."""
     return [
         metric_row(
             grouped.draws[0, g, f],
-            NO_INTERVAL_OF_ECE if metric == "ece" else percentile_interval(grouped.draws[1:, g, f]),
+            percentile_interval(grouped.draws[1:, g, f]),
             finding=finding,
             metric=metric,
             group_column=grouped.column.name,

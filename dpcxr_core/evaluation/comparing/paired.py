@@ -50,11 +50,10 @@ def table_over_seeds(contrasts: Sequence[ArrayLike], patients_degrees: ArrayLike
     apart, and ``p`` counts both, in Welch's t. Two seeds say next to nothing of their own variance, and a p that trusts
     them is far too small where a correction for many tests needs it. So that variance is pooled over the rows.
 
-    Assumes that all rows vary as much between seeds, and independently. Twelve true nulls of two seeds, whose standard
-    deviation is twice the patients' error, then raise a false alarm after Holm's correction in 5% of cases, where each
-    row's own variance does so in 26%. It is 8% where the rows share half of their variance, as comparisons with one
-    reference do, and 11% or 15% where half of the rows vary two or three times as much as the others: those get too
-    small a p, and the steady ones too large a one. Tables of two or three rows stay at 7% to 8%.
+    Assumes that all rows vary as much between seeds, and independently. A false alarm after Holm's correction is then
+    as rare as stated, and far more frequent where each row goes by its own variance. It is more frequent than stated
+    where rows share variance, as comparisons with one reference do, and where some rows vary more than the others:
+    those get too small a p, and the steady ones too large a one.
 
     Args:
         contrasts: ``(n_seeds, 1 + n_resamples)`` each; a seed's contrast on the data and on each resample. The seeds
@@ -97,8 +96,8 @@ def table_over_seeds(contrasts: Sequence[ArrayLike], patients_degrees: ArrayLike
 def over_seeds_of_draws(by_seed: ArrayLike) -> dict[Hashable, Any]:
     """The only row of its ``table_over_seeds``: the variance between seeds is of these few seeds alone.
 
-    With two seeds that matter its 95% interval misses the truth in up to 12% of cases, and with five in 6%. Many such
-    p-values are no family to correct: that takes ``table_over_seeds``.
+    With few seeds that matter its 95% interval misses the truth more often than in 5% of cases, as the variance is
+    itself uncertain. Many such p-values are no family to correct: that takes ``table_over_seeds``.
 
     Args:
         by_seed: ``(n_seeds, 1 + n_resamples)``; column 0 is the data.

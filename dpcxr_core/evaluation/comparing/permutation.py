@@ -13,13 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
-from dpcxr_core.evaluation.comparing.grouped import MACRO
+from dpcxr_core.evaluation.comparing.grouped import MACRO, compared_and_shared
 from dpcxr_core.evaluation.groups import GroupColumn, unmeasurable
 from dpcxr_core.evaluation.resampling.patients import Resamples, resampling_rng, weighted_sums
 from dpcxr_core.evaluation.scored_images import ScoredImages
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
 from dpcxr_core.evaluation.statistics.rates import confusion_features, rates_from_counts
 
+GAP_TEST_COLUMNS = (
+    *("run_id", "dataset", "finding", "metric", "group_column", "group_value"),
+    *("value", "p", "n_permutations", "reason"),
+)
 # (members of each group, labels, scores, decision thresholds) -> gaps by metric
 Gaps = Callable[[list[Resamples], NDArray, NDArray, NDArray], dict[str, NDArray[np.float64]]]
 # names of the groups, group_value, metrics, their gaps, the decision thresholds these need
@@ -48,10 +52,13 @@ def gap_tests(
         seed: Seeds the permutations, not negative. All runs on one data set meet the same ones.
 
     Returns:
-        ``run_id dataset finding metric group_column group_value value p n_permutations reason``. All up to ``value``
+        The columns ``GAP_TEST_COLUMNS``. All up to ``value``
         are those of the METRICS row that is tested: "auroc_difference" of the two contrasted groups, among whose
         patients alone groups are handed out, where ``column`` has a contrast; "tpr_difference" and "fpr_difference"
         among all groups. p is two-sided. Where a gap cannot be measured both are NaN, and ``reason`` says why.
+
+    Raises:
+        UserError: ``n_permutations`` is below 1.
     """
     thresholds = np.array([decision_thresholds.get(finding, math.nan) for finding in images.findings])
     asked: list[_Asked] = [(column.groups, GAP_NAME, ("tpr_difference", "fpr_difference"), _rate_gaps, thresholds)]
@@ -77,7 +84,7 @@ def gap_tests(
             }
             for metric in metrics
         ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=GAP_TEST_COLUMNS)
 
 
 def permuted_groups(
@@ -101,6 +108,9 @@ def permuted_groups(
     Returns:
         ``(1 + n_permutations, n_units)`` groups, row 0 as in the data, and ``(n_images,)``, each image's unit: a
         patient, or one image of a patient who stays.
+
+    Raises:
+        UserError: ``n_permutations`` is below 1.
 
     Source:
         Good (2005), "Permutation, parametric and bootstrap tests of hypotheses", section 3.2 (blocks).
@@ -176,12 +186,10 @@ def _comparable(
     patient = pd.factorize(images.patient_ids)[0]
     members = [np.flatnonzero(column.of_image == group) for group in column.groups]
     enough = [[not unmeasurable(labels[inside], patient[inside]) for labels in images.y_true.T] for inside in members]
-    measurable = np.array(enough) & ~np.isnan(thresholds)
-    findings = np.array([finding in (MACRO, each) for each in images.findings])
-    compared = measurable[:, findings].any(axis=1)
-    findings &= measurable[compared].all(axis=0)
-    there = {name for name, any_finding in zip(column.groups, compared, strict=True) if any_finding and findings.any()}
-    return [name for name in names if name in there], np.flatnonzero(findings).tolist()
+    asked = np.array([finding in (MACRO, each) for each in images.findings])
+    compared, shared = compared_and_shared(np.array(enough) & ~np.isnan(thresholds) & asked)
+    there = {name for name, any_finding in zip(column.groups, compared, strict=True) if any_finding and shared.any()}
+    return [name for name in names if name in there], np.flatnonzero(shared).tolist()
 
 
 def _auroc_gaps(

@@ -19,7 +19,11 @@ _UNKNOWN = (math.nan, math.nan, math.nan)
 
 
 def groups_with_unknown(cohort: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
-    """Each image's group by "all", "view", "sex" and "age_band"; "not recorded" where it has none."""
+    """Each image's group by "all", "view", "sex" and "age_band"; "not recorded" where it has none.
+
+    Age bands are those of ``config.AGE_BAND_EDGES``, whatever an ``EvaluationChoice`` takes: a cohort is described
+    before anything is evaluated.
+    """
     columns = {
         "all": np.full(len(cohort), "all", dtype=object),
         "view": cohort["view"].to_numpy(dtype=object),

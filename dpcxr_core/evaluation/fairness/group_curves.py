@@ -69,8 +69,7 @@ def _by_group(y_true: ArrayLike, y_score: ArrayLike, group_of_image: ArrayLike) 
 
 def _at(at: NDArray, fpr: NDArray, tpr: NDArray) -> NDArray[np.float64]:
     """TPR at ``at``; where the curve rises straight up, its upper end, but at 0 the lower one."""
-    upper = pd.Series(tpr).groupby(fpr).max()
-    return np.concatenate([[0.0], np.interp(at[1:], upper.index.to_numpy(float), upper.to_numpy())])
+    return np.concatenate([[0.0], np.interp(at[1:], fpr, tpr)])
 
 
 def _table(rows: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

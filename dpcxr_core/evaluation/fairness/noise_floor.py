@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.evaluation.comparing.grouped import MACRO, joined, macro_reason
+from dpcxr_core.evaluation.comparing.grouped import MACRO, compared_and_shared, joined, macro_reason
 from dpcxr_core.evaluation.describing.precision import auroc_standard_error
 from dpcxr_core.evaluation.groups import too_few
 
@@ -105,11 +105,11 @@ def _error(auroc: float, n: int, n_positive: int) -> float:
 
 
 def _macro_row(column: str, errors: pd.DataFrame, n_positive: pd.DataFrame) -> dict[str, Any]:
-    compared = errors.dropna(how="all")
-    shared = [finding for finding in FINDINGS if finding in compared and compared[finding].notna().all()]
-    of_mean = np.sqrt((compared[shared] ** 2).sum(axis=1, min_count=1)) / max(len(shared), 1)
-    row = _row(column, MACRO, of_mean, n_positive.loc[compared.index, shared].min(axis=1))
-    return row | {"reason": joined(row["reason"], macro_reason(shared))}
+    errors = errors[[finding for finding in FINDINGS if finding in errors]]
+    errors = errors.loc[compared_and_shared(errors.notna().to_numpy())]
+    of_mean = np.sqrt((errors**2).sum(axis=1, min_count=1)) / max(errors.shape[1], 1)
+    row = _row(column, MACRO, of_mean, n_positive.loc[errors.index, errors.columns].min(axis=1))
+    return row | {"reason": joined(row["reason"], macro_reason(errors.columns.to_list()))}
 
 
 def _row(column: str, finding: str, errors: pd.Series, n_positive: pd.Series) -> dict[str, Any]:

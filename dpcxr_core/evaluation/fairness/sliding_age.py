@@ -34,9 +34,9 @@ def auroc_by_age_window(scores: pd.DataFrame, cohort: pd.DataFrame, choice: Eval
         choice: Resamples, and the age bands and sexes within which patients are drawn; its group columns do not count.
 
     Returns:
-        METRICS table: metric "auroc", group column "age_window", values such as "20-34", youngest first. A window with
-        fewer than 10 positives or negatives of a finding has NaN and a reason. The macro mean exists where all
-        findings scored do, so that it means the same along the whole line.
+        METRICS table: metric "auroc", group column "age_window", values such as "20-34", youngest first. A window in
+        which fewer than 10 patients have a positive, or fewer than 10 a negative, has NaN and a reason. The macro mean
+        exists where all findings scored do, so that it means the same along the whole line.
 
     Raises:
         UserError: As ``scored_images``.

@@ -18,7 +18,7 @@ def evaluate_within(
     scores: pd.DataFrame,
     cohort: pd.DataFrame,
     choice: EvaluationChoice,
-    thresholds: Mapping[str, float] | None,
+    thresholds: Mapping[str, float],
 ) -> pd.DataFrame:
     """The metrics table of ``evaluate`` for each view (AP, PA), on the images of that view alone.
 

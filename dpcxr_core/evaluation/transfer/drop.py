@@ -58,7 +58,7 @@ def drops(draws: DrawsByRun, runs: pd.DataFrame, home: str, abroad: Sequence[str
         abroad: The other data sets; with none the table is empty.
 
     Returns:
-        ``dataset init_label kind target_epsilon`` and the columns of ``paired.over_seeds_of_draws``.
+        ``dataset init_label kind target_epsilon`` and the columns of ``paired.table_over_seeds``.
     """
     ends = {name: [name] for name in abroad} | ({ALL_ABROAD: list(abroad)} if len(abroad) > 1 else {})
     if not ends:
@@ -81,7 +81,7 @@ def moved_by_privacy(draws: DrawsByRun, runs: pd.DataFrame, home: str, abroad: S
     cancels. Holm's correction is over the rows.
 
     Returns:
-        ``init_label target_epsilon``, the columns of ``paired.over_seeds_of_draws`` and ``family p_adjusted
+        ``init_label target_epsilon``, the columns of ``paired.table_over_seeds`` and ``family p_adjusted
         n_in_family``; the mean over the hospitals abroad, empty with none. Private runs without a counterpart are
         left out.
     """

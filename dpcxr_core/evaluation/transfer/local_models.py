@@ -27,7 +27,7 @@ def behind_local_models(draws: DrawsByRun, runs: pd.DataFrame) -> pd.DataFrame:
         runs: Runs table: ``run_id train_dataset seed``; runs that differ in their data set and seed alone.
 
     Returns:
-        ``train_dataset dataset``, the columns of ``paired.over_seeds_of_draws`` and ``family p_adjusted n_in_family``;
+        ``train_dataset dataset``, the columns of ``paired.table_over_seeds`` and ``family p_adjusted n_in_family``;
         paired by seed. No row for a hospital that trained no model.
     """
     named = runs[["run_id", "train_dataset", "seed"]]

@@ -21,8 +21,8 @@ def beside_one_half(aurocs: DrawsOverSeeds, names: Sequence[str], n_patients: Ma
 
     The test is that of ``paired.table_over_seeds``, two-sided, and Holm's correction over the cells is to keep the
     chance of any wrong "above" or "below" at 5%. The bootstrap's standard error of few patients is itself uncertain:
-    hence t, with one degree of freedom less than the smaller class has patients. With ten, and a tail as far out as
-    45 cells need, the level is then up to 2.4 times the one meant, where the normal's would be 15 times.
+    hence t, with one degree of freedom less than the smaller class has patients. The normal's level would be many
+    times the one meant, and the more so the further out in the tail many cells need it.
 
     Args:
         aurocs: ``(n_seeds, 1 + n_resamples)`` by key; column 0 is the AUROC on the data. NaN where undefined.

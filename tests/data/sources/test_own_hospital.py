@@ -14,7 +14,7 @@ from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import facts_of_text, own_facts
 from dpcxr_core.data.splits import check_patient_disjoint
-from dpcxr_core.publishing.execute import execute_chapter
+from dpcxr_core.publishing.pages.execute import execute_chapter
 from tests.conftest import PROJECT
 from tests.data.conftest import prevalence_by_policy
 from tests.data.sources.test_own_dicom import write_dicom

@@ -34,7 +34,7 @@ def test_flag_or_choice_of_another_word_is_refused():
     with pytest.raises(UserError, match="x must be one of true, false; got 'yes'"):
         own_stated.flag_of({"x": "yes"}, "x", default=True)
     with pytest.raises(UserError, match="age.unit must be one of years, days; got 'weeks'"):
-        own_stated.one_of("age.unit", "weeks", iter(("years", "days")))
+        own_stated.one_of("age.unit", "weeks", ("years", "days"))
 
 
 def test_coding_is_inverted_and_no_value_has_two_meanings():

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from dpcxr_core.data.storing.in_processes import in_processes
-
-ROOT = Path(__file__).resolve().parents[3]
+from dpcxr_core.provenance import PROJECT_FOLDER
 
 
 def _squares(numbers):
@@ -78,7 +77,9 @@ def _pids(items):
 
 
 def test_processes_end_when_their_parent_is_killed():
-    with subprocess.Popen([sys.executable, "-c", _PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT], cwd=PROJECT_FOLDER, stdout=subprocess.PIPE, text=True
+    ) as parent:
         worker = Path(f"/proc/{int(parent.stdout.readline())}")
         assert worker.exists()
         parent.kill()

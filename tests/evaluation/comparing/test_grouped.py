@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from dpcxr_core.config import FINDINGS, EvaluationChoice
-from dpcxr_core.evaluation.comparing.grouped import MACRO, group_rows, grouped_draws, joined, metric_row
+from dpcxr_core.evaluation.comparing.grouped import (
+    MACRO,
+    compared_and_shared,
+    group_rows,
+    grouped_draws,
+    joined,
+    metric_row,
+)
 from dpcxr_core.evaluation.scored_images import scored_images
 
 CHOICE = EvaluationChoice(group_columns=("sex", "age_band"))
@@ -125,6 +132,15 @@ def test_an_undefined_value_has_no_interval_and_keeps_its_reason():
     row = metric_row(0.15, (0.1, 0.2, "note"), **names, n=5, n_positive=0, reason="why")
     assert (row["low"], row["high"], row["reason"]) == (0.1, 0.2, "why; note")
     assert np.isnan(row["noise_floor"])
+
+
+def test_shared_findings_are_those_of_every_group_that_has_any():
+    compared, shared = compared_and_shared(np.array([[True, True, False], [False, False, False], [True, False, False]]))
+    assert compared.tolist() == [True, False, True]
+    assert shared.tolist() == [True, False, False]
+    compared, shared = compared_and_shared(np.zeros((2, 3), dtype=bool))
+    assert not compared.any()
+    assert not shared.any()
 
 
 def test_joined_reasons_skip_the_empty_ones():

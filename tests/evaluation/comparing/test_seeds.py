@@ -71,7 +71,7 @@ def test_metrics_tables_of_two_seeds_come_together(make_tables):
     for seed in (0, 1):
         scores, cohort = make_tables(n_patients=60, score_seed=seed)
         tables.append(
-            evaluate(scores, cohort, EvaluationChoice(n_resamples=5), None).metrics.assign(seed=seed, init_name="a")
+            evaluate(scores, cohort, EvaluationChoice(n_resamples=5), {}).metrics.assign(seed=seed, init_name="a")
         )
     rows = over_seeds(pd.concat(tables), by=["init_name"])
     assert len(rows) == len(tables[0])

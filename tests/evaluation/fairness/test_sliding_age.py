@@ -60,7 +60,7 @@ def test_macro_means_the_same_in_every_window_where_it_exists(make_tables, monke
 def test_one_window_of_all_ages_has_the_interval_of_the_whole(make_tables, monkeypatch):
     _set_windows(monkeypatch, 200)
     scores, cohort = make_tables()
-    whole = evaluate(scores, cohort, CHOICE, None).metrics.query("metric == 'auroc' and group_column == 'all'")
+    whole = evaluate(scores, cohort, CHOICE, {}).metrics.query("metric == 'auroc' and group_column == 'all'")
     window = auroc_by_age_window(scores, cohort, CHOICE)
     for column in ("finding", "value", "low", "high", "n", "n_positive"):
         assert window[column].to_list() == whole[column].to_list()

@@ -42,7 +42,6 @@ def test_a_gap_made_by_the_view_is_gone_within_each_view(tables):
     for view in ("AP", "PA"):
         held_still = _row(metrics, "auroc_difference", f"sex within {view}")
         assert abs(_z(held_still)) < 5
-        assert abs(held_still["value"]) < 0.05
 
 
 def test_each_level_is_the_evaluation_of_its_images_and_the_column_itself_is_left_out(tables):
@@ -76,5 +75,5 @@ def test_differences_are_those_of_fairlearn_with_a_control_feature(tables):
 
 def test_a_view_without_an_image_is_left_out(make_tables):
     scores, cohort = make_tables()  # all PA
-    columns = set(evaluate_within(scores, cohort, CHOICE, None)["group_column"])
+    columns = set(evaluate_within(scores, cohort, CHOICE, {})["group_column"])
     assert columns == {"all within PA", "sex within PA"}

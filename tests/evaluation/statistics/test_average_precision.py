@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.statistics.average_precision import weighted_average_precisions
+from dpcxr_core.evaluation.statistics.average_precision import average_precisions_of
+from dpcxr_core.evaluation.statistics.ranking import rankings
 
 # few distinct scores, so that most examples hold ties
 IMAGES = st.lists(
@@ -13,6 +14,10 @@ IMAGES = st.lists(
     min_size=1,
     max_size=25,
 )
+
+
+def _average_precisions(y_true, y_score, weights):
+    return np.concatenate([average_precisions_of(ranking) for ranking in rankings(y_true, y_score, weights)])
 
 
 def _reference_steps_average_precision(y_true, y_score, weights):
@@ -34,7 +39,7 @@ def _reference_steps_average_precision(y_true, y_score, weights):
 @given(IMAGES)
 def test_average_precision_equals_stepping_through_every_cut(images):
     y_true, y_score, weights = np.array(images, dtype=float).T
-    ours = weighted_average_precisions(y_true, y_score, weights[np.newaxis])[0]
+    ours = _average_precisions(y_true, y_score, weights[np.newaxis])[0]
     # 1e-12: both are sums of at most 25 float64 terms
     np.testing.assert_allclose(ours, _reference_steps_average_precision(y_true, y_score, weights), rtol=0, atol=1e-12)
 
@@ -43,8 +48,8 @@ def test_average_precision_equals_stepping_through_every_cut(images):
 @given(IMAGES)
 def test_average_precision_is_unchanged_by_increasing_transforms(images):
     y_true, y_score, weights = np.array(images, dtype=float).T
-    expected = weighted_average_precisions(y_true, y_score, weights[np.newaxis])
-    np.testing.assert_equal(weighted_average_precisions(y_true, np.exp(y_score), weights[np.newaxis]), expected)
+    expected = _average_precisions(y_true, y_score, weights[np.newaxis])
+    np.testing.assert_equal(_average_precisions(y_true, np.exp(y_score), weights[np.newaxis]), expected)
 
 
 def test_each_row_of_weights_is_scikit_learns_value_for_the_repeated_images():
@@ -53,7 +58,7 @@ def test_each_row_of_weights_is_scikit_learns_value_for_the_repeated_images():
     y_true = rng.choice([0.0, 1.0, np.nan], n_images, p=[0.7, 0.1, 0.2])
     y_score = rng.integers(0, 50, n_images) / 50
     weights = rng.integers(0, 4, (n_rows, n_images)).astype(np.uint16)
-    averages = weighted_average_precisions(y_true, y_score, weights)
+    averages = _average_precisions(y_true, y_score, weights)
     for row in (0, 64, 65, 149):
         repeated = np.repeat(np.arange(n_images), weights[row] * ~np.isnan(y_true))
         expected = average_precision_score(y_true[repeated], y_score[repeated])
@@ -64,11 +69,11 @@ def test_average_precision_is_nan_where_a_class_is_missing():
     weights = np.array([[1, 1, 0], [0, 0, 1], [1, 1, 1]])
     # highest first: the negative leads both positives
     np.testing.assert_allclose(
-        weighted_average_precisions([1, 1, 0], [0.1, 0.3, 0.5], weights), [np.nan, np.nan, (1 / 2 + 2 / 3) / 2]
+        _average_precisions([1, 1, 0], [0.1, 0.3, 0.5], weights), [np.nan, np.nan, (1 / 2 + 2 / 3) / 2]
     )
-    assert np.isnan(weighted_average_precisions([1, np.nan], [0.1, 0.2], np.ones((1, 2)))).all()
+    assert np.isnan(_average_precisions([1, np.nan], [0.1, 0.2], np.ones((1, 2)))).all()
 
 
 def test_wrong_inputs_are_refused():
     with pytest.raises(UserError, match="finite"):
-        weighted_average_precisions([0, 1], [0.1, np.nan], np.ones((1, 2)))
+        _average_precisions([0, 1], [0.1, np.nan], np.ones((1, 2)))

@@ -1,0 +1,145 @@
+"""Tables of several hospitals as one: what nobody should take on trust is checked, and what does not fit is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from dpcxr_core.collecting.certificate_checks import check_certificate
+from dpcxr_core.collecting.shareable import small_counts_in
+from dpcxr_core.collecting.tables_folder import StudyTables, read_tables, record_values, runs_of, write_tables
+from dpcxr_core.config import UserError
+from dpcxr_core.tables import METRICS, checked
+
+_COUNT = pa.Column("Int64", nullable=True, coerce=True)
+_SHAREABLE_METRICS = METRICS.remove_columns(["n", "n_positive"]).add_columns({"n": _COUNT, "n_positive": _COUNT})
+_ABOUT_ONE_PATIENT = ("patient_id", "image_id")
+
+
+def merge_tables(folders: Sequence[Path], out: Path) -> Path:
+    """``out``, now holding what all of ``folders`` hold, checked; nothing is written where anything is refused.
+
+    Runs that several folders hold are there once. A cell that one of them did is done. The runs table is made anew from
+    the records. Claims and verdicts are left out: they are about all runs of a comparison, and their tests need draws,
+    which stay in the hospitals.
+
+    Raises:
+        UserError: Tables cannot be read, hold counts from 1 to 9 or rows about single patients, were evaluated in
+            different ways, name runs without a record, or differ about the same run; a certificate is not the one
+            that its configuration gives; or ``out`` holds something else, or is one of ``folders``.
+        AccountantsDisagreeError: As ``certify``.
+    """
+    _check_out(out, folders)
+    tables = {folder: read_tables(folder) for folder in folders}
+    for folder, found in tables.items():
+        _check(folder, found)
+    _check_same_evaluation(tables)
+    _check_same_runs(tables)
+    return write_tables(out, _merged(list(tables.values())))
+
+
+def _check_out(out: Path, folders: Sequence[Path]) -> None:
+    if out.resolve() in [folder.resolve() for folder in folders]:
+        raise UserError(f"--out {out} is one of the folders to merge; name another, as they stay as they are")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} exists already; name a folder that does not, or delete it")
+
+
+def _check(folder: Path, found: StudyTables) -> None:
+    """Refuses what no hospital should hand out, and what its own records do not bear out."""
+    for name, table in found.tables.items():
+        for column in _ABOUT_ONE_PATIENT:
+            if column in table:
+                raise UserError(
+                    f"{folder / name}.parquet has the column {column}, about single patients; do not pass it on"
+                )
+    metrics = checked(found.tables["metrics"], _SHAREABLE_METRICS)
+    small = small_counts_in(metrics)
+    if len(small):
+        where = ", ".join(str(small.iloc[0][name]) for name in ("dataset", "finding", "group_column", "group_value"))
+        raise UserError(
+            f"{folder / 'metrics.parquet'} holds {len(small)} rows with counts from 1 to 9 (the first: {where}), which "
+            "can point at people; have it collected again by dpcxr study, which hides them"
+        )
+    named = {"metrics": set(metrics["run_id"]), "cells": set(found.tables["cells"]["run_id"].dropna())}
+    for name, run_ids in named.items():
+        if run_ids != set(found.records):
+            odd = sorted(run_ids ^ set(found.records))
+            raise UserError(
+                f"{folder}: {name}.parquet and records/ are not about the same runs; {odd[0]} is in one only"
+            )
+    for run_id, record in found.records.items():
+        if record.run_id != run_id:
+            raise UserError(f"{folder / 'records' / run_id}.json is the record of {record.run_id}; files were renamed")
+        check_certificate(record)
+
+
+def _check_same_evaluation(tables: Mapping[Path, StudyTables]) -> None:
+    (first, reference), *others = [(folder, asdict(found.evaluation)) for folder, found in tables.items()]
+    for folder, choice in others:
+        differing = [
+            f"{name} is {reference[name]} and {choice[name]}" for name in choice if choice[name] != reference[name]
+        ]
+        if differing:
+            raise UserError(
+                f"{first} and {folder} were not evaluated alike: {'; '.join(differing)}. Agree on the key "
+                "evaluation of the study file and call dpcxr study again: nothing is trained again"
+            )
+
+
+def _check_same_runs(tables: Mapping[Path, StudyTables]) -> None:
+    seen: dict[str, Path] = {}
+    for folder, found in tables.items():
+        for run_id in found.records:
+            first = seen.setdefault(run_id, folder)
+            for what, content in _CONTENTS.items():
+                if content(tables[first], run_id) != content(found, run_id):
+                    raise UserError(
+                        f"{first} and {folder} have different {what} of the run {run_id}: the same run was made twice. "
+                        "Keep one of them"
+                    )
+
+
+def _metrics_of(found: StudyTables, run_id: str) -> str:
+    metrics = checked(found.tables["metrics"], _SHAREABLE_METRICS)
+    columns = list(METRICS.columns)
+    return metrics.loc[metrics["run_id"] == run_id, columns].sort_values(columns).to_csv(index=False)
+
+
+_CONTENTS: Mapping[str, Callable[[StudyTables, str], object]] = {
+    "records": lambda found, run_id: record_values(found.records[run_id]),
+    "metrics": _metrics_of,
+}
+
+
+def _merged(parts: Sequence[StudyTables]) -> StudyTables:
+    every = {run_id: record for found in parts for run_id, record in found.records.items()}
+    records = {run_id: every[run_id] for run_id in sorted(every)}
+    metrics = [checked(found.tables["metrics"], _SHAREABLE_METRICS) for found in parts]
+    tables = {
+        "cells": _merged_cells([found.tables["cells"] for found in parts]),
+        "runs": runs_of(records.values()),
+        "metrics": _once(metrics, "run_id"),
+    }
+    costs = [found.tables["costs"] for found in parts if "costs" in found.tables]
+    if costs:
+        tables["costs"] = _once(costs, "cell")
+    studies = tuple(dict.fromkeys(name for found in parts for name in found.studies))
+    return StudyTables(studies, parts[0].evaluation, tables, records)
+
+
+def _once(tables: Sequence[pd.DataFrame], by: str) -> pd.DataFrame:
+    """The rows of all ``tables``, each once, in an order that does not depend on that of the tables."""
+    return pd.concat(tables).drop_duplicates().sort_values(by, kind="stable", ignore_index=True)
+
+
+def _merged_cells(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Every cell in the state it came furthest to: done, then failed, then missing; done twice, it has two rows."""
+    cells = pd.concat(tables, ignore_index=True).sort_values(["cell", "run_id"], ignore_index=True)
+    rank = cells["state"].map({"done": 0, "failed": 1, "missing": 2})
+    best = rank.groupby(cells["cell"]).transform("min")
+    return cells[rank == best].drop_duplicates(["cell", "run_id"], ignore_index=True)

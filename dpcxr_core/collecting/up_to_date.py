@@ -1,0 +1,40 @@
+"""Whether the tables of a study say what its runs and today's code say, known without reading a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from dpcxr_core.config import content_key
+from dpcxr_core.planning.cells import cells_of
+from dpcxr_core.planning.jobs import Job, is_done, job_folder
+from dpcxr_core.planning.study_file import Study
+from dpcxr_core.provenance import imported_source_key
+from dpcxr_core.running.results import run_of
+
+TABLES_FOLDER = "tables"  # in the folder of a study
+STATED_FILE = "tables.json"
+
+
+def made_of(study: Study, jobs: Iterable[Job], study_dir: Path) -> str:
+    """Twelve hex digits that name all that the tables of ``study`` are made of: its cells, their runs, and the code.
+
+    Args:
+        study: To collect.
+        jobs: Of the study.
+        study_dir: Where they leave their results.
+    """
+    grids, code = cells_of(study), imported_source_key("dpcxr_core.collecting.study_tables")
+    cells = [(job.name, grids[job.cell], _run_id(study_dir, job)) for job in jobs if job.cell is not None]
+    return content_key(study.name, list(study.data), dict(study.roles), study.evaluation, cells, code)
+
+
+def tables_are_up_to_date(study: Study, jobs: Iterable[Job], study_dir: Path) -> bool:
+    """Whether the tables in ``study_dir`` are there and made of what is there now; arguments as of ``made_of``."""
+    stated = study_dir / TABLES_FOLDER / STATED_FILE
+    return stated.is_file() and json.loads(stated.read_text()).get("made_of") == made_of(study, jobs, study_dir)
+
+
+def _run_id(study_dir: Path, job: Job) -> str | None:
+    return run_of(job_folder(study_dir, job)).name if is_done(study_dir, job) else None

@@ -1,0 +1,1 @@
+"""From a study file to cells and jobs, without looking at any image."""

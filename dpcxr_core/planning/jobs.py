@@ -1,0 +1,201 @@
+"""The jobs of a study: one papermill run of a chapter each, and which needs which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from dpcxr_core.config import content_key
+from dpcxr_core.data.manifests import facts_of, manifest
+from dpcxr_core.data.store import file_sha256
+from dpcxr_core.files import write_json
+from dpcxr_core.planning.cells import Cell, cell_name, cell_values, cells_of, pretraining_of, tested_on
+from dpcxr_core.planning.grid import FILE
+from dpcxr_core.planning.study_file import Study
+from dpcxr_core.provenance import PROJECT_FOLDER, deciding_libraries, imported_source_key
+from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
+from dpcxr_core.study.standin_choice import STANDIN_TAGS, StartingPoints
+
+PLAN_FILE = "plan.json"
+RESULT_FILE = "result.json"
+CELL_CODE = (  # what turns a cell into a run, and its scores into numbers
+    *("dpcxr_core.running.cell_config", "dpcxr_core.running.study_places"),
+    *("dpcxr_core.study.runs", "dpcxr_core.study.evaluating"),
+)
+_MEM_MB = {"data": 8_000, "small": 4_000, "large": 32_000}  # judged; what a cluster is asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One papermill run of a chapter.
+
+    Attributes:
+        name: Readable, and a key of all that decides the result, as far as a plan can know.
+        kind: "data" (chapter 11), "standins" (chapter 15) or "cell" (chapter 21).
+        dataset: Name in the study of the data set prepared, pretrained for, or trained on.
+        needs: Names of the jobs that must be done before.
+        choice: The images to prepare, or what to pretrain; None for a cell.
+        cell: The run; of kind "cell" only.
+        n_gpus: GPUs that it takes; none for data and for the small networks.
+        n_ranks: Processes that train together.
+        mem_mb: Main memory to ask a cluster for, in MB.
+    """
+
+    name: str
+    kind: Literal["data", "standins", "cell"]
+    dataset: str
+    needs: tuple[str, ...] = ()
+    choice: DataChoice | StartingPoints | None = None
+    cell: Cell | None = None
+    n_gpus: int = 0
+    n_ranks: int = 1
+    mem_mb: int = _MEM_MB["small"]
+
+
+_DataJobs = dict[tuple[str, str], Job]  # by data set and image recipe
+
+
+def jobs_of(study: Study) -> list[Job]:
+    """All jobs of ``study``; what a job needs comes before it."""
+    cells = cells_of(study)
+    data = _data_jobs(study, cells)
+    standins = _standin_jobs(study, cells, data)
+    done: dict[Cell, Job] = {}
+    for cell in cells:
+        needs = [data[name, study.recipe_of(name, cell.image_recipe)] for name in tested_on(cell, study)]
+        if study.initialisations[cell.initialisation].is_standin:
+            needs.append(standins[cell.dataset, cell.image_recipe, cell.architecture])
+        if (before := pretraining_of(cell, study)) is not None:
+            needs.append(done[before])
+        done[cell] = _cell_job(study, cell, tuple(job.name for job in needs))
+    return [*data.values(), *standins.values(), *done.values()]
+
+
+def _data_jobs(study: Study, cells: Iterable[Cell]) -> _DataJobs:
+    jobs: _DataJobs = {}
+    for cell in cells:
+        for name in tested_on(cell, study):
+            recipe = study.recipe_of(name, cell.image_recipe)
+            if (name, recipe) not in jobs:
+                choice = study.data_choice(name, recipe)
+                code = imported_source_key("dpcxr_core.study.preparation")
+                key = content_key(choice, _facts(choice.data_source, choice.manifest), code)
+                jobs[name, recipe] = Job(
+                    name=f"data-{name}-{key}", kind="data", dataset=name, choice=choice, mem_mb=_MEM_MB["data"]
+                )
+    return jobs
+
+
+def _standin_jobs(study: Study, cells: Iterable[Cell], data: _DataJobs) -> dict[tuple[str, str, str], Job]:
+    """By data set, image recipe and architecture: whatever stand-ins any cell of these starts from."""
+    tags: dict[tuple[str, str, str], set[str | None]] = {}
+    for cell in cells:
+        start = study.initialisations[cell.initialisation]
+        if start.is_standin:
+            tags.setdefault((cell.dataset, cell.image_recipe, cell.architecture), set()).add(start.weights)
+    jobs = {}
+    for (dataset, image_recipe, architecture), asked in tags.items():
+        of_these = tuple(tag for tag in STANDIN_TAGS if tag in asked)
+        choice = replace(study.standins, architecture=architecture, tags=of_these)
+        needs = (data[dataset, image_recipe].name,)
+        pictures = _file_key(choice.natural_images)
+        code = imported_source_key("dpcxr_core.study.starting_points")
+        key = content_key(choice, pictures, study.needs_protection, needs, code, _libraries())
+        jobs[dataset, image_recipe, architecture] = Job(
+            name=f"standins-{dataset}-{architecture}-{key}",
+            kind="standins",
+            dataset=dataset,
+            needs=needs,
+            choice=choice,
+            n_gpus=0 if _is_small(architecture) else 1,
+            mem_mb=_mem_mb(architecture),
+        )
+    return jobs
+
+
+def _cell_job(study: Study, cell: Cell, needs: tuple[str, ...]) -> Job:
+    start = study.initialisations[cell.initialisation]
+    weights = _weights_key(start.weights_name(cell.architecture)) if start.weights else []
+    values = (cell_values(cell), start, weights, study.evaluation, study.needs_protection)
+    key = content_key(*values, needs, imported_source_key(*CELL_CODE), _libraries())
+    n_ranks = study.ranks.get(cell.architecture, 1)
+    return Job(
+        name=f"{cell_name(cell)}-{key}",
+        kind="cell",
+        dataset=cell.dataset,
+        needs=needs,
+        cell=cell,
+        n_gpus=0 if _is_small(cell.architecture) else n_ranks,
+        n_ranks=n_ranks,
+        mem_mb=_mem_mb(cell.architecture),
+    )
+
+
+def _is_small(architecture: str) -> bool:
+    return architecture.startswith("convnext_mini")
+
+
+def _mem_mb(architecture: str) -> int:
+    return _MEM_MB["small" if _is_small(architecture) else "large"]
+
+
+def _facts(data_source: str, own_manifest: str) -> str:
+    """What a manifest states of the images, as text or the key of one: YAML reads some dates as dates."""
+    if data_source == SIMULATED:
+        return ""
+    return _file_key(own_manifest) if data_source == OWN else json.dumps(facts_of(data_source), default=str)
+
+
+def _weights_key(name: str) -> list[str]:
+    """What is known of the weights ``name`` beyond it: the content of a file and its record, or of the manifest."""
+    _, is_file, path = name.partition(f".{FILE}")
+    if is_file:
+        return [_file_key(path), _file_key(Path(path).with_suffix(".json"))]
+    return [json.dumps(listed_weights().get(name), default=str)]
+
+
+@cache
+def listed_weights() -> dict[str, dict[str, Any]]:
+    """What ``data_manifests/weights.yaml`` states of weights, by their name."""
+    return manifest("weights.yaml")["weights"]
+
+
+def _file_key(path: str | Path) -> str:
+    """SHA-256 of the file ``path``, seen from the project as kernels see it; "" where there is none.
+
+    A plan is made also on a machine without the files.
+    """
+    file = PROJECT_FOLDER / path
+    return _sha256(file, file.stat().st_mtime_ns) if file.is_file() else ""
+
+
+@cache
+def _sha256(file: Path, written_at: int) -> str:
+    """As ``file_sha256``; read once for all cells, and again once it was written to."""
+    return file_sha256(file)
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return deciding_libraries()
+
+
+def job_folder(study_dir: Path, job: Job) -> Path:
+    """Where a job leaves its notebook, log and result."""
+    return study_dir / "jobs" / job.name
+
+
+def is_done(study_dir: Path, job: Job) -> bool:
+    """Whether the job left its result."""
+    return (job_folder(study_dir, job) / RESULT_FILE).is_file()
+
+
+def write_plan(study_dir: Path, study: Study, jobs: Sequence[Job]) -> Path:
+    """``plan.json`` in ``study_dir``, now with all that an engine must know of ``jobs``."""
+    known = ("name", "kind", "needs", "n_gpus", "n_ranks", "mem_mb")
+    rows = [{name: getattr(job, name) for name in known} for job in jobs]
+    return write_json(study_dir / PLAN_FILE, {"study_file": str(study.path.resolve()), "jobs": rows})

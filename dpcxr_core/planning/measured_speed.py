@@ -1,0 +1,113 @@
+"""Seconds of training, scoring and evaluating, as the benchmarks measured them, or scaled from that, and so said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import pandas as pd
+
+from dpcxr_core.planning.network_flops import network_size
+from dpcxr_core.provenance import PROJECT_FOLDER
+
+Way = Literal["private", "ordinary"]
+RESULTS = PROJECT_FOLDER / "benchmarks" / "results"
+STEP_TIMES = RESULTS / "step_times.csv"
+EVALUATION_AT_SCALE = RESULTS / "at_scale_evaluation.csv"
+# Noise is left out: one draw a step, which the hundreds of images of a step share.
+METHODS: dict[Way, str] = {"private": "ours, noise off", "ordinary": "ordinary, fast depthwise"}
+FORWARDS_PER_STEP = 3.0  # a backward pass computes twice what a forward pass does
+
+# Assumptions about a GPU: nothing of this project was measured on one.
+GPU = "A100"
+GPU_FLOPS = 19.5e12  # a second, float32 without TF32; NVIDIA's data sheet of the A100
+# Liu et al. (2022), Table 1: 774.7 and 447.1 images a second through ConvNeXt-T and -S on a V100, of 15.7e12 FLOPs a
+# second in float32: 0.44 and 0.50 of the peak. That was inference in large batches; training does not reach it.
+GPU_UTILISATION = 0.35
+# timm's results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv (5e7d47c): convnext_tiny trains 819 images a second
+# under mixed precision, 0.62 of what an RTX 3090 computes in float32 at its peak of 35.6e12.
+BFLOAT16_SPEEDUP = 2.0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long one image takes on one core or GPU; NaN where it cannot be told.
+
+    Attributes:
+        training: Seconds of forward and backward.
+        scoring: Seconds of the forward pass alone.
+        basis: What these numbers rest on.
+    """
+
+    training: float
+    scoring: float
+    basis: str
+
+
+def speed_of(architecture: str, image_size: int, way: Way, precision: str, *, on_gpu: bool) -> Speed:
+    """How long an image takes in training with or without privacy, and in scoring.
+
+    Args:
+        architecture: Name of the network.
+        image_size: Side of the images in pixels.
+        way: With privacy or without.
+        precision: "float32" or "bfloat16", which is taken to help on a GPU alone.
+        on_gpu: Whether on the GPU that is assumed, or on one core as measured.
+    """
+    size = network_size(architecture, image_size)
+    if size is None:
+        return Speed(math.nan, math.nan, f"not known: no FLOPs are known of {architecture}")
+    if on_gpu:
+        faster = BFLOAT16_SPEEDUP if precision == "bfloat16" else 1.0
+        forward = size.forward_flops / (GPU_FLOPS * GPU_UTILISATION * faster)
+        training = FORWARDS_PER_STEP * forward * _cost_of_privacy(architecture, image_size, way)
+        told = f"assumed: an {GPU} at {GPU_UTILISATION * faster:.0%} of its peak in float32, training in {precision}"
+        return Speed(training, forward, told)
+    near, near_size, ratio = _nearest_measured(architecture, image_size)
+    times = _seconds_per_image()
+    forward = times[near, near_size, "ordinary"] * ratio / FORWARDS_PER_STEP
+    training = times[near, near_size, way] * ratio
+    measured = "measured" if ratio == 1.0 else f"scaled: {ratio:.3g} x the FLOPs of"
+    return Speed(training, forward, f"{measured} {near} at {near_size} px, one core")
+
+
+@cache
+def evaluated_per_second() -> float:
+    """Test images times resamples that ``evaluate`` takes a second on one core, as ``benchmarks.at_scale`` measured."""
+    measured = pd.read_csv(EVALUATION_AT_SCALE).set_index("quantity")["value"]
+    return float(measured["images times resamples"])
+
+
+def _cost_of_privacy(architecture: str, image_size: int, way: Way) -> float:
+    """Seconds of the way over those without privacy, of the nearest network measured on a CPU."""
+    near, near_size, _ = _nearest_measured(architecture, image_size)
+    times = _seconds_per_image()
+    return times[near, near_size, way] / times[near, near_size, "ordinary"]
+
+
+def _nearest_measured(architecture: str, image_size: int) -> tuple[str, int, float]:
+    """The measured network and image size nearest in FLOPs, and how many times theirs this one computes."""
+    wanted = _flops(architecture, image_size)
+    there = {(name, size) for name, size, _ in _seconds_per_image()}
+    near, size = min(there, key=lambda setting: (abs(math.log(wanted / _flops(*setting))), setting))
+    return near, size, wanted / _flops(near, size)
+
+
+def _flops(architecture: str, image_size: int) -> float:
+    size = network_size(architecture, image_size)
+    assert size is not None  # every network that was measured is known
+    return size.forward_flops
+
+
+@cache
+def _seconds_per_image() -> dict[tuple[str, int, Way], float]:
+    """Medians over the rounds, by architecture, image size and way."""
+    steps = pd.read_csv(STEP_TIMES)
+    seconds = (steps["seconds"] / steps["batch"]).groupby([steps["architecture"], steps["size"], steps["method"]])
+    medians = seconds.median()
+    settings = list(dict.fromkeys(zip(steps["architecture"], steps["size"], strict=True)))
+    return {
+        (*setting, way): float(medians[(*setting, method)]) for setting in settings for way, method in METHODS.items()
+    }

@@ -1,0 +1,1 @@
+"""Charts that answer the reader, in JupyterLab and in the page."""

@@ -1,0 +1,127 @@
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from dpcxr_core.collecting.exchange import merge_tables
+from dpcxr_core.collecting.study_tables import collect_study
+from dpcxr_core.collecting.tables_folder import read_tables
+from dpcxr_core.config import UserError
+from tests.collecting.conftest import leave_jobs
+
+
+@pytest.fixture(scope="module")
+def halves(study, tiny_study, tmp_path_factory):
+    """Tables of two hospitals that did one seed each; not to be changed."""
+    folder = tmp_path_factory.mktemp("halves")
+    return [
+        collect_study(study, leave_jobs(study, tiny_study, folder / str(seed), lambda config, s=seed: config.seed == s))
+        for seed in (0, 1)
+    ]
+
+
+@pytest.fixture
+def other(halves, tmp_path):
+    """A copy of the second hospital's tables, to be tampered with."""
+    return shutil.copytree(halves[1], tmp_path / "other")
+
+
+def _refused(folders, tmp_path, match):
+    before = set(tmp_path.iterdir())
+    with pytest.raises(UserError, match=match):
+        merge_tables(folders, tmp_path / "out")
+    assert set(tmp_path.iterdir()) == before  # nothing was written, not even half of it
+
+
+def _change_record(folder, change):
+    path = next(path for path in (folder / "records").glob("*eps7*.json"))
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    return values["run_id"]
+
+
+def _change_metrics(folder, change):
+    metrics = pd.read_parquet(folder / "metrics.parquet")
+    change(metrics)
+    metrics.to_parquet(folder / "metrics.parquet", index=False)
+
+
+def test_two_halves_are_the_whole(halves, collected, tmp_path):
+    merged = read_tables(merge_tables(halves, tmp_path / "out"))
+    whole = read_tables(collected)
+    assert merged.records == whole.records
+    assert merged.evaluation == whole.evaluation
+    assert merged.studies == ("tiny",)
+    for name, by in (("runs", ["run_id"]), ("metrics", list(whole.tables["metrics"].columns)), ("cells", ["cell"])):
+        first, second = (each.tables[name].sort_values(by, ignore_index=True) for each in (merged, whole))
+        pd.testing.assert_frame_equal(first, second)
+    assert {"claims", "verdicts"}.isdisjoint(merged.tables)
+
+
+def test_what_two_folders_hold_is_there_once_and_merging_again_changes_nothing(halves, tmp_path):
+    once = merge_tables(halves, tmp_path / "once")
+    again = merge_tables([once, *halves], tmp_path / "again")
+    for path in sorted(once.rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (again / path.relative_to(once)).read_bytes(), path.name
+
+
+def test_a_certificate_that_its_configuration_does_not_give_is_refused(halves, other, tmp_path):
+    run_id = _change_record(other, lambda values: values["certificate"].update(epsilon_pld=0.5))
+    _refused([halves[0], other], tmp_path, f"the certificate of {run_id} .*epsilon_pld is 0.5")
+
+
+def test_another_evaluation_is_refused(halves, other, tmp_path):
+    stated = json.loads((other / "tables.json").read_text())
+    stated["evaluation"]["n_resamples"] = 41
+    (other / "tables.json").write_text(json.dumps(stated))
+    _refused([halves[0], other], tmp_path, "n_resamples is 40 and 41")
+
+
+def test_the_same_run_with_other_content_is_refused(halves, other, tmp_path):
+    def nudge(metrics):
+        metrics.loc[metrics["value"].first_valid_index(), "value"] += 0.001
+
+    _change_metrics(other, nudge)
+    _refused([halves[1], other], tmp_path, "different metrics of the run")
+
+
+def test_the_same_run_with_another_record_is_refused(halves, other, tmp_path):
+    _change_record(other, lambda values: values["data"].update(weights_sha256="0" * 64))
+    _refused([halves[1], other], tmp_path, "different records of the run")
+
+
+@pytest.mark.parametrize("column", ["n", "n_positive"])
+def test_a_count_that_can_point_at_people_is_refused(halves, other, tmp_path, column):
+    def tell(metrics):
+        metrics.loc[5, column] = 9
+
+    _change_metrics(other, tell)
+    _refused([halves[0], other], tmp_path, "1 rows with counts from 1 to 9")
+
+
+def test_rows_about_single_patients_are_refused(halves, other, tmp_path):
+    pd.DataFrame({"patient_id": ["p1"]}).to_parquet(other / "costs.parquet")
+    _refused([halves[0], other], tmp_path, "patient_id, about single patients")
+
+
+def test_runs_without_records_and_records_under_other_names_are_refused(halves, other, tmp_path):
+    record = next((other / "records").glob("*eps7*.json"))
+    kept = record.read_text()
+    record.unlink()
+    _refused([halves[0], other], tmp_path, "are not about the same runs")
+    other_record = next((other / "records").glob("*.json"))
+    record.write_text(other_record.read_text())
+    _refused([halves[0], other], tmp_path, "files were renamed")
+    record.write_text(kept)
+    merge_tables([halves[0], other], tmp_path / "out")
+
+
+def test_results_are_never_written_over(halves, tmp_path):
+    with pytest.raises(UserError, match="is one of the folders to merge"):
+        merge_tables(halves, halves[0])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("mine")
+    _refused(halves, tmp_path, "exists already")

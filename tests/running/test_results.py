@@ -1,0 +1,80 @@
+import shutil
+
+from dpcxr_core.planning.jobs import Job
+from dpcxr_core.running.results import forget_lost, leave_result, leave_trained, run_of, trained_in
+from dpcxr_core.study.handover import leave_initialisations, leave_places
+from dpcxr_core.study.places import StudyPlaces
+
+
+def test_result_names_the_record(tmp_path):
+    leave_result(tmp_path, 1.5, tmp_path / "runs" / "a")
+    assert run_of(tmp_path) == tmp_path / "runs" / "a"
+    leave_trained(tmp_path, tmp_path / "runs" / "b")
+    assert trained_in(tmp_path) == tmp_path / "runs" / "b"
+
+
+def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
+    folders = {part: tmp_path / part for part in ("stores", "weights", "runs", "evaluations")}
+    places = StudyPlaces(**folders, public_dataset="public", private_dataset="private")
+    made = {
+        "data": tmp_path / "stores" / "private",
+        "standins": tmp_path / "weights" / "k.safetensors",
+        "cell": tmp_path / "runs" / "cell" / "record.json",
+        "other": tmp_path / "runs" / "other" / "record.json",
+    }
+    kinds = {"data": "data", "standins": "standins"}
+    jobs = [Job(name=name, kind=kinds.get(name, "cell"), dataset="a") for name in made]
+    (tmp_path / "stores" / "public").mkdir(parents=True)
+    for name, path in made.items():
+        path.mkdir(parents=True) if name == "data" else path.parent.mkdir(parents=True, exist_ok=True)
+        if name != "data":
+            path.write_text("")
+        folder = tmp_path / "jobs" / name
+        leave_places(folder, places)
+        leave_initialisations(folder, ["convnext_mini.random", "convnext_mini.standin_domain@k"])
+        leave_result(folder, 1.0, tmp_path / "runs" / name)
+    results = {name: tmp_path / "jobs" / name / "result.json" for name in made}
+    forget_lost(tmp_path, jobs)
+    assert all(path.is_file() for path in results.values())
+    for lost in ("cell", "standins", "data"):
+        shutil.rmtree(made[lost]) if lost == "data" else made[lost].unlink()
+        forget_lost(tmp_path, jobs)
+        assert not results.pop(lost).exists()
+        assert all(path.is_file() for path in results.values())
+
+
+def _left(tmp_path, **needs):
+    """Cells that are done, each with its record, by name; in a study folder."""
+    folders = {part: tmp_path / part for part in ("stores", "weights", "runs", "evaluations")}
+    for name in needs:
+        record = tmp_path / "runs" / name / "record.json"
+        record.parent.mkdir(parents=True)
+        record.write_text("")
+        leave_places(tmp_path / "jobs" / name, StudyPlaces(**folders, public_dataset="a", private_dataset="a"))
+        leave_result(tmp_path / "jobs" / name, 1.0, record.parent)
+    return [Job(name=name, kind="cell", dataset="a", needs=of_these) for name, of_these in needs.items()]
+
+
+def _done(tmp_path):
+    return {path.parent.name for path in tmp_path.glob("jobs/*/result.json")}
+
+
+def test_what_started_from_lost_weights_is_forgotten_too_however_far_behind(tmp_path):
+    jobs = _left(tmp_path, first=(), second=("first",), third=("second",), other=())
+    shutil.rmtree(tmp_path / "runs" / "first")
+    forget_lost(tmp_path, jobs)
+    assert _done(tmp_path) == {"other"}
+
+
+def test_forgetting_that_was_killed_half_way_is_ended_by_the_next(tmp_path):
+    jobs = _left(tmp_path, first=(), second=("first",), other=())
+    (tmp_path / "jobs" / "first" / "result.json").unlink()
+    forget_lost(tmp_path, jobs)
+    assert _done(tmp_path) == {"other"}
+
+
+def test_a_job_that_no_longer_says_where_things_are_is_lost(tmp_path):
+    jobs = _left(tmp_path, first=(), other=())
+    (tmp_path / "jobs" / "first" / "places.json").unlink()
+    forget_lost(tmp_path, jobs)
+    assert _done(tmp_path) == {"other"}
