@@ -58,7 +58,7 @@ display(Markdown(answer_sentences.missing(scored.cells)))
 #
 # Macro AUROC on the internal test set, the ablation minus its main cell. Left of the line, the change made it worse.
 
-# %% mystnb={"figure": {"name": "ablations", "caption": "Macro AUROC of each ablation minus that of the main cell that differs from it the least, by initialisation. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds, whose spread is pooled by data set, with and without privacy apart. Bars are not corrected for many comparisons, verdicts are."}, "image": {"alt": "Forest plot: under each ablation and what it changes, one row an initialisation and regime, with a point and two bars beside a line at zero. The table below holds every number."}}
+# %% mystnb={"figure": {"name": "ablation-contrasts", "caption": "Macro AUROC of each ablation minus that of the main cell that differs from it the least, by initialisation. Thick bars: 95 % intervals over test patients. Thin bars: over other patients and other seeds, whose spread is pooled by data set, with and without privacy apart. Bars are not corrected for many comparisons, verdicts are."}, "image": {"alt": "Forest plot: under each ablation and what it changes, one row an initialisation and regime, with a point and two bars beside a line at zero. The table below holds every number."}}
 table = ablations_table(scored)
 fig = answer_figures.plot_contrasts(answer_tables.ablation_rows(table), colours, "initialisation", "macro AUROC gained")
 

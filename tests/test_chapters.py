@@ -89,6 +89,17 @@ def test_profile_fits_the_chapters(name):
         check_parameters(shared, declared[source.stem], source.name)
 
 
+def test_no_target_of_a_link_has_the_name_of_another():
+    """Jupyter Book would fail on it only after every chapter has run."""
+    texts = [source.read_text(encoding="utf-8") for source in CHAPTERS]
+    names = [
+        name for text in texts for name in re.findall(r'^# \(([\w-]+)\)=$|"figure": {"name": "([\w-]+)"', text, re.M)
+    ]
+    targets = [label or figure for label, figure in names]
+    assert len(targets) > len(CHAPTERS)
+    assert sorted({name for name in targets if targets.count(name) > 1}) == []
+
+
 def test_table_of_contents_lists_every_page():
     toc = yaml.safe_load((PROJECT / "book" / "_toc.yml").read_text())
     listed = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]} | {toc["root"]}

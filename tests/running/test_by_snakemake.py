@@ -158,6 +158,7 @@ def test_slurm_runs_the_jobs_and_names_the_one_that_fails(tried, slurm, tmp_path
     stated = yaml.safe_load((PROFILES / "slurm" / "config.yaml").read_text())
     # no accounting database here, and every job at once on one small node
     changes = {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 5, "latency-wait": 10}
+    changes["retries"] = 0  # what fails here fails again
     (profile / "config.yaml").parent.mkdir()
     (profile / "config.yaml").write_text(yaml.safe_dump(stated | changes))
     ran = tiny.ran("--profile", str(profile))
