@@ -188,6 +188,7 @@ def test_printed_pages_have_dark_words_whatever_the_theme_of_the_screen(page, ht
     for path in _pages(html_dir):
         page.goto(path.as_uri())
         assert _light_colours(page) == [], path.name
+    page.goto((html_dir / "index.html").as_uri())
     planted = "<p style='color:#aaa !important'>pale words"
     page.evaluate("html => document.querySelector('article h1').insertAdjacentHTML('afterend', html)", planted)
     assert _light_colours(page) == ["rgb(170, 170, 170)"]
