@@ -55,13 +55,15 @@ def main() -> None:
         "store": lambda: store_rows(options.folder, options.images, options.size),
         "evaluation": lambda: in_own_process(evaluation_rows, options.images, options.resamples),
     }
-    shape = {"images": options.images, "size": options.size, "resamples": options.resamples}
+    facts = {
+        "store": {"clock": "wall", "images": options.images, "size": options.size},
+        "evaluation": {"clock": "CPU", "images": options.images, "resamples": options.resamples},
+    }
     for part in options.only:
         table = pd.DataFrame(measure[part]())
         print(f"\n{part}\n{table.to_string(index=False)}")
         table.to_csv(options.out / f"at_scale_{part}.csv", index=False, float_format="%.6g")
-        clock = "wall" if part == "store" else "CPU"
-        write_made(options.out / f"at_scale_{part}.json", commit, clock=clock, **shape)
+        write_made(options.out / f"at_scale_{part}.json", commit, **facts[part])
 
 
 def in_own_process(part: Callable[..., list[Row]], *arguments: object) -> list[Row]:
@@ -131,7 +133,7 @@ def forget(path: Path) -> None:
 
 
 def reading_rows(path: Path, batch: int, announced: bool, seconds: float) -> list[Row]:
-    """How many images a second batches of random rows bring from a file that memory does not hold; none is read twice.
+    """Images a second that batches of random rows bring from a file that was dropped from memory; none is read twice.
 
     Args:
         path: The image file of a store.

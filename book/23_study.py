@@ -38,7 +38,6 @@ run_dir: str = "../runs/demo"  # where results go
 from pathlib import Path
 
 from IPython.display import Markdown, display
-from myst_nb import glue
 
 from dpcxr_core.collecting.places_by_dataset import places_by_dataset
 from dpcxr_core.collecting.study_tables import collect_study
@@ -77,7 +76,6 @@ display(plan_tables.show_ablations(study))
 
 # %%
 planned = cells_table(study)
-glue("n-cells", len(planned), display=False)
 display(plan_tables.show_counts(planned))
 
 # %% [markdown]
@@ -95,9 +93,9 @@ display(plan_tables.show_basis(costs))
 # %% [markdown]
 # ## What would limit a study of full size?
 #
-# All images of the paper's hospitals in one store, read in random batches from a disk that is larger than memory, and every metric
-# with its resamples of patients on as many scores. *Announced* batches tell the system beforehand what they will read.
-# Measured by `python -m benchmarks.at_scale`; without a row here, it has not been.
+# All images of the paper's hospitals in one store, read in random batches from a disk that is larger than memory, and
+# every metric with its resamples of patients on as many scores. *Announced* batches tell the system beforehand what they
+# will read. Measured by `python -m benchmarks.at_scale`; without a row here, it has not been.
 
 # %%
 display(plan_tables.show_at_scale(results_dir))
@@ -106,7 +104,7 @@ display(plan_tables.show_at_scale(results_dir))
 # ## What is missing, and what runs now?
 #
 # First files that the study needs and that are not there; `dpcxr study FILE --dry-run` says how to get them. Then what
-# has not run is run, each cell by itself: one that fails leaves the others alone.
+# has not run is run, each cell by itself: one that fails leaves the others alone. Runs of {ref}`comparison` count.
 
 # %%
 display(Markdown(plan_tables.missing_files_in_words(missing_files(study))))
@@ -116,21 +114,17 @@ if run_missing:
 tables_folder = collect_study(study, folder, jobs)
 leave_study(Path(run_dir), study.path, tables_folder, places_by_dataset(study, folder))
 cells = read_tables(tables_folder).tables["cells"]
-glue("n-done", int((cells["state"] == "done").sum()), display=False)
-glue("n-shared", int(cells["run_id"].isin(of_comparison).sum()), display=False)
 
 # %%
 display(plan_tables.show_states(cells))
-Markdown(answer_sentences.missing(cells))
-
-# %% [markdown]
-# Of {glue:text}`n-cells` cells, {glue:text}`n-done` are done; {glue:text}`n-shared` of these are runs of
-# {ref}`comparison`, and were not run again.
+display(Markdown(answer_sentences.done(cells, of_comparison)))
+display(Markdown(answer_sentences.missing(cells)))
 
 # %% [markdown]
 # ## What this does not show
 #
-# - Costs are a model. Nothing of this project was timed on a GPU, and a study that needs one may take half as long or twice.
+# - Costs are a model. Nothing of this project was timed on a GPU, and a study that needs one may take far less or far
+#   longer.
 # - Preparing images and pretraining stand-ins are not in the costs.
 # - A cell that is done is a run that ended. Whether its numbers answer anything, the chapters after this one ask.
 

@@ -48,7 +48,7 @@ figures.use_house_style()
 found = find_study(Path(run_dir))
 study, scored = read_study(found.file), scored_cells(found.folders, found.cells, found.places)
 heads = {"reset": SERIES[0], "kept": SERIES[1]}
-Markdown(answer_sentences.missing(scored.with_any_head(*GRIDS)))
+Markdown(answer_sentences.missing(scored.of_grids(*GRIDS)))
 
 # %% [markdown]
 # ## Where does the public-only model stand?
@@ -100,7 +100,7 @@ display(answer_tables.show_contrasts(kept, by, "head kept minus new head"))
 # - A public-only model is tested where the private images come from. In a hospital that differs more from the public one,
 #   private images may help more.
 # - That private training does not beat this model here does not mean that it never would: with more patients, more
-#   steps or better settings the curve lies higher. {ref}`data-scale` shows one of these.
+#   steps or better settings the curve may lie higher. {ref}`data-scale` shows one of these.
 # - Which settings were tried matters too: {ref}`tuned-or-not`.
 
 # %% [markdown]

@@ -47,7 +47,7 @@ found = find_study(Path(run_dir))
 study, scored = read_study(found.file), scored_cells(found.folders, found.cells, found.places)
 drawn = dataset or next(iter(study.data))
 display(Markdown(answer_sentences.what_is_tested(study)))
-display(Markdown(answer_sentences.missing(scored.with_any_head("main", "scale", "capacity"))))
+display(Markdown(answer_sentences.missing(scored.of_grids("main", "scale", "capacity"))))
 
 # %% [markdown]
 # ## What is the verdict on each claim?

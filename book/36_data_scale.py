@@ -48,7 +48,7 @@ figures.use_house_style()
 found = find_study(Path(run_dir))
 study, scored = read_study(found.file), scored_cells(found.folders, found.cells, found.places)
 reference, colours = reference or study.roles.get("domain", ""), init_colours(study.initialisations)
-Markdown(answer_sentences.missing(scored.of_grids("scale")))
+Markdown(answer_sentences.missing(scored.with_new_head(*scaling.DATA_GRIDS)))
 
 # %% [markdown]
 # ## How does AUROC follow the share of patients?
@@ -81,7 +81,7 @@ display(answer_tables.show_gains(beside, f"gain, less that of {reference}"))
 # %% [markdown]
 # ## What this does not show
 #
-# - A straight line through a few shares says nothing about larger sets than these. Curves flatten.
+# - A straight line through a few shares says nothing about larger sets than these. Curves may flatten.
 # - Where a study states steps, a smaller set takes as many, and its patients are drawn more often. Where it states passes,
 #   a smaller set takes fewer steps. The two rules give other slopes.
 # - How much of a gain is less noise and how much is more to learn from is not parted here.

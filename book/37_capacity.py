@@ -47,7 +47,7 @@ figures.use_house_style()
 found = find_study(Path(run_dir))
 study, scored = read_study(found.file), scored_cells(found.folders, found.cells, found.places)
 reference, colours = reference or study.roles.get("domain", ""), init_colours(study.initialisations)
-Markdown(answer_sentences.missing(scored.of_grids("capacity")))
+Markdown(answer_sentences.missing(scored.with_new_head(*scaling.CAPACITY_GRIDS)))
 
 # %% [markdown]
 # ## Where do the networks stand?

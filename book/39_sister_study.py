@@ -22,9 +22,9 @@
 # - **Expect** the published numbers, and beside them ours where a study runs on the same hospitals
 # - **Needs** one core, seconds
 #
-# None of the paper's own values can be taken from code: what is public is that of a follow-up. Those of an earlier study by the same group can: same
-# hospitals and findings, another network, other settings. That makes them a sanity target, which a
-# right rebuild should resemble in order and in size, and not a result to reproduce.
+# The paper's code is not public, only that of a follow-up; its values cannot be computed again. Those of an earlier
+# study by the same group are published: same hospitals and findings, another network, other settings. That makes them a
+# sanity target, which a right rebuild should resemble in order and in size, and not a result to reproduce.
 
 # %% tags=["parameters"]
 initialisation: str = ""  # whose models are shown, by its short name; empty: the study's domain initialisation

@@ -9,7 +9,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.provenance import PROJECT_FOLDER
 
 EXAMPLE = """dpcxr release .cache/runs/sim-a-convnext_mini.random-reset-eps8-s0-0123456789ab --out released
-  dpcxr release runs/studies/demo/jobs/sim-a-domain-convnext_mini-eps8-s0 --out released   (a job of a study)"""
+  dpcxr release runs/studies/demo/jobs/JOB --out released   (a job of a study)"""
 
 
 def add_release_options(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +29,8 @@ def run_release(options: argparse.Namespace) -> int:
     Raises:
         UserError: As ``release_model``.
     """
-    from dpcxr_core.planning.jobs import RESULT_FILE
+    from dpcxr_core.planning.jobs import RESULT_FILE, run_of
     from dpcxr_core.releasing.release import release_model
-    from dpcxr_core.running.results import run_of
     from dpcxr_core.study.handover import find_places
 
     if not options.record.is_dir():

@@ -16,6 +16,14 @@ from dpcxr_core.study.runs import run_one
 from dpcxr_core.study.starting_points import StartingPoints, make_initialisations
 
 PROJECT = Path(__file__).resolve().parent.parent
+SMALL_STUDY = {
+    "question": "Does the command do what it says?",
+    "data": {"sim-a": {"data_source": "simulated"}},
+    "initialisations": {"random": {"weights": "random"}, "domain": {"weights": "standin_domain"}},
+    "architectures": ["convnext_mini"],
+    "epsilons": [8],
+    "mechanism": {"delta": 1.0e-5, "expected_batch_size": 256, "n_steps": 24, "max_grad_norm": 0.5},
+}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,22 +5,13 @@ import pytest
 import yaml
 
 from dpcxr_core import cli
-from tests.conftest import PROJECT
-
-STATED = {
-    "question": "Does the command do what it says?",
-    "data": {"sim-a": {"data_source": "simulated"}},
-    "initialisations": {"random": {"weights": "random"}},
-    "architectures": ["convnext_mini"],
-    "epsilons": [8],
-    "mechanism": {"delta": 1.0e-5, "expected_batch_size": 256, "n_steps": 24, "max_grad_norm": 0.5},
-}
+from tests.conftest import PROJECT, SMALL_STUDY
 
 
 @pytest.fixture
 def words(tmp_path):
     file = tmp_path / "one.yml"
-    file.write_text(yaml.safe_dump(STATED))
+    file.write_text(yaml.safe_dump(SMALL_STUDY))
     return ["study", str(file), "--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -34,9 +34,7 @@ def merge_tables(folders: Sequence[Path], out: Path) -> Path:
         AccountantsDisagreeError: As ``certify``.
     """
     _check_out(out, folders)
-    tables = {folder: read_tables(folder) for folder in folders}
-    for folder, found in tables.items():
-        _check(folder, found)
+    tables = {folder: _checked(folder, read_tables(folder)) for folder in folders}
     _check_same_evaluation(tables)
     _check_same_runs(tables)
     return write_tables(out, _merged(list(tables.values())))
@@ -49,8 +47,8 @@ def _check_out(out: Path, folders: Sequence[Path]) -> None:
         raise UserError(f"--out {out} exists already; name a folder that does not, or delete it")
 
 
-def _check(folder: Path, found: StudyTables) -> None:
-    """Refuses what no hospital should hand out, and what its own records do not bear out."""
+def _checked(folder: Path, found: StudyTables) -> StudyTables:
+    """``found``, its metrics typed; refused where no hospital should hand it out, or its records do not bear it out."""
     for name, table in found.tables.items():
         for column in _ABOUT_ONE_PATIENT:
             if column in table:
@@ -76,6 +74,7 @@ def _check(folder: Path, found: StudyTables) -> None:
         if record.run_id != run_id:
             raise UserError(f"{folder / 'records' / run_id}.json is the record of {record.run_id}; files were renamed")
         check_certificate(record)
+    return replace(found, tables={**found.tables, "metrics": metrics})
 
 
 def _check_same_evaluation(tables: Mapping[Path, StudyTables]) -> None:
@@ -96,6 +95,8 @@ def _check_same_runs(tables: Mapping[Path, StudyTables]) -> None:
     for folder, found in tables.items():
         for run_id in found.records:
             first = seen.setdefault(run_id, folder)
+            if first == folder:
+                continue
             for what, content in _CONTENTS.items():
                 if content(tables[first], run_id) != content(found, run_id):
                     raise UserError(
@@ -105,7 +106,7 @@ def _check_same_runs(tables: Mapping[Path, StudyTables]) -> None:
 
 
 def _metrics_of(found: StudyTables, run_id: str) -> str:
-    metrics = checked(found.tables["metrics"], _SHAREABLE_METRICS)
+    metrics = found.tables["metrics"]
     columns = list(METRICS.columns)
     return metrics.loc[metrics["run_id"] == run_id, columns].sort_values(columns).to_csv(index=False)
 
@@ -119,11 +120,10 @@ _CONTENTS: Mapping[str, Callable[[StudyTables, str], object]] = {
 def _merged(parts: Sequence[StudyTables]) -> StudyTables:
     every = {run_id: record for found in parts for run_id, record in found.records.items()}
     records = {run_id: every[run_id] for run_id in sorted(every)}
-    metrics = [checked(found.tables["metrics"], _SHAREABLE_METRICS) for found in parts]
     tables = {
         "cells": _merged_cells([found.tables["cells"] for found in parts]),
         "runs": runs_of(records.values()),
-        "metrics": _once(metrics, "run_id"),
+        "metrics": _once([found.tables["metrics"] for found in parts], "run_id"),
     }
     costs = [found.tables["costs"] for found in parts if "costs" in found.tables]
     if costs:

@@ -15,10 +15,8 @@ from dpcxr_core.collecting.shareable import shareable_claims, shareable_metrics
 from dpcxr_core.collecting.tables_folder import StudyTables, runs_of, write_tables
 from dpcxr_core.collecting.up_to_date import TABLES_FOLDER, made_of
 from dpcxr_core.planning.cells import Cell, cell_name, cells_of, cells_table
-from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, jobs_of
+from dpcxr_core.planning.jobs import LOG_FILE, RESULT_FILE, Job, is_done, job_folder, jobs_of, run_of
 from dpcxr_core.planning.study_file import Study
-from dpcxr_core.running.command import LOG_FILE
-from dpcxr_core.running.results import run_of
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.handover import find_places
 from dpcxr_core.study.places import StudyPlaces

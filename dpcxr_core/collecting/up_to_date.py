@@ -8,10 +8,9 @@ from pathlib import Path
 
 from dpcxr_core.config import content_key
 from dpcxr_core.planning.cells import cells_of
-from dpcxr_core.planning.jobs import Job, is_done, job_folder
+from dpcxr_core.planning.jobs import Job, is_done, job_folder, run_of
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.provenance import imported_source_key
-from dpcxr_core.running.results import run_of
 
 TABLES_FOLDER = "tables"  # in the folder of a study
 STATED_FILE = "tables.json"

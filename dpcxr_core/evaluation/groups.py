@@ -163,10 +163,15 @@ def unmeasurable(y_true: NDArray, patient_of_image: NDArray) -> str:
     for name, label in (("positives", 1), ("negatives", 0)):
         patients = patient_of_image[y_true == label]
         if patients.size < MIN_COUNT:
-            short.append(f"fewer than {MIN_COUNT} {name}")
+            short.append(_few(name))
         elif np.unique(patients).size < MIN_COUNT:
-            short.append(f"{name} of fewer than {MIN_COUNT} patients")
+            short.append(few_patients(name))
     return " and ".join(short)
+
+
+def few_patients(name: str) -> str:
+    """Why many images cannot be measured: ``name``, "positives" or "negatives", are of fewer than 10 patients."""
+    return f"{name} of {_few('patients')}"
 
 
 def too_few(n_positive: int, n_negative: int) -> str:
@@ -174,12 +179,12 @@ def too_few(n_positive: int, n_negative: int) -> str:
 
     Exact counts stay out of the text: counts this small can point at people.
     """
-    short = [
-        f"fewer than {MIN_COUNT} {name}"
-        for name, count in (("positives", n_positive), ("negatives", n_negative))
-        if count < MIN_COUNT
-    ]
+    short = [_few(name) for name, count in (("positives", n_positive), ("negatives", n_negative)) if count < MIN_COUNT]
     return " and ".join(short)
+
+
+def _few(name: str) -> str:
+    return f"fewer than {MIN_COUNT} {name}"
 
 
 def suppress_small(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dpcxr_core.evaluation.groups import MIN_COUNT
+from dpcxr_core.evaluation.groups import MIN_COUNT, few_patients
 
 
 def without_small_cells(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def hidden_counts(rows: pd.DataFrame) -> pd.DataFrame:
     n, positives = rows["n"], rows["n_positive"]
     negatives = n - positives
     few_positives, few_negatives = (
-        _few(counts) | rows["reason"].str.contains(f"{name} of fewer than {MIN_COUNT} patients")
+        _few(counts) | rows["reason"].str.contains(few_patients(name), regex=False)
         for name, counts in (("positives", positives), ("negatives", negatives))
     )
     none_or_few = (few_positives | (positives == 0)) & (few_negatives | (negatives == 0))

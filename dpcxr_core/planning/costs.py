@@ -11,7 +11,7 @@ import pandas as pd
 from dpcxr_core.config import FINDINGS, EvaluationChoice
 from dpcxr_core.planning.cells import Cell, cell_name, tested_on
 from dpcxr_core.planning.measured_speed import Speed, Way, evaluated_per_second, speed_of
-from dpcxr_core.planning.network_flops import network_size
+from dpcxr_core.planning.network_flops import is_small, network_size
 from dpcxr_core.planning.set_sizes import SetSize, set_size
 from dpcxr_core.planning.study_file import Study
 
@@ -49,7 +49,7 @@ def cost_table(cells: Mapping[Cell, tuple[str, ...]], study: Study) -> pd.DataFr
     sizes = _sizes(cells, study)
     rows = []
     for cell, grids in cells.items():
-        tested = {name: sizes[name, cell.image_recipe] for name in tested_on(cell, study)}
+        tested = {name: sizes[name, study.recipe_of(name, cell.image_recipe)] for name in tested_on(cell, study)}
         rows.append(_row(cell, grids[0], tested, study))
     return pd.DataFrame(rows)
 
@@ -79,12 +79,14 @@ def store_table(cells: Iterable[Cell], study: Study) -> pd.DataFrame:
 
 def _sizes(cells: Iterable[Cell], study: Study) -> dict[tuple[str, str], SetSize]:
     """Of every data set that a cell is tested on, by its name and image recipe, in the order met."""
-    wanted = dict.fromkeys((name, cell.image_recipe) for cell in cells for name in tested_on(cell, study))
+    wanted = dict.fromkeys(
+        (name, study.recipe_of(name, cell.image_recipe)) for cell in cells for name in tested_on(cell, study)
+    )
     return {key: set_size(study.data_choice(*key)) for key in wanted}
 
 
 def _row(cell: Cell, grid: str, sizes: Mapping[str, SetSize], study: Study) -> dict[str, object]:
-    on_gpu = not cell.architecture.startswith("convnext_mini")
+    on_gpu = not is_small(cell.architecture)
     image_size = study.data_choice(cell.dataset, cell.image_recipe).image_size
     way: Way = "private" if cell.kind == "private" else "ordinary"
     speed = speed_of(cell.architecture, image_size, way, cell.recipe.precision, on_gpu=on_gpu)

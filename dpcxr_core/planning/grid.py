@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Literal
 
 from dpcxr_core.config import UserError
 from dpcxr_core.study.grid import Recipe
+from dpcxr_core.study.standin_choice import STANDIN_TAGS
 
 FILE = "file:"  # before the path in the tag of weights in a file
 
@@ -74,11 +76,14 @@ class InitialisationChoice:
             raise UserError("an initialisation has either weights or trained_on; state one of them")
         if (self.trained_on is None) != (self.start is None):
             raise UserError("trained_on and from belong together: what is trained on, and the initialisation before")
+        if self.weights is not None and self.weights.startswith("standin_") and not self.is_standin:
+            near = ", ".join(difflib.get_close_matches(self.weights, STANDIN_TAGS) or STANDIN_TAGS)
+            raise UserError(f"no stand-in has the tag {self.weights!r}; did you mean {near}?")
 
     @property
     def is_standin(self) -> bool:
         """Whether its weights are pretrained by a job of the study."""
-        return self.weights is not None and self.weights.startswith("standin_")
+        return self.weights in STANDIN_TAGS
 
     def weights_name(self, architecture: str) -> str:
         """``architecture.tag``, the full name of ``weights``, which are stated, for a network."""

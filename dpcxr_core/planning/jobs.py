@@ -15,6 +15,7 @@ from dpcxr_core.data.store import file_sha256
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.cells import Cell, cell_name, cell_values, cells_of, pretraining_of, tested_on
 from dpcxr_core.planning.grid import FILE
+from dpcxr_core.planning.network_flops import is_small
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.provenance import PROJECT_FOLDER, deciding_libraries, imported_source_key
 from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
@@ -22,6 +23,7 @@ from dpcxr_core.study.standin_choice import STANDIN_TAGS, StartingPoints
 
 PLAN_FILE = "plan.json"
 RESULT_FILE = "result.json"
+LOG_FILE = "log.txt"  # in the job's folder: all that its command says
 CELL_CODE = (  # what turns a cell into a run, and its scores into numbers
     *("dpcxr_core.running.cell_config", "dpcxr_core.running.study_places"),
     *("dpcxr_core.study.runs", "dpcxr_core.study.evaluating"),
@@ -111,7 +113,7 @@ def _standin_jobs(study: Study, cells: Iterable[Cell], data: _DataJobs) -> dict[
             dataset=dataset,
             needs=needs,
             choice=choice,
-            n_gpus=0 if _is_small(architecture) else 1,
+            n_gpus=0 if is_small(architecture) else 1,
             mem_mb=_mem_mb(architecture),
         )
     return jobs
@@ -129,18 +131,14 @@ def _cell_job(study: Study, cell: Cell, needs: tuple[str, ...]) -> Job:
         dataset=cell.dataset,
         needs=needs,
         cell=cell,
-        n_gpus=0 if _is_small(cell.architecture) else n_ranks,
+        n_gpus=0 if is_small(cell.architecture) else n_ranks,
         n_ranks=n_ranks,
         mem_mb=_mem_mb(cell.architecture),
     )
 
 
-def _is_small(architecture: str) -> bool:
-    return architecture.startswith("convnext_mini")
-
-
 def _mem_mb(architecture: str) -> int:
-    return _MEM_MB["small" if _is_small(architecture) else "large"]
+    return _MEM_MB["small" if is_small(architecture) else "large"]
 
 
 def _facts(data_source: str, own_manifest: str) -> str:
@@ -192,6 +190,11 @@ def job_folder(study_dir: Path, job: Job) -> Path:
 def is_done(study_dir: Path, job: Job) -> bool:
     """Whether the job left its result."""
     return (job_folder(study_dir, job) / RESULT_FILE).is_file()
+
+
+def run_of(folder: Path) -> Path:
+    """Record folder of the run that the job of ``folder`` did."""
+    return PROJECT_FOLDER / json.loads((folder / RESULT_FILE).read_text())["run"]
 
 
 def write_plan(study_dir: Path, study: Study, jobs: Sequence[Job]) -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-N_OUTPUTS = 5  # the findings
+from dpcxr_core.config import FINDINGS
+
+N_OUTPUTS = len(FINDINGS)
 _KERNEL = 7 * 7  # of a ConvNeXt's depthwise convolution
 _STEM = 4  # a ConvNeXt's first convolution reads patches of this side
 _VIT_DEPTH = {"large": 24}
@@ -38,9 +40,14 @@ class NetworkSize:
     n_parameters: int
 
 
+def is_small(architecture: str) -> bool:
+    """Whether ``architecture`` is one of this project's own, which need no GPU."""
+    return architecture in ("convnext_mini", "convnext_mini_deep")
+
+
 def network_size(architecture: str, image_size: int) -> NetworkSize | None:
     """The size of ``architecture`` for square images of ``image_size`` pixels; None for a family not known here."""
-    if architecture in ("convnext_mini", "convnext_mini_deep"):
+    if is_small(architecture):
         n_third = 3 if architecture.endswith("deep") else 1
         return _convnext((1, 1, n_third, 1), _MINI_WIDTHS, 1, image_size)
     convnext = re.match(r"convnext(?:v2)?_([a-z]+)(?:_|$)", architecture)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from dpcxr_core.data.cohort import SplitChoice
 from dpcxr_core.data.manifests import MANIFESTS, facts_of, manifest
 from dpcxr_core.data.simulation.simulated_hospitals import HOSPITALS
 from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.study.data_choice import OWN, SIMULATED, VALID_FRACTION, DataChoice
-
-TEST_FRACTION = 0.2  # of the patients, where a set has no official test images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +107,7 @@ def _split(counted: Mapping[str, Any], recipe: str) -> SetSize:
     if "valid" in counted:
         share = 0.0
     else:
-        share = VALID_FRACTION if recipe == "official" else VALID_FRACTION / (1 - TEST_FRACTION)
+        share = VALID_FRACTION if recipe == "official" else VALID_FRACTION / (1 - SplitChoice.test_fraction)
     valid = counted.get("valid", share * whole)
     return SetSize(
         train=(1 - share) * whole,

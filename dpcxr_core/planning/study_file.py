@@ -15,12 +15,12 @@ from dpcxr_core.data.manifests import with_known_keys
 from dpcxr_core.planning.grid import GRID_KEYS, Grid, InitialisationChoice, check_known
 from dpcxr_core.planning.stated import converted, made
 from dpcxr_core.study.data_choice import SIMULATED, DataChoice
-from dpcxr_core.study.standin_choice import DOMAIN_TAG, StartingPoints
+from dpcxr_core.study.standin_choice import DOMAIN_TAG, STANDIN_TAGS, StartingPoints
 
 MAIN = "main"
 RANDOM = "random"
 ROLES = ("supervised", "self_supervised", "domain")
-_WITHOUT_HEAD = (RANDOM, "standin_supervised", "standin_selfsupervised")
+_WITHOUT_HEAD = (RANDOM, *(tag for tag in STANDIN_TAGS if tag != DOMAIN_TAG))
 
 
 @dataclass(frozen=True, kw_only=True)

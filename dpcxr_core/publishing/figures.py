@@ -166,6 +166,19 @@ def plot_epsilon_vs_noise(table: pd.DataFrame, ax: Axes) -> None:
     ax.legend(title="accountant")
 
 
+def nothing_to_show(words: str) -> Figure:
+    """A figure that holds no more than ``words``: why there is nothing to show."""
+    figure, ax = plt.subplots(figsize=(7.2, 1))
+    write_nothing_to_show(words, ax)
+    return figure
+
+
+def write_nothing_to_show(words: str, ax: Axes) -> None:
+    """Write on ``ax``, in place of all else, that there is nothing to show, and ``words``: why."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, f"nothing to show: {words}", ha="center", va="center", transform=ax.transAxes)
+
+
 def check_one_metric(table: pd.DataFrame) -> None:
     """Refuse, with ``UserError``, a table that is empty or mixes metrics, test sets, findings or groups."""
     if table.empty:

@@ -8,10 +8,10 @@ from typing import Any
 _NO_RESTRICTION = "DUO_0000004"  # of the Data Use Ontology, as the manifests state it
 
 
-def need_no_protection(facts: Mapping[str, Any] | None) -> bool:
-    """Whether the images are simulated, or of a data set that anybody may use without any restriction.
+def images_need_protection(facts: Mapping[str, Any] | None) -> bool:
+    """Whether the images are neither simulated nor of a data set that anybody may use without any restriction.
 
     Args:
         facts: Their manifest, see ``origins.facts_of_store``; None for a hospital's own.
     """
-    return facts is not None and facts["croissant"]["use"] == [_NO_RESTRICTION]
+    return facts is None or facts["croissant"]["use"] != [_NO_RESTRICTION]

@@ -189,7 +189,8 @@ def _limits(facts: CardFacts) -> str:
         "Scores on images of one hospital say little of another; see the other test sets above.",
         "A probability that it gives is not the chance of a finding where findings are rarer or more common.",
         "Reference labels are not the truth: see how they were made, above.",
-        "Privacy costs small groups more than large ones; a gap that was not found is not a gap that is not there.",
+        "Privacy can cost small groups more; see the groups above.",
+        "A gap that was not found is not a gap that is not there.",
         "The guarantee is about training images only, and adds up with every other run on the same images.",
     ]
     if facts.source is not None and "datasets" in facts.source:

@@ -12,7 +12,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.describing.origins import facts_of_store
 from dpcxr_core.data.store import file_sha256, open_store
 from dpcxr_core.files import whole_folder, write_json
-from dpcxr_core.releasing.image_source import need_no_protection
+from dpcxr_core.releasing.image_source import images_need_protection
 from dpcxr_core.releasing.model_card import CardFacts, model_card
 from dpcxr_core.releasing.release_checks import check_releasable, check_trained_on
 from dpcxr_core.releasing.weights_record import weights_record_of
@@ -47,7 +47,7 @@ def release_model(run: Path, places: StudyPlaces, out: Path) -> Path:
     store = open_store(places.store(record.config.dataset))
     check_trained_on(record, store.description)
     source = facts_of_store(store)
-    check_releasable(run, record, images_need_protection=not need_no_protection(source))
+    check_releasable(run, record, images_need_protection=images_need_protection(source))
     weights_record = asdict(weights_record_of(record, places))
     values = record_values(record)
     with whole_folder(out, CARD_FILE) as folder:

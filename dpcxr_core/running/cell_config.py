@@ -14,9 +14,10 @@ from dpcxr_core.config import PrivacySpecification, RunConfig, UserError
 from dpcxr_core.data.store import open_store
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.cells import Cell
-from dpcxr_core.planning.jobs import Job, job_folder
+from dpcxr_core.planning.grid import FILE
+from dpcxr_core.planning.jobs import Job, job_folder, run_of
 from dpcxr_core.planning.study_file import Study
-from dpcxr_core.running.results import run_of
+from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.study.grid import ordinary_run, private_run, public_only_run
 from dpcxr_core.study.handover import find_initialisations
 from dpcxr_core.study.places import StudyPlaces
@@ -78,15 +79,16 @@ def _init_name(job: Job, jobs: Mapping[str, Job], study: Study, study_dir: Path,
     choice, architecture = study.initialisations[cell.initialisation], cell.architecture
     needed = {jobs[name].kind: job_folder(study_dir, jobs[name]) for name in job.needs}
     if choice.weights is None:
-        return f"{architecture}.file:{_weights_of_run(run_of(needed['cell']), places)}"
-    if choice.weights.startswith("standin_"):
-        base = f"{architecture}.{choice.weights}"
-        names = find_initialisations(needed["standins"])
-        found = [name for name in names if name.partition("@")[0] == base]
+        return f"{architecture}.{FILE}{_weights_of_run(run_of(needed['cell']), places)}"
+    name = choice.weights_name(architecture)
+    if choice.is_standin:
+        left = find_initialisations(needed["standins"])
+        found = [each for each in left if each.partition("@")[0] == name]
         if len(found) != 1:
-            raise UserError(f"{needed['standins']} left {len(found)} weights {base}; it left {names}")
+            raise UserError(f"{needed['standins']} left {len(found)} weights {name}; it left {left}")
         return found[0]
-    return f"{architecture}.{choice.weights.replace('{architecture}', architecture)}"
+    _, is_file, path = name.partition(f".{FILE}")
+    return f"{architecture}.{FILE}{PROJECT_FOLDER / path}" if is_file else name  # as seen from any folder
 
 
 def _weights_of_run(run: Path, places: StudyPlaces) -> Path:
@@ -96,12 +98,13 @@ def _weights_of_run(run: Path, places: StudyPlaces) -> Path:
     """
     from dpcxr_core.releasing.weights_record import weights_record_of  # needs torch, which other cells do without
     from dpcxr_core.training.record import read_record
+    from dpcxr_core.training.weight_files import WEIGHTS_FILE
 
     linked = places.weights / f"{run.name}.safetensors"
     linked.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=linked.parent) as beside:  # a link from before may lead to nowhere by now
         link = Path(beside) / linked.name
-        link.symlink_to(run / "weights.safetensors")
+        link.symlink_to(run / WEIGHTS_FILE)
         os.replace(link, linked)
     write_json(linked.with_suffix(".json"), asdict(weights_record_of(read_record(run), places)))
     return linked

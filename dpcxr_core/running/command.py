@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-LOG_FILE = "log.txt"  # in the job's folder: all that the command says
-
 
 def job_command(study_file: Path, study_dir: Path, name: str, *, cache_dir: Path, n_cores: int) -> list[str]:
     """The words of ``dpcxr job``, run by the Python that runs this."""

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from dpcxr_core.planning.jobs import Job, is_done, job_folder
-from dpcxr_core.running.command import LOG_FILE, job_command
+from dpcxr_core.planning.jobs import LOG_FILE, Job, is_done, job_folder
+from dpcxr_core.running.command import job_command
 
 
 def do_in_a_loop(study_file: Path, study_dir: Path, jobs: Sequence[Job], *, cache_dir: Path, n_cores: int) -> None:

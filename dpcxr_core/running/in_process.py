@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dpcxr_core.planning.cells import cells_of
-from dpcxr_core.planning.jobs import Job, is_done, job_folder, jobs_of
+from dpcxr_core.planning.jobs import LOG_FILE, Job, is_done, job_folder, jobs_of, run_of
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.running.cell_config import config_of
-from dpcxr_core.running.command import LOG_FILE
 from dpcxr_core.running.holding import study_held
-from dpcxr_core.running.results import forget_lost, leave_result, run_of
+from dpcxr_core.running.results import forget_lost, leave_result
 from dpcxr_core.running.study_places import data_places, study_places
 from dpcxr_core.study.data_choice import DataChoice
 from dpcxr_core.study.handover import leave_initialisations, leave_places

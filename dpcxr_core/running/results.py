@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpcxr_core.config import UserError
 from dpcxr_core.files import write_json
-from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder
+from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, run_of
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
 from dpcxr_core.study.handover import find_initialisations, find_places
 
@@ -18,11 +18,6 @@ _TRAINED_FILE = "trained.json"
 def leave_result(folder: Path, seconds: float, run: Path | None = None) -> None:
     """Leave that the job of ``folder`` is done, after ``seconds``; and the record folder, where it is a cell."""
     write_json(folder / RESULT_FILE, {"run": from_project(run) if run else None, "seconds": seconds})
-
-
-def run_of(folder: Path) -> Path:
-    """Record folder of the run that the job of ``folder`` did."""
-    return PROJECT_FOLDER / json.loads((folder / RESULT_FILE).read_text())["run"]
 
 
 def leave_trained(run_dir: Path, run: Path) -> None:

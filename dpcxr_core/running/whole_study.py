@@ -8,10 +8,9 @@ from pathlib import Path
 
 from dpcxr_core.collecting.up_to_date import TABLES_FOLDER, tables_are_up_to_date
 from dpcxr_core.config import UserError
-from dpcxr_core.planning.jobs import Job, is_done, job_folder, jobs_of, write_plan
+from dpcxr_core.planning.jobs import LOG_FILE, Job, is_done, job_folder, jobs_of, write_plan
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.running.by_snakemake import LOCAL, do_by_snakemake, profile_folder, snakemake_is_here
-from dpcxr_core.running.command import LOG_FILE
 from dpcxr_core.running.holding import study_held
 from dpcxr_core.running.in_a_loop import do_in_a_loop
 from dpcxr_core.running.results import forget_lost

@@ -6,9 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
-from dpcxr_core.evaluation.comparing.paired import verdict
-from dpcxr_core.study.over_seeds import contrasts_of_study
+from dpcxr_core.study.over_seeds import contrasts_of_study, contrasts_with_verdicts
 from dpcxr_core.study.scored_cells import ScoredCells
 
 _SAME = ["dataset", "initialisation", "head", "target_epsilon", "seed"]
@@ -38,8 +36,7 @@ def ablations_table(scored: ScoredCells) -> pd.DataFrame:
     def difference(pair: _Row) -> Any:
         return scored.sum_of_aurocs({pair["run_id"]: 1.0, pair["main_run_id"]: -1.0}, pair["dataset"])
 
-    table = with_adjusted_p(contrasts_of_study(pairs, _BY, difference), "ablations", holm)
-    return table.assign(verdict=[*map(verdict, table["value"], table["p_adjusted"])])
+    return contrasts_with_verdicts(pairs, _BY, difference, "ablations")
 
 
 def without_main_cell(scored: ScoredCells) -> pd.DataFrame:

@@ -61,9 +61,10 @@ def _beside(cells: pd.DataFrame, roles: Roles, names: Sequence[str]) -> pd.DataF
     return reduce(lambda left, right: left.merge(right, on=[*REGIME, "seed"], how="outer"), of_roles)
 
 
-def _sum_of(scored: ScoredCells, weights: Mapping[str, float], row: Row) -> tuple[NDArray[np.float64], float]:
-    """The macro AUROCs at home of the runs that columns of ``row`` name, each times its weight, added up."""
-    return scored.sum_of_aurocs({row[column]: weight for column, weight in weights.items()}, row["dataset"]), 0.0
+def _sum_of(scored: ScoredCells, coefficients: Mapping[str, float], row: Row) -> tuple[NDArray[np.float64], float]:
+    """The macro AUROCs at home of the runs that columns of ``row`` name, each times its own coefficient, added up."""
+    of_runs = {row[column]: coefficient for column, coefficient in coefficients.items()}
+    return scored.sum_of_aurocs(of_runs, row["dataset"]), 0.0
 
 
 def self_supervised_at_home(scored: ScoredCells, roles: Roles) -> list[Contrast]:
@@ -78,22 +79,22 @@ def domain_at_home(scored: ScoredCells, roles: Roles) -> list[Contrast]:
 
 
 def _at_home(scored: ScoredCells, roles: Roles, better: str, worse: str) -> Contrast:
-    seeds = _beside(scored.of_grids("main"), roles, [better, worse])
+    seeds = _beside(scored.with_new_head("main"), roles, [better, worse])
     measure = partial(_sum_of, scored, {better: 1.0, worse: -1.0})
     return Contrast("AUROC at home", f"{better} minus {worse}", seeds, (better, worse), measure)
 
 
 def _cost_of_privacy(scored: ScoredCells, roles: Roles, other: str) -> Contrast:
-    cells = scored.of_grids("main")
+    cells = scored.with_new_head("main")
     ordinary, same = cells[np.isposinf(cells["target_epsilon"])], ["dataset", "architecture", "fraction", "seed"]
-    seeds, weights = _beside(cells, roles, [other, DOMAIN]), {other: -1.0, DOMAIN: 1.0}
+    seeds, coefficients = _beside(cells, roles, [other, DOMAIN]), {other: -1.0, DOMAIN: 1.0}
     for name in (other, DOMAIN):
         column = f"{name} without privacy"
         of_role = ordinary.loc[ordinary["initialisation"] == roles.get(name), [*same, "run_id"]]
         seeds = seeds.merge(of_role.rename(columns={"run_id": column}), on=same, how="left")
-        weights[column] = -weights[name]
+        coefficients[column] = -coefficients[name]
     name = f"cost of privacy, {other} minus {DOMAIN}"
-    return Contrast("cost of privacy", name, seeds, tuple(weights), partial(_sum_of, scored, weights))
+    return Contrast("cost of privacy", name, seeds, tuple(coefficients), partial(_sum_of, scored, coefficients))
 
 
 def gap_between_ages(scored: ScoredCells, roles: Roles) -> list[Contrast]:
@@ -109,7 +110,7 @@ def gaps_between_groups(scored: ScoredCells, roles: Roles) -> list[Contrast]:
 def _gap(scored: ScoredCells, roles: Roles, metric: str, column: str) -> Contrast:
     groups = f"groups by {column}"
     parted = any(column in dict(draws.groups) for of_run in scored.draws.values() for draws in of_run.values())
-    seeds = _beside(scored.of_grids("main"), roles, [SUPERVISED, SELF_SUPERVISED])
+    seeds = _beside(scored.with_new_head("main"), roles, [SUPERVISED, SELF_SUPERVISED])
 
     def measure(row: Row) -> tuple[NDArray[np.float64], float]:
         supervised, ours = (scored.at_home(row[name], row["dataset"]) for name in (SUPERVISED, SELF_SUPERVISED))
@@ -122,7 +123,7 @@ def _gap(scored: ScoredCells, roles: Roles, metric: str, column: str) -> Contras
 
 def self_supervised_abroad(scored: ScoredCells, roles: Roles) -> list[Contrast]:
     """Claim 5: one initialisation against another, on the test images of all other hospitals."""
-    seeds = _beside(scored.of_grids("main"), roles, [SELF_SUPERVISED, SUPERVISED])
+    seeds = _beside(scored.with_new_head("main"), roles, [SELF_SUPERVISED, SUPERVISED])
     others = seeds["dataset"].map({dataset: True for dataset, hospitals in scored.abroad.items() if hospitals})
 
     def measure(row: Row) -> tuple[NDArray[np.float64], float]:
@@ -142,7 +143,7 @@ def gains_by_initialisation(scored: ScoredCells, roles: Roles) -> list[Contrast]
 
     What is planned and did not run has its row, too.
     """
-    data, capacity = (_private(scored.of_grids(*grids)) for grids in (scaling.DATA_GRIDS, scaling.CAPACITY_GRIDS))
+    data, capacity = (_private(scored.with_new_head(*grids)) for grids in (scaling.DATA_GRIDS, scaling.CAPACITY_GRIDS))
     first = scaling.first_network(scored)
     scaled = data.groupby(scaling.DATA_KEY)["fraction"].transform("nunique") > 1
     slopes, steps = scaling.slopes_by_seed(data), scaling.steps_by_seed(capacity, first)
@@ -171,7 +172,7 @@ def _gain(
     of_planned, of_both = (
         cells[cells["initialisation"].isin([roles.get(name) for name in pair])] for cells in (planned, gains)
     )
-    found = scaling.beside(of_both, key, roles.get(worse, "")).rename(columns={"weights": need})
+    found = scaling.beside(of_both, key, roles.get(worse, "")).rename(columns={"coefficients": need})
     regimes = of_planned[[*key, "seed"]].drop_duplicates()
     found = found[[*key, "seed", need]].astype(regimes.dtypes.to_dict())  # an empty one knows no types
     seeds = regimes.merge(found, on=[*key, "seed"], how="left")

@@ -11,6 +11,7 @@ from dpcxr_core.data.simulation.simulated_hospitals import HOSPITALS
 SIMULATED = "simulated"
 OWN = "own"
 PUBLIC_HOSPITAL = "sim-source"
+PRIVATE_PART = "-private"  # ends the name of the rest of a data set of which a part is public
 VALID_FRACTION = 0.15  # of the patients of real images; enough to choose a threshold on where the set is a sample
 
 

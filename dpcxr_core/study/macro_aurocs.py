@@ -21,7 +21,7 @@ def macro_aurocs(scored: ScoredCells, *grids: str) -> pd.DataFrame:
         ``CONDITION`` and the columns of ``paired.table_over_seeds``; ``target_epsilon`` is infinity without privacy and
         NaN for the public-only model. ``p`` says nothing, as no AUROC is expected to be 0.
     """
-    cells = scored.with_any_head(*grids).dropna(subset="run_id")
+    cells = scored.of_grids(*grids).dropna(subset="run_id")
     return contrasts_of_study(
         cells, CONDITION, lambda cell: scored.sum_of_aurocs({cell["run_id"]: 1.0}, cell["dataset"])
     )

@@ -9,12 +9,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds
+from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
+from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, verdict
+
+Measured = Callable[[dict[Any, Any]], NDArray[np.float64]]
 
 
-def contrasts_of_study(
-    pairs: pd.DataFrame, by: Sequence[str], contrast: Callable[[dict[Any, Any]], NDArray[np.float64]]
-) -> pd.DataFrame:
+def contrasts_with_verdicts(pairs: pd.DataFrame, by: Sequence[str], contrast: Measured, family: str) -> pd.DataFrame:
+    """``contrasts_of_study`` as one ``family`` of tests.
+
+    Args:
+        pairs: As there.
+        by: As there.
+        contrast: As there.
+        family: What to call it.
+
+    Returns:
+        As there, with ``family p_adjusted n_in_family`` (Holm) and ``verdict``: "better" where the contrast is above 0,
+        "worse" where it is below, and "not distinguishable" where ``p_adjusted`` is above 0.05.
+    """
+    table = with_adjusted_p(contrasts_of_study(pairs, by, contrast), family, holm)
+    return table.assign(verdict=[*map(verdict, table["value"], table["p_adjusted"])])
+
+
+def contrasts_of_study(pairs: pd.DataFrame, by: Sequence[str], contrast: Measured) -> pd.DataFrame:
     """``paired.contrasts_over_seeds``, with the variance between seeds pooled by data set and kind of run.
 
     Noise makes private runs vary more than ordinary ones, and a small test set varies more than a large one: one

@@ -20,7 +20,7 @@ from dpcxr_core.data.splits import part_training_patients
 from dpcxr_core.data.store import check_images, open_store, rows_of
 from dpcxr_core.data.storing.store_finishing import made_by
 from dpcxr_core.data.storing.store_writing import subset_store
-from dpcxr_core.study.data_choice import PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
+from dpcxr_core.study.data_choice import PRIVATE_PART, PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.workers import worker_pool
 
@@ -112,7 +112,7 @@ def _official_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, A
     rng = np.random.default_rng(choice.seed)
     public, private = part_training_patients(store.cohort, choice.public_fraction, rng)
     held_out = np.concatenate([rows_of(store, "valid"), rows_of(store, "test")])
-    names = {"public_dataset": f"{dataset}-public", "private_dataset": f"{dataset}-private"}
+    names = {"public_dataset": f"{dataset}-public", "private_dataset": f"{dataset}{PRIVATE_PART}"}
     subset_store(store, public, stores / names["public_dataset"], names["public_dataset"])
     rest = np.sort(np.concatenate([private, held_out]))
     subset_store(store, rest, stores / names["private_dataset"], names["private_dataset"])

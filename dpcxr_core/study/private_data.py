@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
-from dpcxr_core.evaluation.comparing.paired import verdict
 from dpcxr_core.study.macro_aurocs import CONDITION
-from dpcxr_core.study.over_seeds import contrasts_of_study
+from dpcxr_core.study.over_seeds import contrasts_with_verdicts
 from dpcxr_core.study.scored_cells import ScoredCells
 
 GRIDS = ("main", "scale")
@@ -54,12 +52,11 @@ def kept_minus_reset(scored: ScoredCells) -> pd.DataFrame:
 
 
 def _that_ran(scored: ScoredCells) -> pd.DataFrame:
-    return scored.with_any_head(*GRIDS).dropna(subset="run_id")
+    return scored.of_grids(*GRIDS).dropna(subset="run_id")
 
 
 def _tested(scored: ScoredCells, pairs: pd.DataFrame, by: list[str], family: str) -> pd.DataFrame:
     def difference(pair: dict[Any, Any]) -> NDArray[np.float64]:
         return scored.sum_of_aurocs({pair["run_id"]: 1.0, pair["subtracted"]: -1.0}, pair["dataset"])
 
-    table = with_adjusted_p(contrasts_of_study(pairs, by, difference), family, holm)
-    return table.assign(verdict=[*map(verdict, table["value"], table["p_adjusted"])])
+    return contrasts_with_verdicts(pairs, by, difference, family)

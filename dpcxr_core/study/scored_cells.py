@@ -15,7 +15,7 @@ from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.study.evaluating import draws_of
 from dpcxr_core.study.places import StudyPlaces
 
-Weights = Mapping[str, float]  # by run_id
+Coefficients = Mapping[str, float]  # by run_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +34,26 @@ class ScoredCells:
     home: Mapping[str, str]
     abroad: Mapping[str, tuple[str, ...]]
 
-    def of_grids(self, *names: str) -> pd.DataFrame:
-        """The cells with a new head that are of any of these grids."""
-        return self.with_any_head(*names).query("head == 'reset'")
-
-    def with_any_head(self, *grids: str) -> pd.DataFrame:
+    def of_grids(self, *grids: str) -> pd.DataFrame:
         """The cells of any of ``grids``."""
         inside = self.cells["grids"].map(lambda of_cell: bool(set(grids) & set(of_cell.split(", ")))).astype(bool)
         return self.cells[inside]
+
+    def with_new_head(self, *grids: str) -> pd.DataFrame:
+        """The cells of any of ``grids`` that do not keep the head of their initialisation."""
+        return self.of_grids(*grids).query("head == 'reset'")
 
     def at_home(self, run_id: str, dataset: str) -> Draws:
         """Draws of a run on the internal test set of ``dataset``, the study's name of what it was trained on."""
         return self.draws[run_id][self.home[dataset]]
 
-    def sum_of_aurocs(self, weights: Weights, dataset: str) -> NDArray[np.float64]:
-        """``(1 + n_resamples,)`` of the macro AUROCs at home of runs on ``dataset``, each times its weight, added up.
+    def sum_of_aurocs(self, coefficients: Coefficients, dataset: str) -> NDArray[np.float64]:
+        """``(1 + n_resamples,)`` of the macro AUROCs at home of runs on ``dataset``, each times its own, added up.
 
         The runs meet the same resamples of the same patients, so every row is a draw of the sum.
         """
-        return np.sum([weight * auroc_of(self.at_home(run_id, dataset)) for run_id, weight in weights.items()], axis=0)
+        terms = [factor * auroc_of(self.at_home(run_id, dataset)) for run_id, factor in coefficients.items()]
+        return np.sum(terms, axis=0)
 
 
 def auroc_of(draws: Draws) -> NDArray[np.float64]:

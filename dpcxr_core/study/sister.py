@@ -15,6 +15,7 @@ from dpcxr_core.data.manifests import manifest
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds
 from dpcxr_core.evaluation.draws import Draws
+from dpcxr_core.study.data_choice import PRIVATE_PART
 from dpcxr_core.study.scored_cells import ScoredCells, auroc_of
 
 MANIFEST = "sister_study.yml"
@@ -63,10 +64,12 @@ def our_matrix(scored: ScoredCells, initialisation: str) -> pd.DataFrame:
 
     Returns:
         ``architecture target_epsilon train_dataset dataset n_findings`` (that the mean is over) and the columns of
-        ``paired.table_over_seeds``. Data sets have the names of their images, without "-private" behind a set of which
-        a part is public.
+        ``paired.table_over_seeds``. Data sets have the names of their images, without ``PRIVATE_PART`` behind a set of
+        which a part is public.
     """
-    cells = scored.of_grids("main").query("initialisation == @initialisation and unit == 'image' and fraction == 1")
+    cells = scored.with_new_head("main").query(
+        "initialisation == @initialisation and unit == 'image' and fraction == 1"
+    )
     tested = pd.DataFrame(
         [
             {**cell, "train_dataset": _images_of(scored.home[name]), "dataset": _images_of(store), "store": store}
@@ -155,4 +158,4 @@ def _n_findings(draws: Draws) -> int:
 
 
 def _images_of(store: str) -> str:
-    return store.removesuffix("-private")  # as ``preparation`` names the rest of a set of which a part is public
+    return store.removesuffix(PRIVATE_PART)

@@ -8,8 +8,7 @@ import pytest
 from dpcxr_core.collecting.study_tables import collect_study
 from dpcxr_core.collecting.tables_folder import STATED_FILE
 from dpcxr_core.planning.cells import cells_of
-from dpcxr_core.planning.jobs import job_folder, jobs_of
-from dpcxr_core.running.command import LOG_FILE
+from dpcxr_core.planning.jobs import LOG_FILE, job_folder, jobs_of
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.training.record import read_record

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dpcxr_core.evaluation.groups import unmeasurable
 from dpcxr_core.evaluation.small_counts import hidden_counts, without_small_cells
 
 
@@ -34,3 +35,12 @@ def test_what_tells_a_small_count_is_hidden_with_it(n, positives, images, labels
     hidden = hidden_counts(_rows(n, positives))
     assert hidden["images"].tolist() == images
     assert hidden["positives"].tolist() == labels
+
+
+@pytest.mark.parametrize(("labels_of_few", "images"), [([1], False), ([0], False), ([0, 1], True)])
+def test_labels_of_few_patients_hide_as_few_images_do(labels_of_few, images):
+    labels = np.repeat([1, 0], 30)
+    reason = unmeasurable(labels, np.where(np.isin(labels, labels_of_few), 0, np.arange(60)))
+    hidden = hidden_counts(_rows([200, 120, 80], [60, 40, 20]).assign(reason=["", reason, ""]))
+    assert hidden["images"].tolist() == [False, images, images]
+    assert hidden["positives"].tolist() == [False, True, True]

@@ -144,6 +144,14 @@ def test_stores_are_of_every_data_set_once(study_with):
     assert stores.loc["north", "disk_bytes"] == pytest.approx((76534 + 11079 + 22047) * 224**2)
 
 
+def test_simulated_set_beside_a_real_one_made_in_two_ways_is_stored_once(study_with):
+    study = study_with(ablations={"old": {"image_recipe": "as_published"}})
+    stores = store_table(cells_of(study), study)
+    recipes = stores.groupby("dataset")["image_recipe"].agg(list).to_dict()
+    assert recipes["sim-a"] == ["corrected"]
+    assert recipes["north"] == ["corrected", "as_published"]
+
+
 def test_groups_are_those_of_the_evaluation():
     assert n_groups(EvaluationChoice()) == 1 + 2 + 3 + 6 + 2
     assert n_groups(EvaluationChoice(group_columns=("sex", "insurance"))) == 1 + 2 + 4

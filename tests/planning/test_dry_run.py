@@ -22,7 +22,7 @@ from dpcxr_core.planning.jobs import jobs_of
 from dpcxr_core.planning.study_file import read_study
 study = read_study(Path(sys.argv[1]))
 print_dry_run(study, jobs_of(study), Path(sys.argv[2]), cache_dir=Path(sys.argv[2]))
-assert "torch" not in sys.modules
+assert {"torch", "timm", "PIL", "sklearn"}.isdisjoint(sys.modules)
 """
 
 
@@ -50,11 +50,11 @@ def test_ablation_says_only_what_it_changes(study_with, capsys, tmp_path):
     assert lines[start + 1 : start + 3] == ["  fractions: 0.5", ""]
 
 
-def test_paper_is_planned_without_data_torch_or_patience(tmp_path):
+def test_paper_is_planned_without_data_patience_or_the_packages_of_training_and_images(tmp_path):
     started = time.monotonic()
     call = [sys.executable, "-c", _DRY_RUN, str(PAPER), str(tmp_path)]
     said = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 60  # a person waits for it; on a busy machine it takes several times longer
     study = read_study(PAPER)
     cells = cells_of(study)
     lines = said.splitlines()

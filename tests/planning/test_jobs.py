@@ -1,7 +1,5 @@
 import itertools
 import json
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -13,7 +11,6 @@ from dpcxr_core.planning.cells import pretraining_of
 from dpcxr_core.planning.jobs import is_done, job_folder, jobs_of, write_plan
 from dpcxr_core.provenance import PACKAGE_FOLDER, imported_files
 from dpcxr_core.study.standin_choice import StartingPoints
-from tests.conftest import PROJECT
 
 
 def _by_name(jobs):
@@ -217,13 +214,3 @@ def test_a_job_is_done_when_its_result_is_there(study_with, tmp_path):
     assert not is_done(tmp_path, job)
     (job_folder(tmp_path, job) / "result.json").write_text("{}")
     assert is_done(tmp_path, job)
-
-
-def test_planning_loads_neither_torch_nor_the_packages_of_images():
-    code = (
-        "import sys; from pathlib import Path; from dpcxr_core.planning.jobs import jobs_of; "
-        "from dpcxr_core.planning.study_file import read_study; jobs_of(read_study(Path('studies/paper.yml'))); "
-        "print([name for name in ('torch', 'timm', 'PIL', 'sklearn') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -4,10 +4,9 @@ import math
 
 import pytest
 
-from dpcxr_core.data.cohort import SplitChoice
 from dpcxr_core.data.manifests import manifest
 from dpcxr_core.data.simulation.simulated_hospitals import HOSPITALS
-from dpcxr_core.planning.set_sizes import TEST_FRACTION, set_size
+from dpcxr_core.planning.set_sizes import set_size
 from dpcxr_core.study.data_choice import DataChoice
 
 
@@ -75,13 +74,9 @@ def test_every_set_with_images_has_a_size():
         assert set_size(_real(name)).train > 1000
 
 
-def test_test_fraction_is_that_of_the_split():
-    assert SplitChoice(recipe="patients").test_fraction == TEST_FRACTION
-
-
 def test_expected_sizes_are_no_more_than_the_manifests_images():
     for name, counted in manifest("expected_sizes.yaml").items():
         images = manifest(f"{name}.yaml")["images"]
-        # UKA: the study's split is of 193,361, 50 more than were published
-        assert counted["train"] + counted.get("valid", 0) + counted["test"] <= images + 50
+        more = 50 if name == "uka_cxr" else 0  # the study's split is of 193,361, 50 more than were published
+        assert counted["train"] + counted.get("valid", 0) + counted["test"] <= images + more
         assert counted["source"]

@@ -70,6 +70,10 @@ _SIM = {"data_source": "simulated"}
         ({"standins": {"tags": []}}, "unknown key 'standins.tags'"),
         ({"ranks": {"convnext_mini": 0}}, "ranks must be at least 1"),
         ({"recipe": {"ordinary_n_steps": 0}}, "ordinary_n_steps must be positive"),
+        (
+            {"initialisations": {"a": {"weights": "standin_suprevised"}}, "own_heads": []},
+            "initialisations.a: no stand-in has the tag 'standin_suprevised'; did you mean standin_supervised",
+        ),
         ({"initialisations": {"domain": {"weights": "standin_domain"}}, "own_heads": []}, "public part of north"),
         (
             {"initialisations": {"a": {"trained_on": "south", "from": "a"}}, "own_heads": []},

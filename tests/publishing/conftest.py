@@ -255,6 +255,7 @@ def some_drops() -> pd.DataFrame:
 def some_contrasts(*rows: dict, **shared: object) -> pd.DataFrame:
     """Contrasts of cells as ``paired.table_over_seeds`` tables them, of two seeds, with an adjusted p."""
     regime = {"dataset": "north", "architecture": "small", "unit": "image", "fraction": 1.0, "target_epsilon": 8.0}
-    table = pd.DataFrame([{**regime, "value": 0.03, "p_adjusted": 0.01, "reason": "", **shared, **row} for row in rows])
+    found = {"value": 0.03, "p_adjusted": 0.01, "verdict": "better", "reason": ""}
+    table = pd.DataFrame([{**regime, **found, **shared, **row} for row in rows])
     ends = {"low": -0.01, "high": 0.01, "low_with_seeds": -0.02, "high_with_seeds": 0.02}
     return table.assign(**{name: table["value"] + end for name, end in ends.items()}, n_seeds=2, seed_sd=0.001)

@@ -36,6 +36,13 @@ def test_auroc_figure_refuses_mixed_tables(aurocs, ax):
         figures.plot_auroc_over_epsilon(aurocs.head(0), ax)
 
 
+def test_a_figure_of_nothing_says_why(ax):
+    figure = figures.nothing_to_show("no cell has run")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["nothing to show: no cell has run"]
+    figures.write_nothing_to_show("no hospital", ax)
+    assert not ax.axison
+
+
 def test_gallery_shows_each_image_under_its_title_on_one_grey_scale(ax):
     images = np.arange(5 * 4 * 4, dtype=np.uint8).reshape(5, 4, 4)
     figure = figures.plot_gallery(images, list("abcde"), ncols=3)

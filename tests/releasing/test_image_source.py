@@ -1,7 +1,7 @@
 import pytest
 
 from dpcxr_core.data.manifests import facts_of
-from dpcxr_core.releasing.image_source import need_no_protection
+from dpcxr_core.releasing.image_source import images_need_protection
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,8 @@ from dpcxr_core.releasing.image_source import need_no_protection
     ],
 )
 def test_images_that_anybody_may_use_without_restriction_need_no_protection(dataset, is_open):
-    assert need_no_protection(facts_of(dataset)) == is_open
+    assert images_need_protection(facts_of(dataset)) != is_open
 
 
 def test_a_hospitals_own_images_need_protection():
-    assert not need_no_protection(None)
+    assert images_need_protection(None)

@@ -136,8 +136,8 @@ def _write_weights(tiny, job, file: Path) -> None:
     """The weights of a cell that is done, as a file of weights with its record."""
     from dataclasses import asdict
 
+    from dpcxr_core.planning.jobs import run_of
     from dpcxr_core.releasing.weights_record import weights_record_of
-    from dpcxr_core.running.results import run_of
     from dpcxr_core.study.handover import find_places
 
     run = run_of(tiny.folder(job))

@@ -1,4 +1,5 @@
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from dpcxr_core.running.results import leave_result
 from dpcxr_core.running.study_places import study_places
 from dpcxr_core.study.handover import leave_initialisations
 from dpcxr_core.study.runs import n_units_declared
+from tests.conftest import PROJECT
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def test_standin_is_the_one_that_its_job_left(configured):
     left = ["convnext_mini.random", "convnext_mini.standin_domain@abc", "convnext_mini.standin_supervised@def"]
     leave_initialisations(tiny.folder(standins), left)
     assert configured("standin_domain", [standins])[0].init_name == "convnext_mini.standin_domain@abc"
-    with pytest.raises(UserError, match="left 0 weights convnext_mini.standin_other"):
-        configured("standin_other", [standins])
+    with pytest.raises(UserError, match="left 0 weights convnext_mini.standin_selfsupervised"):
+        configured("standin_selfsupervised", [standins])
 
 
 def test_weights_of_another_cell_keep_its_head_and_leave_its_record_alone(configured):
@@ -94,3 +96,21 @@ def test_weights_of_another_cell_keep_its_head_and_leave_its_record_alone(config
     assert configured(InitialisationChoice(trained_on="public", start="first"), [pretraining])[0] == config
     assert linked.resolve() == (run / "weights.safetensors").resolve()
     assert sorted(path.name for path in places.weights.iterdir()) == weights
+
+
+def test_file_that_pretraining_starts_from_is_seen_from_the_project(configured, tmp_path, monkeypatch):
+    from dpcxr_core.study.runs import run_one
+    from dpcxr_core.training.initialisation import build_initialisation
+    from dpcxr_core.training.weight_files import WeightsRecord, write_weights
+
+    random = build_initialisation("convnext_mini.random", weights_dir=None, seed=0, head="reset")
+    record = WeightsRecord(label="mine", input_transform=random.input_transform, head_outputs=(), provenance={})
+    file = tmp_path / "weights" / "mine.safetensors"
+    write_weights(file, random.model.state_dict(), record)
+    monkeypatch.chdir(tmp_path)  # as a job is in the folder of its study
+    stated = f"file:{os.path.relpath(file, PROJECT)}"
+    config, places, tiny = configured(stated, target_epsilon=math.inf)
+    pretraining = Job(name="cell-1", kind="cell", dataset="sim-a")
+    leave_result(tiny.folder(pretraining), 1.0, run_one(config, places))
+    further, *_ = configured(InitialisationChoice(trained_on="public", start="first"), [pretraining])
+    assert build_initialisation(further.init_name, weights_dir=None, seed=0, head="kept").has_head

@@ -1,7 +1,7 @@
 import shutil
 
-from dpcxr_core.planning.jobs import Job
-from dpcxr_core.running.results import forget_lost, leave_result, leave_trained, run_of, trained_in
+from dpcxr_core.planning.jobs import Job, run_of
+from dpcxr_core.running.results import forget_lost, leave_result, leave_trained, trained_in
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import StudyPlaces
 

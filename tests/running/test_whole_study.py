@@ -16,24 +16,15 @@ from dpcxr_core.running.holding import held
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import StudyPlaces
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, SMALL_STUDY
 
 PARTS = ("stores", "weights", "runs", "evaluations")
-
-STATED = {
-    "question": "Does the command do what it says?",
-    "data": {"sim-a": {"data_source": "simulated"}},
-    "initialisations": {"random": {"weights": "random"}, "domain": {"weights": "standin_domain"}},
-    "architectures": ["convnext_mini"],
-    "epsilons": [8],
-    "mechanism": {"delta": 1.0e-5, "expected_batch_size": 256, "n_steps": 24, "max_grad_norm": 0.5},
-}
 
 
 @pytest.fixture
 def words(tmp_path):
     file = tmp_path / "two.yml"
-    file.write_text(yaml.safe_dump(STATED))
+    file.write_text(yaml.safe_dump(SMALL_STUDY))
     return ["study", str(file), "--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
 
 
@@ -156,7 +147,7 @@ def test_tables_are_collected_again_after_a_kill_in_collecting(words, engine, st
 def test_tables_are_collected_again_where_only_roles_changed(words, engine, capsys):
     engine.finishes = {"data", "standins", "cell"}
     assert cli.main(words) == 0
-    Path(words[1]).write_text(yaml.safe_dump(STATED | {"roles": {"domain": "domain"}}))
+    Path(words[1]).write_text(yaml.safe_dump(SMALL_STUDY | {"roles": {"domain": "domain"}}))
     capsys.readouterr()
     assert cli.main(words) == 0
     said = capsys.readouterr().out

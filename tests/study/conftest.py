@@ -12,7 +12,11 @@ from dpcxr_core.study.scored_cells import ScoredCells
 N_RESAMPLES = 80
 GROUPS = (("all", "all"), *(("sex", each) for each in "FM"), *(("age_band", each) for each in ("0-39", "40-69", "70+")))
 APART = np.array([0, -0.5, 0.5, -0.5, 0, 0.5])  # where a group lies, in gaps
-METRICS = tuple(dict.fromkeys([*DRAWN_METRICS, "selection_rate"]))
+# How far a value may come out from the truth, about three deviations or more. A run errs by 0.0036, of seeds and of its
+# own, and a mean over three seeds by 0.002; what patients add is the same for all runs in a hospital.
+OFF = 0.01  # the mean over seeds of a run, where no patients err, or of a difference
+TWICE_OFF = 0.015  # a difference of two differences, or from a single run
+SLOPE_OFF = 0.005  # a gain with each doubling, which halves the difference of runs two doublings apart
 DEFAULTS = {
     **{"dataset": "north", "architecture": "small", "head": "reset", "unit": "image", "fraction": 1.0, "seed": 0},
     **{"grids": "main", "auroc": 0.7, "abroad": 0.6, "gap": 0.05, "has_run": True},
@@ -34,15 +38,16 @@ def study_of():
         truth = truth.reset_index(drop=True)
         run_ids = [f"run-{row}" for row in range(len(truth))]
         hospitals = sorted(set(truth["dataset"]))
-        shape = (len(METRICS), 1 + N_RESAMPLES, len(GROUPS))
+        shape = (len(DRAWN_METRICS), 1 + N_RESAMPLES, len(GROUPS))
         shared = {name: patients * rng.normal(size=shape) for name in (*hospitals, "abroad")}
 
         def draws_of(run_id, hospital, auroc, gap):
             error = shared[hospital] + own * rng.normal(size=shape)
-            measured = auroc + gap * APART + seeds * rng.normal(size=(len(METRICS), 1, len(GROUPS))) + error[:, :1]
+            of_seed = seeds * rng.normal(size=(len(DRAWN_METRICS), 1, len(GROUPS)))
+            measured = auroc + gap * APART + of_seed + error[:, :1]
             values = np.concatenate([measured, measured + error[:, 1:]], axis=1)
             both = np.repeat(values[..., np.newaxis], 2, axis=-1).astype(np.float32)
-            return Draws(run_id, hospital, ("pneumonia", "macro"), GROUPS, dict(zip(METRICS, both, strict=True)))
+            return Draws(run_id, hospital, ("pneumonia", "macro"), GROUPS, dict(zip(DRAWN_METRICS, both, strict=True)))
 
         draws = {}
         for run_id, cell in zip(run_ids, truth.to_dict("records"), strict=True):

@@ -6,7 +6,7 @@ import pytest
 
 from dpcxr_core.evaluation.comparing.multiplicity import holm
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds
-from dpcxr_core.study.over_seeds import contrasts_of_study
+from dpcxr_core.study.over_seeds import contrasts_of_study, contrasts_with_verdicts
 
 BY = ["dataset", "target_epsilon"]
 
@@ -46,6 +46,21 @@ def test_a_public_only_model_has_no_seeds_to_vary():
     found = contrasts_of_study(pd.concat([given, trained]), BY, _draws(lambda _: 0.1, np.random.default_rng(0)))
     assert found["se_seeds"].isna().to_list() == [True, True, False, False]
     assert contrasts_of_study(given[:0], BY, _draws(lambda _: 0.1, np.random.default_rng(0))).empty
+
+
+def test_contrasts_are_one_family_with_a_verdict_each():
+    worth = {1.0: 0.5, 4.0: -0.5, 8.0: 0.0}
+    rng = np.random.default_rng(0)
+    pairs = _pairs(*worth, datasets=("north",))
+
+    def contrast(pair):
+        return worth[pair["target_epsilon"]] + 0.01 * rng.normal(size=81)
+
+    found = contrasts_with_verdicts(pairs, BY, contrast, "of this test")
+    assert found["verdict"].to_list() == ["better", "worse", "not distinguishable"]
+    np.testing.assert_array_equal(found["p_adjusted"], holm(found["p"].to_numpy()))
+    assert found[["family", "n_in_family"]].to_numpy().tolist() == [["of this test", 3]] * 3
+    assert contrasts_with_verdicts(pairs[:0], BY, contrast, "of this test")["verdict"].empty
 
 
 @pytest.mark.parametrize(

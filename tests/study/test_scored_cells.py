@@ -8,12 +8,13 @@ from dpcxr_core.study.scored_cells import auroc_of, scored_cells
 from tests.study.conftest import cells_frame
 
 
-def test_cells_of_grids_have_a_new_head(study_of):
+def test_cells_are_chosen_by_grid_and_head(study_of):
     rows = [{"grids": "main"}, {"grids": "scale, capacity"}, {"grids": "rescale"}, {"grids": "main", "head": "kept"}]
     scored = study_of(cells_frame(*rows))
-    assert scored.of_grids("main").index.to_list() == [0]
-    assert scored.of_grids("scale").index.to_list() == [1]
-    assert scored.of_grids("main", "capacity").index.to_list() == [0, 1]
+    assert scored.of_grids("main").index.to_list() == [0, 3]
+    assert scored.of_grids("main", "capacity").index.to_list() == [0, 1, 3]
+    assert scored.with_new_head("scale").index.to_list() == [1]
+    assert scored.with_new_head("main", "capacity").index.to_list() == [0, 1]
 
 
 def test_sum_is_of_the_macro_aurocs_on_every_resample(study_of):
@@ -22,7 +23,7 @@ def test_sum_is_of_the_macro_aurocs_on_every_resample(study_of):
     found = scored.sum_of_aurocs({"run-0": 2.0, "run-2": -1.0}, "north")
     np.testing.assert_allclose(found, 2 * first - second)
     with pytest.raises(KeyError):  # trained elsewhere: other test patients
-        scored.at_home("run-1", "east")
+        scored.at_home("run-1", "north")
 
 
 def test_cells_without_a_record_or_places_have_no_run(tiny_study):

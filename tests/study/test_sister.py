@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from dpcxr_core.data.manifests import MANIFESTS, names_of_our_sets
 from dpcxr_core.study.scored_cells import ScoredCells
 from dpcxr_core.study.sister import agreement, beside_published, our_matrix, published_drops, published_matrix
-from tests.study.conftest import cells_frame
+from tests.study.conftest import OFF, cells_frame
 
 HOSPITALS = ("vindr_cxr", "chestxray14", "chexpert", "uka_cxr", "padchest")
 
@@ -141,7 +141,8 @@ def test_our_matrix_is_every_models_auroc_in_every_hospital(study_of):
             dataset=("padchest", "north"),
             seed=(0, 1, 2),
             target_epsilon=(8.0,),
-        )
+        ),
+        patients=0,
     )
     home = {"padchest": "padchest-private", "north": "north"}
     draws = {
@@ -152,7 +153,7 @@ def test_our_matrix_is_every_models_auroc_in_every_hospital(study_of):
     assert ours[["train_dataset", "dataset"]].to_numpy().tolist() == [
         *(["padchest", "padchest"], ["padchest", "abroad"], ["north", "north"], ["north", "abroad"])
     ]
-    assert ours["value"].to_list() == pytest.approx([0.8, 0.6] * 2, abs=0.06)
+    assert ours["value"].to_list() == pytest.approx([0.8, 0.6] * 2, abs=OFF)
     assert (ours["n_seeds"] == 3).all()
     assert (ours["n_findings"] == 1).all()
     assert beside_published(ours)["dataset"].to_list() == ["padchest"]
@@ -164,7 +165,7 @@ def test_simulated_hospitals_have_nothing_to_compare(study_of):
     assert len(ours) == 4
     assert beside_published(ours).empty
     found = agreement(ours)
-    assert (found["reason"] == "nothing is comparable: no hospital of theirs").all()
-    assert len(found) == 4
-    assert our_matrix(scored, "another").empty
-    assert isinstance(agreement(our_matrix(scored, "another")), pd.DataFrame)
+    assert found["reason"].to_list() == ["nothing is comparable: no hospital of theirs"] * 4
+    of_another = our_matrix(scored, "another")
+    assert of_another.empty
+    assert agreement(of_another)["reason"].to_list() == found["reason"].to_list()

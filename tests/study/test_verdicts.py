@@ -11,7 +11,7 @@ from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.runs import runs_table
 from dpcxr_core.study.scored_cells import scored_cells
 from dpcxr_core.study.verdicts import CLAIMS, IN_FAVOUR, UNMEASURABLE, Claim, claims_table, verdict_per_claim
-from tests.study.conftest import GROUPS, cells_frame
+from tests.study.conftest import GROUPS, OFF, TWICE_OFF, cells_frame
 
 ROLES = {"supervised": "imagenet", "self_supervised": "dino", "domain": "mimic"}
 WITHOUT = math.inf
@@ -46,12 +46,12 @@ def test_what_holds_everywhere_is_supported(study_of):
     assert not np.isposinf(table["target_epsilon"]).any()
     assert set(verdict_per_claim(table)["verdict"]) == {"supported"}
     at_home = table[table["claim"] == 1]
-    assert at_home["value"].to_list() == pytest.approx([0.1] * 4, abs=0.02)
+    assert at_home["value"].to_list() == pytest.approx([0.1] * 4, abs=OFF)
     assert at_home[["dataset", "target_epsilon"]].to_numpy().tolist() == [
         *(["north", 1.0], ["north", 8.0], ["south", 1.0], ["south", 8.0])
     ]
     cost = table[table["part"] == "cost of privacy"]
-    assert sorted(cost["value"].round(1)) == pytest.approx([0.1] * 8)  # 0.20 and 0.12, each less 0.06, rounded
+    assert sorted(cost["value"]) == pytest.approx([0.06] * 4 + [0.14] * 4, abs=TWICE_OFF)  # 0.12 and 0.20, less 0.06
     assert (table.groupby("claim")["n_in_family"].first() == table.groupby("claim").size()).all()
 
 
@@ -229,4 +229,3 @@ def test_claims_of_a_trained_study_are_tested_on_its_records(tiny_study):
     assert first["value"].item() == pytest.approx(means[self_supervised] - means[supervised], abs=1e-6)
     assert first["n_seeds"].item() == 2
     assert (table.loc[table["claim"].isin([1, 2, 5]), "reason"] == "").all()
-    assert set(verdict_per_claim(table)["verdict"].str.slice(0, 11)) <= {"supported", "contradicte", "not decided"}

@@ -14,16 +14,17 @@ from dpcxr_core.evaluation.resampling.intervals import COVERAGE, percentile_inte
 
 GAP_NAME = "max-min"
 Combined = Callable[..., Any]  # np.max or np.mean
-_GAPS: tuple[tuple[str, tuple[str, ...], Combined], ...] = (
-    ("tpr_difference", ("tpr",), np.max),
-    ("fpr_difference", ("fpr",), np.max),
-    ("equalized_odds_difference", ("tpr", "fpr"), np.max),
-    ("equalized_odds_difference_mean", ("tpr", "fpr"), np.mean),
-    ("ppv_difference", ("ppv",), np.max),
-    ("selection_rate_difference", ("selection_rate",), np.max),
-    ("ece_difference", ("ece",), np.max),
-    ("calibration_in_the_large_difference", ("calibration_in_the_large",), np.max),
-)
+# of which rates each gap is made, and how their ranges are combined
+GAPS: Mapping[str, tuple[tuple[str, ...], Combined]] = {
+    "tpr_difference": (("tpr",), np.max),
+    "fpr_difference": (("fpr",), np.max),
+    "equalized_odds_difference": (("tpr", "fpr"), np.max),
+    "equalized_odds_difference_mean": (("tpr", "fpr"), np.mean),
+    "ppv_difference": (("ppv",), np.max),
+    "selection_rate_difference": (("selection_rate",), np.max),
+    "ece_difference": (("ece",), np.max),
+    "calibration_in_the_large_difference": (("calibration_in_the_large",), np.max),
+}
 
 
 def gap_and_scatter(rates: NDArray, combined: Combined = np.max) -> tuple[float, NDArray[np.float64]]:
@@ -135,7 +136,7 @@ def worst_group_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
 
 
 def gap_rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
-    """Every gap of ``_GAPS`` for each finding and macro.
+    """Every gap of ``GAPS`` for each finding and macro.
 
     They are fairlearn's: ``tpr_difference`` its equal opportunity difference, ``selection_rate_difference`` its
     demographic parity difference, ``equalized_odds_difference`` the larger (``agg="worst_case"``) and
@@ -146,7 +147,9 @@ def gap_rows(by_metric: Mapping[str, GroupedDraws]) -> list[dict[str, Any]]:
     ``calibration_in_the_large_difference`` has both.
     """
     return [
-        row for name, names, combined in _GAPS for row in _gap_rows(name, [by_metric[each] for each in names], combined)
+        row
+        for name, (names, combined) in GAPS.items()
+        for row in _gap_rows(name, [by_metric[each] for each in names], combined)
     ]
 
 

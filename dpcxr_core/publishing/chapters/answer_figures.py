@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.chapters.answer_tables import names_of
 from dpcxr_core.publishing.forest import MARKERS, bars, draw_row, name_rows
 from dpcxr_core.publishing.palette import GREY, SERIES
@@ -19,6 +20,7 @@ from dpcxr_core.publishing.tables import with_seeds_where_known
 from dpcxr_core.study.macro_aurocs import CONDITION
 from dpcxr_core.study.verdicts import AGAINST, IN_FAVOUR, MISSING, OPEN, UNMEASURABLE
 
+NOT_RUN = "these cells have not run"
 VERDICT_COLOURS = {IN_FAVOUR: SERIES[2], AGAINST: SERIES[1], OPEN: GREY, MISSING: GREY, UNMEASURABLE: GREY}
 _ROW, _AROUND = 0.27, 0.95  # inches
 
@@ -38,7 +40,7 @@ def plot_contrasts(rows: pd.DataFrame, colours: Mapping[str, str], colour_by: st
     """
     panels = list(rows.groupby("panel", sort=False))
     if not panels:
-        return _nothing()
+        return figures.nothing_to_show(NOT_RUN)
     n_rows = [len(panel) + panel.loc[panel["heading"] != "", "heading"].nunique() for _, panel in panels]
     size = (7.2, sum(_ROW * each + _AROUND for each in n_rows))
     figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=n_rows, squeeze=False)
@@ -98,7 +100,7 @@ def plot_along(
     several = aurocs.groupby([*others, series], dropna=False)[along].transform("nunique") > 1
     rows = with_seeds_where_known(aurocs[several])
     if rows.empty:
-        return _nothing()
+        return figures.nothing_to_show(NOT_RUN)
     panels = [panel for _, panel in rows.assign(panel=names_of(rows, others)).groupby("panel", sort=False)]
     n_columns = min(3, len(panels))
     shape = -(-len(panels) // n_columns), n_columns
@@ -149,10 +151,3 @@ def _draw_given(ax: Axes, panel: pd.DataFrame, given: pd.DataFrame | None) -> No
     same = ["dataset", "architecture", "initialisation"]
     for value in given.merge(panel[same].drop_duplicates(), on=same)["value"]:
         ax.axhline(value, color="black", linestyle="--", linewidth=1.3, label="public data only")
-
-
-def _nothing() -> Figure:
-    figure, ax = plt.subplots(figsize=(7.2, 1))
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, "nothing to show: these cells have not run", ha="center", va="center", transform=ax.transAxes)
-    return figure

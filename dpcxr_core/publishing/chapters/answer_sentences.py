@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from dpcxr_core.evaluation.comparing.paired import LEVEL
@@ -33,6 +35,20 @@ def counted(table: pd.DataFrame, more: str, less: str) -> str:
         return sentence
     which = "There is one seed" if alone == len(tested) else f"For {alone} of them there is one seed"
     return f"{sentence} {which}: this counts other patients, and not what another training would give."
+
+
+def done(cells: pd.DataFrame, of_comparison: Collection[str]) -> str:
+    """How many planned cells have run, and how many of these ran in the comparison before.
+
+    Args:
+        cells: With ``state`` and ``run_id``.
+        of_comparison: Runs of the comparison, by name; empty where nobody looked for them, and nothing is said of them.
+    """
+    sentence = f"Of {len(cells)} cells, {(cells['state'] == 'done').sum()} are done"
+    if not of_comparison:
+        return f"{sentence}."
+    n_shared = cells["run_id"].isin(of_comparison).sum()
+    return f"{sentence}; {n_shared} of these are runs of the comparison, and were not run again."
 
 
 def missing(cells: pd.DataFrame) -> str:

@@ -66,10 +66,10 @@ def names_within(rows: pd.DataFrame, by: str | list[str]) -> list[str]:
 
 
 def show_contrasts(table: pd.DataFrame, by: Mapping[str, Sequence[str]], value: str) -> pd.DataFrame:
-    """One row a contrast: value with the interval over other patients and seeds, seeds, adjusted p, verdict if there.
+    """One row a contrast: value with the interval over other patients and seeds, seeds, adjusted p, verdict.
 
     Args:
-        table: With the columns of ``paired.table_over_seeds`` and ``p_adjusted``.
+        table: With the columns of ``paired.table_over_seeds``, ``p_adjusted`` and ``verdict``.
         by: What names the rows, by the name of the column.
         value: What ``table["value"]`` is.
     """
@@ -78,9 +78,8 @@ def show_contrasts(table: pd.DataFrame, by: Mapping[str, Sequence[str]], value: 
         value: with_intervals(with_seeds_where_known(table), "+.3f"),
         "seeds": table["n_seeds"].to_list(),
         "p (Holm)": [show_p(p) for p in table["p_adjusted"]],
+        "verdict": table["verdict"].to_list(),
     }
-    if "verdict" in table:
-        shown["verdict"] = table["verdict"].to_list()
     return pd.DataFrame(shown).set_index(list(by))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dpcxr_core.publishing import figures
+from dpcxr_core.publishing.chapters.answer_figures import NOT_RUN
 from dpcxr_core.publishing.chapters.transfer_figures import plot_transfer_by_finding
 
 
@@ -15,9 +16,4 @@ def plot_maps(maps: pd.DataFrame) -> Figure:
     Args:
         maps: From ``sister_tables``.
     """
-    if len(maps):
-        return plot_transfer_by_finding(maps, n_columns=2)
-    figure, ax = plt.subplots(figsize=(7.2, 1))
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, "nothing to show: these cells have not run", ha="center", va="center", transform=ax.transAxes)
-    return figure
+    return plot_transfer_by_finding(maps, n_columns=2) if len(maps) else figures.nothing_to_show(NOT_RUN)

@@ -14,12 +14,14 @@ from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.transfer.conflicts import BELOW_ONE_HALF, LIKELY_CONFLICT, NOT_TOLD_FROM_CHANCE
 from dpcxr_core.evaluation.transfer.transported import LOST_OPERATING_POINT, NOT_GOT_BACK
+from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.chapters.transfer_tables import over_hospitals
 from dpcxr_core.publishing.forest import KIND_MARKERS, draw_row, in_order, legend_below, name_rows
 from dpcxr_core.publishing.palette import SERIES, init_colours
 from dpcxr_core.publishing.results import level_name
 
 _MAP = "cividis"
+_NOTHING_ABROAD = "no other hospital,\nor nothing that can be measured there"
 _MARKS = {LIKELY_CONFLICT: "\n!", BELOW_ONE_HALF: "\n!", NOT_TOLD_FROM_CHANCE: "\n?"}
 
 
@@ -81,7 +83,7 @@ def plot_drop_forest(drops: pd.DataFrame, ax: Axes) -> None:
         ax: Where to draw.
     """
     if drops.empty:
-        _draw_nothing(ax)
+        figures.write_nothing_to_show(_NOTHING_ABROAD, ax)
         return
     rows, where = over_hospitals(drops)
     rows = in_order(rows)
@@ -107,7 +109,7 @@ def plot_losses(operating_points: pd.DataFrame, finding: str, ax: Axes) -> None:
         (operating_points["finding"] == finding) & operating_points["where"].isin([NOT_GOT_BACK, LOST_OPERATING_POINT])
     ]
     if rows.empty:
-        _draw_nothing(ax)
+        figures.write_nothing_to_show(_NOTHING_ABROAD, ax)
         return
     hospitals = list(dict.fromkeys(rows["dataset"]))
     looks = {NOT_GOT_BACK: (SERIES[0], "o", -0.13), LOST_OPERATING_POINT: (SERIES[1], "D", 0.13)}
@@ -118,15 +120,3 @@ def plot_losses(operating_points: pd.DataFrame, finding: str, ax: Axes) -> None:
     name_rows(ax, hospitals)
     of = "mean over findings" if finding == MACRO else finding.replace("_", " ")
     ax.set_xlabel(f"Youden's index lost abroad ({of})")
-
-
-def _draw_nothing(ax: Axes) -> None:
-    ax.set_axis_off()
-    ax.text(
-        0.5,
-        0.5,
-        "nothing to show: no other hospital,\nor nothing that can be measured there",
-        ha="center",
-        va="center",
-        transform=ax.transAxes,
-    )

@@ -3,10 +3,19 @@ import math
 import numpy as np
 import pytest
 
-from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.comparing.gap_differences import gap_difference, gap_of_draws, less_unequal_noise
+from dpcxr_core.config import FINDINGS as ALL_FINDINGS
+from dpcxr_core.config import EvaluationChoice, UserError
+from dpcxr_core.evaluation.comparing.gap_differences import (
+    GAPS_OF_DRAWS,
+    gap_difference,
+    gap_of_draws,
+    less_unequal_noise,
+)
+from dpcxr_core.evaluation.comparing.gaps import gap_rows, range_rows
 from dpcxr_core.evaluation.comparing.paired import over_seeds_of_draws
-from dpcxr_core.evaluation.draws import Draws
+from dpcxr_core.evaluation.draws import Draws, draws_of_columns
+from dpcxr_core.evaluation.evaluate import grouped_metrics
+from dpcxr_core.evaluation.scored_images import scored_images, shared_resamples
 
 BANDS = (("age_band", "0-39"), ("age_band", "40-69"), ("age_band", "70+"))
 FINDINGS = ("pneumonia", "no_finding", "macro")
@@ -44,6 +53,21 @@ def test_gaps_are_those_of_their_definitions():
         found, floor = gap_of_draws(draws, metric, "age_band")
         np.testing.assert_allclose(found, gap, atol=1e-6)
         assert 0 < floor < 1
+
+
+def test_value_and_noise_floor_are_those_of_the_metrics_table(make_tables):
+    choice = EvaluationChoice(n_resamples=30, group_columns=("age_band",))
+    scores, cohort = make_tables()
+    young = scores["image_id"].map(cohort.set_index("image_id")["age_years"] < 40)
+    scores["y_true"] = scores["y_true"].mask(young & (scores["finding"] == "pneumonia"), 0.0)
+    (images,) = scored_images(scores, cohort, choice)
+    columns = grouped_metrics(images, shared_resamples(images, choice), choice, dict.fromkeys(ALL_FINDINGS, 0.5))
+    draws = draws_of_columns(images.run_id, images.dataset, columns)
+    of_ages = columns[-1]
+    rows = {row["metric"]: row for row in range_rows(of_ages["auroc"]) + gap_rows(of_ages) if row["finding"] == "macro"}
+    for metric in GAPS_OF_DRAWS:
+        found, floor = gap_of_draws(draws, metric, "age_band")
+        assert (found[0], floor) == pytest.approx((rows[metric]["value"], rows[metric]["noise_floor"]), abs=1e-6)
 
 
 def test_a_finding_that_one_group_lacks_is_in_no_gap_and_a_group_without_any_is_not_compared():

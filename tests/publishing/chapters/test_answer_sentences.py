@@ -19,6 +19,12 @@ def test_contrasts_are_counted_by_the_corrected_p():
     assert "missing" in answer_sentences.counted(table[3:], "do better", "do worse")
 
 
+def test_runs_of_the_comparison_are_counted_where_they_were_looked_up():
+    cells = pd.DataFrame({"run_id": ["a", "b", None], "state": ["done", "done", "missing"]})
+    assert answer_sentences.done(cells, set()) == "Of 3 cells, 2 are done."
+    assert answer_sentences.done(cells, {"b", "c"}).startswith("Of 3 cells, 2 are done; 1 of these are runs of the")
+
+
 def test_missing_cells_are_named_the_first_of_them():
     cells = pd.DataFrame(
         {"cell": [f"cell-{number}" for number in range(8)], "state": ["done", *["missing"] * 6, "failed"]}

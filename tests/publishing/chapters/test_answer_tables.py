@@ -30,11 +30,10 @@ def test_rows_of_one_heading_are_named_by_what_tells_them_apart_within_it():
 
 
 def test_contrasts_show_the_interval_over_seeds_and_the_adjusted_p():
-    table = some_contrasts({"verdict": "better"}, {"value": math.nan, "p_adjusted": math.nan, "verdict": "x"})
+    table = some_contrasts({}, {"value": math.nan, "p_adjusted": math.nan, "verdict": "x"})
     shown = answer_tables.show_contrasts(table, {"row": ["a", "b"]}, "gain")
     assert shown.loc["a"].to_list() == ["+0.030 [+0.010, +0.050]", 2, "0.010", "better"]
     assert shown.loc["b", "gain"] == "undefined"
-    assert "verdict" not in answer_tables.show_contrasts(table.drop(columns="verdict"), {"row": ["a", "b"]}, "gain")
     alone = table.head(1).assign(low_with_seeds=math.nan, high_with_seeds=math.nan)
     assert answer_tables.show_contrasts(alone, {"row": ["a"]}, "gain")["gain"].item() == "+0.030 [+0.020, +0.040]"
 
@@ -80,7 +79,7 @@ def test_verdicts_say_what_each_claim_needs():
 
 
 def test_only_its_own_public_only_model_is_in_the_forest_and_all_are_in_the_table():
-    mimic = {"initialisation": "mimic", "verdict": "better"}
+    mimic = {"initialisation": "mimic"}
     table = some_contrasts(
         {**mimic, "public_only": "mimic", "head": "kept"},
         {**mimic, "public_only": "mimic", "head": "reset"},
@@ -106,7 +105,9 @@ def test_gains_stand_above_what_sets_them_apart_from_the_reference():
     rows = answer_tables.gain_rows(several, several[:0], "b")
     assert rows["heading"].to_list() == ["a", "b"] * 2
     assert rows["name"].to_list() == ["epsilon 8"] * 2 + ["epsilon 1"] * 2
-    assert answer_tables.show_gains(gains, "gain").index.to_list()[0] == ("a", "epsilon 8", "0.5, 1")
+    shown = answer_tables.show_gains(gains, "gain")
+    assert shown.index.to_list()[0] == ("a", "epsilon 8", "0.5, 1")
+    assert shown["verdict"].to_list() == ["better"] * 2
 
 
 def test_ablations_say_what_differs_without_the_room_it_is_kept_in():

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpcxr_core.evaluation.groups import unmeasurable
 from dpcxr_core.publishing.explorers.explorer_counts import shown_group_counts
 
 KEYS = ["a|pneumonia|all|all", "a|pneumonia|sex|F", "a|pneumonia|sex|M", "a|pneumonia|view|AP", "a|pneumonia|view|PA"]
@@ -48,14 +49,12 @@ def test_one_small_cell_hides_what_it_could_be_found_from_by_subtraction(n, posi
 
 
 @pytest.mark.parametrize(
-    ("reason", "images_shown"),
-    [
-        ("positives of fewer than 10 patients", True),
-        ("negatives of fewer than 10 patients", True),
-        ("positives of fewer than 10 patients and negatives of fewer than 10 patients", False),  # all images of few
-    ],
+    ("labels_of_few", "images_shown"),
+    [([1], True), ([0], True), ([0, 1], False)],  # at last, all images are of few
 )
-def test_many_images_of_few_patients_are_hidden_as_few_images_are(reason, images_shown):
+def test_many_images_of_few_patients_are_hidden_as_few_images_are(labels_of_few, images_shown):
+    labels = np.repeat([1, 0], 30)
+    reason = unmeasurable(labels, np.where(np.isin(labels, labels_of_few), 0, np.arange(60)))
     n, positives = [200, 120, 80, 100, 100], [60, 40, 20, 30, 30]
     counts = shown_group_counts(_metrics(n, positives, reason=["", "", reason, "", ""]))
     assert counts[KEYS[0]] == [200, 60]
