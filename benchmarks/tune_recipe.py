@@ -56,6 +56,7 @@ def main() -> None:
         stores=CACHE / "stores",
         weights=CACHE / "weights",
         runs=CACHE / "runs",
+        scores=CACHE / "scores",
         evaluations=CACHE / "evaluations",
         public_dataset=PUBLIC_HOSPITAL,
         private_dataset="tuning",

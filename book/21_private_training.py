@@ -17,7 +17,7 @@
 # **Question.** What does {term}`DP-SGD` do to one network, step by step, and what does it leave behind?
 #
 # - **Reads** the private hospital's store, one initialisation, one specification
-# - **Writes** one run record (config, ledger, certificate, scores, weights), its evaluation, and `trained.json` in
+# - **Writes** one run record (config, ledger, certificate, weights), its scores and evaluation, and `trained.json` in
 #   `run_dir`, which names the record
 # - **Expect** a check of the engine that passes, a loss that falls, and a test AUROC with its interval
 # - **Needs** one core, under a minute
@@ -55,7 +55,8 @@ from dpcxr_core.publishing import error_gallery, figures, one_run, sentences, ta
 from dpcxr_core.running.config_file import read_config
 from dpcxr_core.running.results import leave_trained
 from dpcxr_core.study.runs import run_one
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.study.scores import scores_on
+from dpcxr_core.training.record import read_record
 
 figures.use_house_style()
 places = find_places(Path(run_dir))
@@ -130,7 +131,8 @@ display(tables.auroc_by_finding(metrics, places.private_dataset))
 # %% mystnb={"figure": {"name": "confident-errors", "caption": "The errors that the run is most sure of. Above: without the finding, highest scores. Below: with it, lowest scores."}, "image": {"alt": "Two rows of small chest images, each under its score: above false positives, below false negatives. The sentence below gives the range of the scores. Where pictures may not be shown, a sentence that says so."}}
 store = open_store(places.store(places.private_dataset))
 threshold = values_of(thresholds_of(folder, places)).get(errors_of, float("nan"))
-errors = error_gallery.confident_errors(read_table(folder, "scores"), store.cohort, errors_of, threshold, n_each=6)
+scores = scores_on(folder, places.private_dataset, places)
+errors = error_gallery.confident_errors(scores, store.cohort, errors_of, threshold, n_each=6)
 facts = facts_of_store(store) if show_images else None
 fig = error_gallery.plot_errors(errors, store, facts)
 

@@ -53,7 +53,8 @@ from dpcxr_core.study.grid import ablation_runs, recipe_from
 from dpcxr_core.study.handover import find_initialisation, find_places, find_specification
 from dpcxr_core.publishing import figures, tables
 from dpcxr_core.publishing.chapters import mechanism_tables, sampling_figures, sampling_tables
-from dpcxr_core.study.runs import n_units_declared, run_many
+from dpcxr_core.study.recording import n_units_declared
+from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

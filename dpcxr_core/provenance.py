@@ -94,6 +94,7 @@ def git_state(folder: Path = PACKAGE_FOLDER) -> str:
         return "not in git"
 
 
+@cache
 def versions() -> dict[str, str]:
     """Python, platform and the versions of the packages that numbers depend on."""
     found = {"python": sys.version.split()[0], "platform": platform.platform(terse=True)}

@@ -23,10 +23,11 @@ from dpcxr_core.config import OptimisationChoice, OrdinaryBatches, PrivacySpecif
 from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.files import write_json
 from dpcxr_core.privacy.streams import RandomStreams
-from dpcxr_core.study import runs as study_module
+from dpcxr_core.study import recording
 from dpcxr_core.study.handover import leave_places
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.study.runs import checkpoint_place, run_key, run_one
+from dpcxr_core.study.recording import checkpoint_place, run_key
+from dpcxr_core.study.runs import run_one
 from dpcxr_core.training import loop
 from dpcxr_core.training.checkpoint import CheckpointPlace, read_checkpoint
 from dpcxr_core.training.device import Compute
@@ -102,6 +103,7 @@ def _study_in(run_dir: Path, stores: Path) -> Study:
         stores=stores,
         weights=run_dir / "weights",
         runs=run_dir / "runs",
+        scores=run_dir / "scores",
         evaluations=run_dir / "evaluations",
         public_dataset="none",
         private_dataset="sim-a",
@@ -186,7 +188,7 @@ def _finish(study: Study, config: RunConfig, *, n_ranks: int = 1) -> Path:
 
 def _assert_same_bits(folder: Path, whole: Path) -> None:
     assert (folder / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    for name in ("ledger", "diagnostics", "scores", "scores_valid"):
+    for name in ("ledger", "diagnostics"):
         pd.testing.assert_frame_equal(read_table(folder, name), read_table(whole, name), check_exact=True)
     assert read_record(folder).certificate == read_record(whole).certificate
 
@@ -295,7 +297,7 @@ def test_identity_of_a_checkpoint_names_what_decides_draws_and_gradients(study, 
 def test_checkpoint_of_other_code_is_refused_by_name(what, study, monkeypatch):
     _kill_after_checkpoint(study, PRIVATE)
     other = {"_deciding_code": "other", "deciding_libraries": {"torch": "0.1"}}[what]
-    monkeypatch.setattr(study_module, what, lambda: other)
+    monkeypatch.setattr(recording, what, lambda: other)
     named = {"_deciding_code": "code: .* there, other here", "deciding_libraries": "libraries: .* there, torch 0.1"}
     with pytest.raises(UserError, match=named[what]):
         run_one(PRIVATE, study.places)
@@ -304,7 +306,7 @@ def test_checkpoint_of_other_code_is_refused_by_name(what, study, monkeypatch):
 
 def test_secret_goes_also_where_the_run_was_killed_between_record_and_clean_up(study, monkeypatch):
     with monkeypatch.context() as killed:
-        killed.setattr(study_module, "remove_checkpoint", lambda place: None)
+        killed.setattr(recording, "remove_checkpoint", lambda place: None)
         folder = run_one(PRIVATE, study.places, checkpoint_every=0.0)
     path = study.place(PRIVATE).path
     assert path.exists()

@@ -9,7 +9,7 @@ from typing import Any
 from dpcxr_core.accounting.certificate import PrivacyCertificate, privacy_statement
 from dpcxr_core.accounting.remembered import remembered_certificate
 from dpcxr_core.config import UserError
-from dpcxr_core.study.runs import n_units_declared
+from dpcxr_core.study.recording import n_units_declared
 from dpcxr_core.training.record import RunRecord
 
 # Other versions of the accountants round otherwise, far below this; an epsilon that somebody changed is far above it.

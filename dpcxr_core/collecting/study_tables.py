@@ -25,7 +25,7 @@ from dpcxr_core.study.verdicts import claims_table, verdict_per_claim
 from dpcxr_core.tables import METRICS
 from dpcxr_core.training.record import RunRecord, read_record
 
-_PARTS = ("training", "loading", "scoring")
+_PARTS = ("training", "loading")
 
 
 @dataclass(frozen=True)

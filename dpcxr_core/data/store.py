@@ -55,7 +55,7 @@ def open_store(path: Path) -> ImageStore:
         UserError: No finished store is there, or its files are not those it was finished with.
     """
     path = Path(path)
-    description = _read_description(path)
+    description = read_description(path)
     found = file_sha256(path / COHORT_FILE)
     if found != description["cohort_sha256"]:
         raise _mismatch(path, f"{COHORT_FILE} has SHA-256 {found[:12]}, not {description['cohort_sha256'][:12]}")
@@ -72,7 +72,12 @@ def open_store(path: Path) -> ImageStore:
     return ImageStore(path, images, cohort, description)
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """What the finished store in the folder ``path`` states of itself; its files are not looked into.
+
+    Raises:
+        UserError: No finished store is there, or its description was changed.
+    """
     missing = [name for name in (DESCRIPTION_FILE, COHORT_FILE, IMAGES_FILE) if not (path / name).is_file()]
     if missing:
         raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. Run dpcxr prepare.")

@@ -26,7 +26,7 @@ RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"  # in the job's folder: all that its command says
 CELL_CODE = (  # what turns a cell into a run, and its scores into numbers
     *("dpcxr_core.running.cell_config", "dpcxr_core.running.study_places"),
-    *("dpcxr_core.study.runs", "dpcxr_core.study.evaluating"),
+    *("dpcxr_core.study.recording", "dpcxr_core.study.scoring", "dpcxr_core.study.evaluating"),
 )
 _MEM_MB = {"data": 8_000, "small": 4_000, "large": 32_000}  # judged; what a cluster is asked for
 

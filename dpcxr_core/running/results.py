@@ -11,6 +11,7 @@ from dpcxr_core.files import write_json
 from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, run_of
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
 from dpcxr_core.study.handover import find_initialisations, find_places
+from dpcxr_core.study.scores import missing_scores
 
 _TRAINED_FILE = "trained.json"
 
@@ -31,7 +32,7 @@ def trained_in(run_dir: Path) -> Path:
 
 
 def forget_lost(study_dir: Path, jobs: Iterable[Job]) -> None:
-    """Takes back the results of jobs whose stores, weights or records are no longer there, as after a clean-up.
+    """Takes back the results of jobs whose stores, weights, records or scores are no longer there, as after a clean-up.
 
     So are those of jobs that started from weights which have to be made again, and may then be others.
 
@@ -57,7 +58,8 @@ def _is_there(job: Job, folder: Path) -> bool:
     except UserError:  # the file that says where things are is itself lost
         return False
     if job.kind == "cell":
-        return (run_of(folder) / "record.json").is_file()
+        run = run_of(folder)
+        return (run / "record.json").is_file() and not missing_scores(run, places)
     if job.kind == "data":
         return all(places.store(name).is_dir() for name in (places.public_dataset, *places.test_datasets))
     keys = [name.partition("@")[2] for name in weights if "@" in name]

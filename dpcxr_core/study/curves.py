@@ -9,8 +9,9 @@ import pandas as pd
 
 from dpcxr_core.evaluation.fairness.group_curves import calibration_by_group, roc_by_group
 from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.study.evaluating import cohort_tested_on, scores_on
+from dpcxr_core.study.evaluating import cohort_tested_on
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.scores import scores_on
 
 
 def curves_by_group(folder: Path, places: StudyPlaces, column: str, finding: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -22,7 +23,10 @@ def curves_by_group(folder: Path, places: StudyPlaces, column: str, finding: str
         column: Group column.
         finding: One of ``config.FINDINGS``; a mean over findings has no curve.
     """
-    scores, choice = scores_on(folder, places.private_dataset), replace(places.evaluation, group_columns=(column,))
+    scores, choice = (
+        scores_on(folder, places.private_dataset, places),
+        replace(places.evaluation, group_columns=(column,)),
+    )
     (images,) = scored_images(scores[scores["finding"] == finding], cohort_tested_on(places), choice)
     parts = images.y_true[:, 0], images.y_score[:, 0], images.columns[1].of_image
     return roc_by_group(*parts), calibration_by_group(*parts, choice.n_calibration_bins)

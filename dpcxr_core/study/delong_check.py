@@ -7,8 +7,9 @@ from pathlib import Path
 from dpcxr_core.evaluation.comparing.delong import PairedTest, delong_test
 from dpcxr_core.evaluation.comparing.paired import difference_of_draws
 from dpcxr_core.evaluation.resampling.intervals import percentile_interval
-from dpcxr_core.study.evaluating import draws_of, scores_on
+from dpcxr_core.study.evaluating import draws_of
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.scores import scores_on
 
 
 def beside_delong(
@@ -26,7 +27,7 @@ def beside_delong(
     a, b = (draws_of(folder, places)[home] for folder in (first, second))
     draws = difference_of_draws(a, b, "auroc", finding, "all", "all")
     low, high, _ = percentile_interval(draws[1:])
-    both = (scores_on(folder, home) for folder in (first, second))
+    both = (scores_on(folder, home, places) for folder in (first, second))
     ours, theirs = (scores[scores["finding"] == finding].set_index("image_id") for scores in both)
     test = delong_test(ours["y_true"], ours["y_score"], theirs["y_score"].loc[ours.index])
     return (float(draws[0]), low, high), test

@@ -15,15 +15,16 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from dpcxr_core.config import EvaluationChoice, content_key
+from dpcxr_core.config import content_key
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.evaluation.draws import Draws, read_draws, write_draws
 from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.evaluation.thresholds import DecisionThresholds, choose_thresholds
 from dpcxr_core.files import whole_folder, write_json
-from dpcxr_core.provenance import imported_source_key, source_key, versions
+from dpcxr_core.provenance import imported_source_key, versions
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.study.scores import datasets_scored, scores_folder, scores_of_tests, scores_on
+from dpcxr_core.training.record import read_record
 from dpcxr_core.workers import worker_pool
 
 _DECIDING_LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn")
@@ -63,27 +64,15 @@ def thresholds_of(folder: Path, places: StudyPlaces) -> DecisionThresholds | Non
     return DecisionThresholds(**json.loads(path.read_text())) if path.exists() else None
 
 
-def thresholds_chosen_on(folder: Path, dataset: str, choice: EvaluationChoice) -> DecisionThresholds | None:
+def thresholds_chosen_on(folder: Path, dataset: str, places: StudyPlaces) -> DecisionThresholds | None:
     """Decision thresholds chosen on validation images of ``dataset`` as the run in ``folder`` scored them, or None."""
-    valid = valid_scores(folder, dataset)
-    return choose_thresholds(valid, choice) if len(valid) else None
+    valid = scores_on(folder, dataset, places, "valid")
+    return choose_thresholds(valid, places.evaluation) if len(valid) else None
 
 
 def values_of(thresholds: DecisionThresholds | None) -> dict[str, float]:
     """Decision thresholds by finding; none without validation images to choose them on."""
     return {} if thresholds is None else thresholds.values
-
-
-def scores_on(folder: Path, dataset: str) -> pd.DataFrame:
-    """SCORES of the run in ``folder`` on test images of ``dataset``."""
-    scores = read_table(folder, "scores")
-    return scores[scores["dataset"] == dataset]
-
-
-def valid_scores(folder: Path, dataset: str) -> pd.DataFrame:
-    """SCORES of the run in ``folder`` on validation images of ``dataset``."""
-    scores = read_table(folder, "scores_valid")
-    return scores[scores["dataset"] == dataset]
 
 
 def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
@@ -93,8 +82,7 @@ def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
         UserError: ``folder`` holds no finished run.
     """
     run_id = read_record(folder).run_id
-    # the name of a run is not enough: with secret randomness, the same run done again has other scores
-    scores = source_key(folder / "scores.parquet", folder / "scores_valid.parquet")
+    scores = [scores_folder(folder, name, places).name for name in datasets_scored(folder, places)]
     code = imported_source_key(__name__)
     libraries = {name: versions()[name] for name in _DECIDING_LIBRARIES}
     return places.evaluations / f"{run_id}-{content_key(places.evaluation, scores, code, libraries)}"
@@ -106,8 +94,8 @@ def evaluated(folder: Path, places: StudyPlaces) -> Path:
     if final.exists():
         return final
     # chosen on the set trained on, and held for every set tested on
-    thresholds = thresholds_chosen_on(folder, read_record(folder).config.dataset, places.evaluation)
-    scores, cohort = read_table(folder, "scores"), cohort_tested_on(places)
+    thresholds = thresholds_chosen_on(folder, read_record(folder).config.dataset, places)
+    scores, cohort = scores_of_tests(folder, places), cohort_tested_on(places)
     evaluation = evaluate(scores, cohort, places.evaluation, values_of(thresholds))
     with whole_folder(final, "metrics.parquet") as made:
         if thresholds is not None:

@@ -23,11 +23,11 @@ from dpcxr_core.study.evaluating import (
     cohort_tested_on,
     draws_by_run,
     metrics_table,
-    scores_on,
     thresholds_of,
     values_of,
 )
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.scores import scores_on
 
 _AGE_EDGES = range(0, 121, 10)
 
@@ -69,7 +69,7 @@ def tested_gaps(
             images, column, values_of(thresholds_of(folder, places)), n_permutations=n_permutations, seed=choice.seed
         )
         for folder in folders
-        for images in scored_images(scores_on(folder, dataset), cohort, choice)
+        for images in scored_images(scores_on(folder, dataset, places), cohort, choice)
         for column in images.columns[1:]
     ]
     return with_adjusted_p(pd.concat(tests, ignore_index=True), f"gaps on {dataset}", benjamini_hochberg)
@@ -86,7 +86,7 @@ def held_still(folders: Sequence[Path], places: StudyPlaces, columns: Sequence[s
     choice, cohort = replace(places.evaluation, group_columns=tuple(columns)), cohort_tested_on(places)
     tables = []
     for folder in folders:
-        scores = scores_on(folder, places.private_dataset)
+        scores = scores_on(folder, places.private_dataset, places)
         thresholds = values_of(thresholds_of(folder, places))
         tables.append(evaluate_within(scores, cohort, choice, thresholds))
         for edges in ((), _AGE_EDGES):
@@ -98,7 +98,8 @@ def along_age(folders: Sequence[Path], places: StudyPlaces) -> pd.DataFrame:
     """METRICS of several runs in a sliding window of age, on the internal test set."""
     cohort = cohort_tested_on(places)
     tables = [
-        auroc_by_age_window(scores_on(folder, places.private_dataset), cohort, places.evaluation) for folder in folders
+        auroc_by_age_window(scores_on(folder, places.private_dataset, places), cohort, places.evaluation)
+        for folder in folders
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -139,7 +140,7 @@ def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
     """
     choice, dataset = places.evaluation, places.private_dataset
     cohort = cohort_tested_on(places)
-    theirs = as_published(scores_on(folder, dataset), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
+    theirs = as_published(scores_on(folder, dataset, places), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
     ours = metrics_table([folder], places).rename(columns={"low": "our_low", "high": "our_high"})
     return theirs.merge(ours[[*METRIC_KEY, "value", "our_low", "our_high", "noise_floor"]], on=[*METRIC_KEY])
 

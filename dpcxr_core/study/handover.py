@@ -13,9 +13,7 @@ import pandas as pd
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.files import write_json
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
-from dpcxr_core.study.places import StudyPlaces, evaluation_from
-
-_FOLDERS = ("stores", "weights", "runs", "evaluations")
+from dpcxr_core.study.places import FOLDERS, StudyPlaces, evaluation_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +124,11 @@ def find_study(run_dir: Path) -> FoundStudy:
 
 
 def _values_of(places: StudyPlaces) -> dict[str, Any]:
-    return {**asdict(places), **{name: from_project(getattr(places, name)) for name in _FOLDERS}}
+    return {**asdict(places), **{name: from_project(getattr(places, name)) for name in FOLDERS}}
 
 
 def _places_from(values: Mapping[str, Any]) -> StudyPlaces:
-    folders = {name: PROJECT_FOLDER / values[name] for name in _FOLDERS}
+    folders = {name: PROJECT_FOLDER / values[name] for name in FOLDERS}
     external, evaluation = tuple(values["external_datasets"]), evaluation_from(values["evaluation"])
     return StudyPlaces(**{**values, **folders, "external_datasets": external, "evaluation": evaluation})
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from dpcxr_core.config import EvaluationChoice, UserError
 
+FOLDERS = ("stores", "weights", "runs", "scores", "evaluations")  # the attributes that are folders
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlaces:
@@ -18,6 +20,7 @@ class StudyPlaces:
         stores: Folder of image stores, each named as its data set.
         weights: Folder of the cached stand-in weights.
         runs: Folder of the run records.
+        scores: Folder of what the models of runs say of images.
         evaluations: Folder of what the scores of runs amount to.
         public_dataset: Data set of the domain pretraining; nothing about it is protected.
         private_dataset: Data set that is trained on with privacy; its test split is the internal set.
@@ -29,6 +32,7 @@ class StudyPlaces:
     stores: Path
     weights: Path
     runs: Path
+    scores: Path
     evaluations: Path
     public_dataset: str
     private_dataset: str

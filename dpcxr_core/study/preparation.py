@@ -46,6 +46,7 @@ def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPla
         stores=stores.resolve(),
         weights=(cache_dir / "weights").resolve(),
         runs=(cache_dir / "runs").resolve(),
+        scores=(cache_dir / "scores").resolve(),
         evaluations=(cache_dir / "evaluations").resolve(),
         **parts,
     )

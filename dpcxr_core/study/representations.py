@@ -24,15 +24,14 @@ from dpcxr_core.evaluation.representation.measures import (
 )
 from dpcxr_core.evaluation.resampling.patients import resamples_of, resampling_rng
 from dpcxr_core.files import whole_folder
-from dpcxr_core.provenance import deciding_libraries, imported_source_key, source_key
-from dpcxr_core.study.evaluating import scores_on
+from dpcxr_core.provenance import deciding_libraries, imported_source_key
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.runs import runs_table
-from dpcxr_core.study.starts import start_of_run
+from dpcxr_core.study.scores import scores_on
+from dpcxr_core.study.starts import model_of, start_of_run
 from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.initialisation import Initialisation, label_of
 from dpcxr_core.training.record import read_record
-from dpcxr_core.training.weight_files import WEIGHTS_FILE, load_state, read_weights
 from dpcxr_core.workers import worker_pool
 
 BEFORE = "before_training"
@@ -122,15 +121,13 @@ def _measure_start(config: RunConfig, places: StudyPlaces, choice: Representatio
 
 
 def _measure_run(folder: Path, places: StudyPlaces, choice: RepresentationChoice) -> list[dict[str, Any]]:
-    config = read_record(folder).config
+    record = read_record(folder)
+    config = record.config
     chosen = _chosen_images(config.dataset, places, choice)
-    start = start_of_run(replace(config, head="reset"), places)
-    before = _embedded(start, "", chosen, places)
-    weights = folder / WEIGHTS_FILE
-    load_state(start.model, read_weights(weights), str(weights))
+    before = _embedded(start_of_run(replace(config, head="reset"), places), "", chosen, places)
     # the name of a run is not enough: with secret randomness, the same run done again has other weights
-    after = _embedded(start, source_key(weights), chosen, places)
-    return measures_after(after, before, _scores(folder, chosen), _compared(chosen, places))
+    after = _embedded(model_of(folder, places), record.data["weights_sha256"], chosen, places)
+    return measures_after(after, before, _scores(folder, chosen, places), _compared(chosen, places))
 
 
 def _chosen_images(dataset: str, places: StudyPlaces, choice: RepresentationChoice) -> _Chosen:
@@ -171,9 +168,9 @@ def _embedded(start: Initialisation, trained_key: str, chosen: _Chosen, places: 
     return Embedded(*(unit_normalised(np.load(folder / f"{split}.npy")) for split in ("train", "test")))
 
 
-def _scores(folder: Path, chosen: _Chosen) -> NDArray[np.float64]:
+def _scores(folder: Path, chosen: _Chosen, places: StudyPlaces) -> NDArray[np.float64]:
     """``(n_test, F)`` scores of the chosen test images by the run in ``folder``."""
-    scores = scores_on(folder, chosen.store.description["dataset"])
+    scores = scores_on(folder, chosen.store.description["dataset"], places)
     wide = scores.pivot(index="image_id", columns="finding", values="y_score")
     image_ids = chosen.store.cohort["image_id"].to_numpy()[chosen.test]
     return wide.loc[image_ids, list(FINDINGS)].to_numpy()

@@ -22,7 +22,8 @@ from dpcxr_core.evaluation.transfer.resampled_scores import ResampledScores, res
 from dpcxr_core.evaluation.transfer.shifts import NEGATIVES, POSITIVES
 from dpcxr_core.study.evaluating import cohort_tested_on, draws_of, thresholds_chosen_on, thresholds_of, values_of
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.study.scores import scores_of_tests
+from dpcxr_core.training.record import read_record
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _of_run(folder: Path, places: StudyPlaces) -> _Run:
 
 def _scored(folder: Path, places: StudyPlaces) -> dict[str, dict[str, ResampledScores]]:
     """Test scores of every hospital, by data set and finding, under the resamples that all runs share."""
-    scores, cohort = read_table(folder, "scores"), cohort_tested_on(places)
+    scores, cohort = scores_of_tests(folder, places), cohort_tested_on(places)
     scores, cohort = (table[table["dataset"].isin(hospitals_of(places))] for table in (scores, cohort))
     by_image, choice = cohort.set_index("image_id"), places.evaluation
     found = {}
@@ -163,5 +164,5 @@ def _scored(folder: Path, places: StudyPlaces) -> dict[str, dict[str, ResampledS
 
 def _retuned(folder: Path, dataset: str, places: StudyPlaces) -> dict[str, float]:
     """Decision thresholds chosen on ``dataset``, for findings with 10 positives and 10 negatives to choose them on."""
-    thresholds = thresholds_chosen_on(folder, dataset, places.evaluation)
+    thresholds = thresholds_chosen_on(folder, dataset, places)
     return {finding: thresholds.values[finding] for finding in thresholds.n} if thresholds else {}

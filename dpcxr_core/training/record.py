@@ -2,9 +2,9 @@
 
 A record holds ``record.json`` (config, data, versions, certificate, seconds), ``ledger.parquet``
 (what the mechanism did, public), ``diagnostics.parquet`` (computed from private images, **not** to be
-released), ``scores.parquet`` (test images), ``scores_valid.parquet`` (validation images) and
-``weights.safetensors``. It holds no metric: those are computed from the scores, by ``dpcxr_core.study.evaluating``,
-so that another way to evaluate trains nothing again. To read a record takes no torch.
+released) and ``weights.safetensors``. It holds no scores of test images and no metrics: those are made from it, by
+``dpcxr_core.study.scoring`` and ``evaluating``, so that another test set or another way to evaluate trains nothing
+again. To read a record takes no torch.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class RunRecord:
         privacy_statement: The guarantee in words; None without privacy.
         selfcheck: Result of the engine's checks before training; empty without privacy.
         versions: Python, packages and commit.
-        seconds: Wall-clock time of "training" (since its last restart) and "scoring", and how much of the training
-            was "loading": waiting for images.
+        seconds: Wall-clock time of "training" (since its last restart), and how much of it was "loading": waiting for
+            images.
     """
 
     run_id: str
@@ -67,5 +67,5 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """The table ``name`` ("ledger", "diagnostics", "scores" or "scores_valid") of the run in ``folder``."""
+    """The table ``name`` ("ledger" or "diagnostics") of the run in ``folder``."""
     return pd.read_parquet(folder / f"{name}.parquet")

@@ -2,11 +2,11 @@ from dpcxr_core.collecting.places_by_dataset import places_by_dataset
 from dpcxr_core.planning.jobs import job_folder, jobs_of
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_places
-from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
 
 
 def _places(folder, name):
-    parts = {part: folder / part for part in ("stores", "weights", "runs", "evaluations")}
+    parts = {part: folder / part for part in FOLDERS}
     return StudyPlaces(**parts, public_dataset="sim-source", private_dataset=name)
 
 

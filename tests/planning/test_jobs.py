@@ -117,7 +117,13 @@ def test_changed_code_gives_other_names_to_what_it_decides(study_with, monkeypat
 
 def test_name_of_a_cell_holds_all_code_from_its_choices_to_its_numbers():
     found = {file.relative_to(PACKAGE_FOLDER).as_posix() for file in imported_files(*planning.CELL_CODE)}
-    decide = {"study/grid.py", "study/runs.py", "study/evaluating.py", "running/cell_config.py"}
+    decide = {
+        "study/grid.py",
+        "study/recording.py",
+        "study/scoring.py",
+        "study/evaluating.py",
+        "running/cell_config.py",
+    }
     assert decide | {"running/study_places.py", "training/loop.py"} <= found
 
 

@@ -3,12 +3,12 @@ import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.store import DESCRIPTION_FILE, file_sha256, open_store, rows_of
 from dpcxr_core.releasing.release import release_model
+from dpcxr_core.study.scores import scores_on
 from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.loop import predict
 from dpcxr_core.training.record import read_record
@@ -35,7 +35,7 @@ def test_released_weights_are_an_initialisation_and_score_as_recorded(released, 
     start = build_initialisation(name, weights_dir=None, seed=0, head="kept", image_size=64)
     store = open_store(tiny_study.places.store("sim-a"))
     scores = predict(start.model, store.images, start.input_transform, rows=rows_of(store, "test")[:20])
-    recorded = pd.read_parquet(private_run / "scores.parquet").head(100)["y_score"].to_numpy().reshape(20, 5)
+    recorded = scores_on(private_run, "sim-a", tiny_study.places).head(100)["y_score"].to_numpy().reshape(20, 5)
     np.testing.assert_allclose(scores, recorded, atol=1e-5)  # float32 in batches of another size
 
 

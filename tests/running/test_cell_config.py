@@ -12,7 +12,7 @@ from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.running.study_places import study_places
 from dpcxr_core.study.handover import leave_initialisations
-from dpcxr_core.study.runs import n_units_declared
+from dpcxr_core.study.recording import n_units_declared
 from tests.conftest import PROJECT
 
 

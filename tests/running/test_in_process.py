@@ -5,14 +5,14 @@ import pytest
 from dpcxr_core.config import UserError
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.cells import cells_of
-from dpcxr_core.running import in_process
+from dpcxr_core.running import in_process, results
 from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.holding import study_held
 from dpcxr_core.running.in_process import run_study_here
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.running.study_places import study_places
 from dpcxr_core.study.handover import leave_places
-from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from dpcxr_core.training.record import read_record
 from tests.running.conftest import DATA
 
@@ -42,10 +42,11 @@ def chained(tried, monkeypatch):
         write_json(tiny.runs / job.name / "record.json", {})
         leave_result(tiny.folder(job), 0.0, tiny.runs / job.name)
 
-    folders = dict.fromkeys(("stores", "weights", "runs", "evaluations"), tiny.runs)
+    folders = dict.fromkeys(FOLDERS, tiny.runs)
     monkeypatch.setattr(in_process, "_prepare", lambda job, *_: leave_result(tiny.folder(job), 0.0))
     monkeypatch.setattr(in_process, "_run_cell", run_cell)
     monkeypatch.setattr(in_process, "worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(results, "missing_scores", lambda run, places: {})
     return tiny, begun, broken
 
 

@@ -1,9 +1,19 @@
 import shutil
 
+import pytest
+
 from dpcxr_core.planning.jobs import Job, run_of
+from dpcxr_core.running import results
 from dpcxr_core.running.results import forget_lost, leave_result, leave_trained, trained_in
 from dpcxr_core.study.handover import leave_initialisations, leave_places
-from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
+
+
+@pytest.fixture(autouse=True)
+def _scored_in_its_folder(monkeypatch):
+    """The scores of a run are there when its folder below ``scores`` is."""
+    missing = {True: {}, False: {"a": "a"}}
+    monkeypatch.setattr(results, "missing_scores", lambda run, places: missing[(places.scores / run.name).is_dir()])
 
 
 def test_result_names_the_record(tmp_path):
@@ -14,13 +24,14 @@ def test_result_names_the_record(tmp_path):
 
 
 def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
-    folders = {part: tmp_path / part for part in ("stores", "weights", "runs", "evaluations")}
+    folders = {part: tmp_path / part for part in FOLDERS}
     places = StudyPlaces(**folders, public_dataset="public", private_dataset="private")
     made = {
         "data": tmp_path / "stores" / "private",
         "standins": tmp_path / "weights" / "k.safetensors",
         "cell": tmp_path / "runs" / "cell" / "record.json",
         "other": tmp_path / "runs" / "other" / "record.json",
+        "scored": tmp_path / "runs" / "scored" / "record.json",
     }
     kinds = {"data": "data", "standins": "standins"}
     jobs = [Job(name=name, kind=kinds.get(name, "cell"), dataset="a") for name in made]
@@ -33,23 +44,28 @@ def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
         leave_places(folder, places)
         leave_initialisations(folder, ["convnext_mini.random", "convnext_mini.standin_domain@k"])
         leave_result(folder, 1.0, tmp_path / "runs" / name)
-    results = {name: tmp_path / "jobs" / name / "result.json" for name in made}
+        (tmp_path / "scores" / name).mkdir(parents=True)
+    left = {name: tmp_path / "jobs" / name / "result.json" for name in made}
     forget_lost(tmp_path, jobs)
-    assert all(path.is_file() for path in results.values())
+    assert all(path.is_file() for path in left.values())
     for lost in ("cell", "standins", "data"):
         shutil.rmtree(made[lost]) if lost == "data" else made[lost].unlink()
         forget_lost(tmp_path, jobs)
-        assert not results.pop(lost).exists()
-        assert all(path.is_file() for path in results.values())
+        assert not left.pop(lost).exists()
+        assert all(path.is_file() for path in left.values())
+    (tmp_path / "scores" / "scored").rmdir()
+    forget_lost(tmp_path, jobs)
+    assert [name for name, path in left.items() if path.is_file()] == ["other"]
 
 
 def _left(tmp_path, **needs):
     """Cells that are done, each with its record, by name; in a study folder."""
-    folders = {part: tmp_path / part for part in ("stores", "weights", "runs", "evaluations")}
+    folders = {part: tmp_path / part for part in FOLDERS}
     for name in needs:
         record = tmp_path / "runs" / name / "record.json"
         record.parent.mkdir(parents=True)
         record.write_text("")
+        (tmp_path / "scores" / name).mkdir(parents=True)
         leave_places(tmp_path / "jobs" / name, StudyPlaces(**folders, public_dataset="a", private_dataset="a"))
         leave_result(tmp_path / "jobs" / name, 1.0, record.parent)
     return [Job(name=name, kind="cell", dataset="a", needs=of_these) for name, of_these in needs.items()]

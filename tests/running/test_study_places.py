@@ -6,14 +6,14 @@ from dpcxr_core.config import EvaluationChoice
 from dpcxr_core.planning.jobs import Job
 from dpcxr_core.running.study_places import data_places, study_places
 from dpcxr_core.study.handover import leave_places
-from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
 
 
 def _left(tmp_path, name: str, private: str, external: tuple[str, ...]) -> Job:
     """A data job that is done, and its stores, each with a file that says whose it is."""
     job = Job(name=f"data-{name}", kind="data", dataset=name)
     root = tmp_path / "cache" / name
-    folders = {part: root / part for part in ("stores", "weights", "runs", "evaluations")}
+    folders = {part: root / part for part in FOLDERS}
     places = StudyPlaces(
         **folders, public_dataset=f"{name}-public", private_dataset=private, external_datasets=external
     )

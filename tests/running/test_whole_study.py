@@ -11,14 +11,18 @@ from dpcxr_core.collecting.up_to_date import made_of
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.jobs import job_folder, jobs_of
 from dpcxr_core.planning.study_file import read_study
-from dpcxr_core.running import whole_study
+from dpcxr_core.running import results, whole_study
 from dpcxr_core.running.holding import held
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_initialisations, leave_places
-from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from tests.conftest import PROJECT, SMALL_STUDY
 
-PARTS = ("stores", "weights", "runs", "evaluations")
+
+@pytest.fixture(autouse=True)
+def _every_run_is_scored(monkeypatch):
+    """These runs have no images to score."""
+    monkeypatch.setattr(results, "missing_scores", lambda run, places: {})
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def _finish(study_dir, job, tmp_path):
     folder, run = job_folder(study_dir, job), tmp_path / "runs" / job.name
     run.mkdir(parents=True, exist_ok=True)
     (run / "record.json").write_text("{}")
-    leave_places(folder, StudyPlaces(**dict.fromkeys(PARTS, tmp_path), public_dataset="runs", private_dataset="runs"))
+    leave_places(folder, StudyPlaces(**dict.fromkeys(FOLDERS, tmp_path), public_dataset="runs", private_dataset="runs"))
     leave_initialisations(folder, ["convnext_mini.random"])
     (folder / "log.txt").write_text("")
     leave_result(folder, 1.0, run)

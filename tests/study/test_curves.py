@@ -3,14 +3,14 @@ from sklearn.metrics import roc_curve
 
 from dpcxr_core.study.curves import curves_by_group
 from dpcxr_core.study.evaluating import cohort_tested_on
-from dpcxr_core.training.record import read_table
+from dpcxr_core.study.scores import scores_on
 
 
 def test_curves_are_of_the_groups_of_the_internal_test_set(tiny_study):
     folder, places, finding = tiny_study.folders[0], tiny_study.places, "no_finding"
     roc, calibration = curves_by_group(folder, places, "sex", finding)
     assert set(roc["group"]) == set(calibration["group"]) == {"F", "M"}
-    scores = read_table(folder, "scores").query("finding == @finding and dataset == @places.private_dataset")
+    scores = scores_on(folder, places.private_dataset, places).query("finding == @finding")
     joined = scores.merge(cohort_tested_on(places)[["image_id", "sex"]], on="image_id")
     for sex, curve in roc.groupby("group"):
         of = joined[joined["sex"] == sex]

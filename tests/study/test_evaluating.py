@@ -24,12 +24,11 @@ from dpcxr_core.study.evaluating import (
     evaluated,
     evaluation_folder,
     metrics_table,
-    scores_on,
     thresholds_of,
-    valid_scores,
 )
+from dpcxr_core.study.scores import scores_of_tests, scores_on
 from dpcxr_core.tables import METRICS, checked
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.training.record import read_record, write_record_json
 from tests.study import DRAWS_ARE_FLOAT32
 
 FILES = {"metrics.parquet", "thresholds.json"}
@@ -47,30 +46,24 @@ def test_metrics_of_several_runs_are_those_of_their_scores_in_order(tiny_study, 
     metrics = checked(metrics_table(folders, places), METRICS)
     assert metrics["run_id"].drop_duplicates().to_list() == [folder.name for folder in folders]
     assert metrics.index.is_unique
-    scores = read_table(folders[1], "scores")
-    mine = scores[(scores["dataset"] == places.private_dataset) & (scores["finding"] == "pleural_effusion")]
+    mine = scores_on(folders[1], places.private_dataset, places).query("finding == 'pleural_effusion'")
     found = one_metric(metrics, places.private_dataset, "auroc", finding="pleural_effusion").set_index("run_id")
     assert found.loc[folders[1].name, "value"] == pytest.approx(auroc(mine["y_true"], mine["y_score"]))
 
 
 def test_thresholds_are_chosen_on_validation_images_of_the_set_trained_on_and_used(tiny_study, places):
     folder = tiny_study.folders[0]
-    valid = read_table(folder, "scores_valid")
-    assert valid["dataset"].nunique() > 1
-    source = valid[valid["dataset"] == read_record(folder).config.dataset]
+    source = scores_on(folder, read_record(folder).config.dataset, places, "valid")
     chosen = choose_thresholds(source, places.evaluation)
     assert thresholds_of(folder, places) == chosen
-    scores = read_table(folder, "scores")
+    scores = scores_of_tests(folder, places)
     expected = evaluate(scores, cohort_tested_on(places), places.evaluation, chosen.values)
     pd.testing.assert_frame_equal(metrics_table([folder], places), expected.metrics, check_dtype=False)
 
 
-def test_run_without_validation_images_has_no_thresholds_and_says_so(tiny_study, places, tmp_path):
-    folder = tmp_path / tiny_study.folders[0].name
-    folder.mkdir()
-    for name in ("record.json", "scores.parquet"):
-        (folder / name).write_bytes((tiny_study.folders[0] / name).read_bytes())
-    read_table(tiny_study.folders[0], "scores_valid").head(0).to_parquet(folder / "scores_valid.parquet")
+def test_run_without_validation_images_has_no_thresholds_and_says_so(tiny_study, places, monkeypatch):
+    folder = tiny_study.folders[0]
+    monkeypatch.setattr(evaluating, "scores_on", lambda *of: scores_on(*of).head(0))  # it reads validation images by it
     assert thresholds_of(folder, places) is None
     tpr = one_metric(metrics_table([folder], places), places.private_dataset, "tpr", finding="pleural_effusion")
     assert tpr["value"].isna().all()
@@ -91,14 +84,6 @@ def test_draws_hold_the_data_and_every_resample_of_every_set_tested_on(tiny_stud
     assert {each.run_id for each in of_runs[folder.name].values()} == {folder.name}
 
 
-def test_scores_of_one_data_set_are_of_its_images_in_that_split(tiny_study, places):
-    for split, scores_of in (("test", scores_on), ("valid", valid_scores)):
-        scores = scores_of(tiny_study.folders[0], places.private_dataset)
-        cohort = open_store(places.store(places.private_dataset)).cohort
-        assert set(scores["dataset"]) == {places.private_dataset}
-        assert set(scores["image_id"]) == set(cohort.loc[cohort["split"] == split, "image_id"])
-
-
 def test_evaluation_on_disk_is_not_repeated(tiny_study, places, monkeypatch):
     folder = tiny_study.folders[0]
     first = metrics_table([folder], places)
@@ -108,14 +93,9 @@ def test_evaluation_on_disk_is_not_repeated(tiny_study, places, monkeypatch):
 
 def test_evaluation_is_another_with_other_choices_scores_or_code(tiny_study, places, monkeypatch, tmp_path):
     folder = tiny_study.folders[0]
-    again = tmp_path / folder.name  # as a run of secret randomness that was done again: the same name, other scores
-    again.mkdir()
-    for name in ("record.json", "scores.parquet", "scores_valid.parquet"):
-        (again / name).write_bytes((folder / name).read_bytes())
-    same = evaluation_folder(again, places)
-    assert same == evaluation_folder(folder, places)
-    scores = read_table(folder, "scores")
-    scores.assign(y_score=1 - scores["y_score"]).to_parquet(again / "scores.parquet")
+    same, again = evaluation_folder(folder, places), tmp_path / folder.name
+    record = read_record(folder)  # as of a run of secret randomness that was done again: the same name, other weights
+    write_record_json(again, replace(record, data=record.data | {"weights_sha256": "other"}))
     other_choice = replace(places, evaluation=replace(places.evaluation, threshold_rule="max_f1"))
     found = {same, evaluation_folder(again, places), evaluation_folder(folder, other_choice)}
     monkeypatch.setattr(evaluating, "imported_source_key", lambda *modules: "other")

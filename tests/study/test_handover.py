@@ -27,6 +27,7 @@ def _places(folder):
         stores=folder / "stores",
         weights=folder / "weights",
         runs=folder / "runs",
+        scores=folder / "scores",
         evaluations=folder / "evaluations",
         public_dataset="sim-source",
         private_dataset="sim-a",

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from dpcxr_core.config import EvaluationChoice, UserError
-from dpcxr_core.study.places import StudyPlaces, evaluation_from
+from dpcxr_core.study.places import FOLDERS, StudyPlaces, evaluation_from
 
 
 def test_test_datasets_begin_with_the_internal_one_and_end_with_the_null_world():
-    folders = {name: Path(name) for name in ("stores", "weights", "runs", "evaluations")}
+    folders = {name: Path(name) for name in FOLDERS}
     places = StudyPlaces(
         **folders,
         public_dataset="sim-source",

@@ -6,12 +6,14 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 
 from dpcxr_core.config import FINDINGS, UserError
-from dpcxr_core.data.store import open_store, rows_of
+from dpcxr_core.data.store import file_sha256, open_store, rows_of
 from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.study.representations import BEFORE, RepresentationChoice, representation_table
 from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.scores import scores_on
+from dpcxr_core.study.scoring import score_images
 from dpcxr_core.study.starts import start_of
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.training.record import read_record, write_record_json
 
 ALL_IMAGES = RepresentationChoice(n_train=160, n_test=260)
 
@@ -45,8 +47,7 @@ def test_every_start_and_every_trained_condition_is_measured_once(tiny_study, ta
 
 
 def test_end_to_end_auroc_is_that_of_the_scores_of_the_run(tiny_study, places, table):
-    scores = read_table(tiny_study.folders[0], "scores")
-    scores = scores[scores["dataset"] == places.private_dataset]
+    scores = scores_on(tiny_study.folders[0], places.private_dataset, places)
     label = runs_table(tiny_study.folders)["init_label"].iloc[0]
     row = table[
         (table["init_label"] == label) & (table["kind"] == "private") & (table["measure"] == "end_to_end_auroc")
@@ -62,7 +63,8 @@ def test_kept_embeddings_are_those_that_the_head_of_the_run_scored(tiny_study, p
     weights = load_file(folder / "weights.safetensors")
     store = open_store(places.store(places.private_dataset))
     image_ids = store.cohort["image_id"].to_numpy()[rows_of(store, "test")]
-    scores = read_table(folder, "scores").pivot(index="image_id", columns="finding", values="y_score")
+    scores = scores_on(folder, places.private_dataset, places)
+    scores = scores.pivot(index="image_id", columns="finding", values="y_score")
     expected = scores.loc[image_ids, list(FINDINGS)].to_numpy()
 
     def furthest(kept):
@@ -91,13 +93,14 @@ def test_fewer_images_are_drawn_and_embedded_apart(tiny_study, places):
 def test_a_run_done_again_under_its_name_is_measured_by_its_own_weights(tiny_study, places, tmp_path):
     """As with secret randomness: the same name, other weights."""
     folder, few = tiny_study.folders[0], RepresentationChoice(n_train=60, n_test=100)
-    again = tmp_path / folder.name
+    again, record = tmp_path / folder.name, read_record(folder)
     again.mkdir()
-    for name in ("record.json", "scores.parquet"):
-        (again / name).write_bytes((folder / name).read_bytes())
-    untrained = start_of(read_record(folder).config.init_name, places.private_dataset, places, seed=0, head="reset")
+    untrained = start_of(record.config.init_name, places.private_dataset, places, seed=0, head="reset")
     state = {name: value.numpy() for name, value in untrained.model.state_dict().items()}
     save_file(state, again / "weights.safetensors")
+    weights = {"weights_sha256": file_sha256(again / "weights.safetensors")}
+    write_record_json(again, replace(record, data=record.data | weights))
+    score_images(again, places)
     trained, moved_nowhere = (
         representation_table([each], places, few, n_jobs=1).query("measure == 'displacement'")["value"].max()
         for each in (folder, again)

@@ -5,8 +5,9 @@ import pytest
 
 from dpcxr_core.evaluation.transfer.abroad import APART, CASE_MIX, OPERATING_POINTS, PREVALENCE
 from dpcxr_core.evaluation.transfer.drop import drops
-from dpcxr_core.study.evaluating import draws_by_run, draws_of, metrics_table, scores_on, thresholds_chosen_on
+from dpcxr_core.study.evaluating import draws_by_run, draws_of, metrics_table, thresholds_chosen_on
 from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.scores import scores_on
 from dpcxr_core.study.transferring import compared_abroad, hospitals_of, transfer_matrix
 
 
@@ -91,8 +92,8 @@ def test_re_tuned_thresholds_come_from_the_validation_images_abroad(abroad, seed
     for row in rows.to_dict("records"):
         expected = []
         for folder in seeds:
-            chosen = thresholds_chosen_on(folder, row["dataset"], tiny_study.places.evaluation)
-            scores = scores_on(folder, row["dataset"])
+            chosen = thresholds_chosen_on(folder, row["dataset"], tiny_study.places)
+            scores = scores_on(folder, row["dataset"], tiny_study.places)
             ill = scores.loc[(scores["finding"] == row["finding"]) & (scores["y_true"] == 1), "y_score"]
             expected.append((ill >= chosen.values[row["finding"]]).mean())
         assert row["value"] == pytest.approx(np.mean(expected))

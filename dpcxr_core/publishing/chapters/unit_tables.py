@@ -15,7 +15,7 @@ from dpcxr_core.accounting.poisson import LARGEST_EPSILON
 from dpcxr_core.accounting.remembered import remembered_epsilons_of_patient, remembered_specification
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.provenance import PROJECT_FOLDER
-from dpcxr_core.study.runs import n_units_declared
+from dpcxr_core.study.recording import n_units_declared
 from dpcxr_core.workers import worker_pool
 
 _PUBLISHED = PROJECT_FOLDER / "data_manifests" / "images_per_patient.yaml"

@@ -28,10 +28,10 @@ from dpcxr_core.publishing.explorers.live_answers import (
 )
 from dpcxr_core.publishing.explorers.live_html import bundle_with_html, joined
 from dpcxr_core.publishing.results import level_names, metric_name
-from dpcxr_core.study.evaluating import valid_scores
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.runs import runs_table
-from dpcxr_core.training.record import read_record, read_table
+from dpcxr_core.study.scores import scores_of_tests, scores_on
+from dpcxr_core.training.record import read_record
 
 _RULES = {"youden": "largest TPR - FPR", "fixed_tpr": "fixed TPR", "max_f1": "largest F1"}
 _AS_STORED = "as in the store"
@@ -123,7 +123,8 @@ def show_live_explorer(
     @lru_cache(maxsize=1)
     def scores_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         folder = by_name[name]
-        return read_table(folder, "scores"), valid_scores(folder, read_record(folder).config.dataset)
+        trained_on = read_record(folder).config.dataset
+        return scores_of_tests(folder, places), scores_on(folder, trained_on, places, "valid")
 
     return LiveExplorer(Material(names, places.test_datasets, scores_of, cohort, policies))
 
