@@ -22,7 +22,8 @@ from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.grid import TUNED_MECHANISM, Recipe, ordinary_run, private_run
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.preparation import PUBLIC_HOSPITAL, DataChoice
-from dpcxr_core.study.runs import run_many, runs_table
+from dpcxr_core.study.run_table import runs_table
+from dpcxr_core.study.runs import run_many
 from dpcxr_core.study.starting_points import StartingPoints, make_initialisations
 
 RESULTS = Path(__file__).parent / "results"

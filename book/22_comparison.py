@@ -48,7 +48,8 @@ from dpcxr_core.study.grid import chosen_on_simulated, comparison_runs, private_
 from dpcxr_core.study.handover import find_initialisations, find_places, find_specifications, leave_runs
 from dpcxr_core.publishing import figures, sentences, tables
 from dpcxr_core.publishing.results import metrics_with_runs
-from dpcxr_core.study.runs import run_many, runs_table
+from dpcxr_core.study.run_table import runs_table
+from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

@@ -49,7 +49,7 @@ from dpcxr_core.study.handover import find_initialisations, find_places, find_ru
 from dpcxr_core.publishing.chapters import fairness_figures, fairness_tables
 from dpcxr_core.publishing import figures, sentences, tables
 from dpcxr_core.publishing.results import CONDITION, metrics_with_runs
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

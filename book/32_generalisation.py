@@ -48,7 +48,8 @@ from dpcxr_core.study.grid import private_run, recipe_from
 from dpcxr_core.study.handover import find_initialisations, find_places, find_runs, find_specification
 from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.chapters import transfer_figures, transfer_sentences, transfer_tables
-from dpcxr_core.study.runs import run_many, runs_table
+from dpcxr_core.study.run_table import runs_table
+from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()
 places = find_places(Path(run_dir))

@@ -38,7 +38,7 @@ from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.handover import find_places, find_runs
 from dpcxr_core.publishing.explorers.explorer import show_explorer
 from dpcxr_core.publishing.explorers.live_explorer import show_live_explorer
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 
 places = find_places(Path(run_dir))
 folders = find_runs(Path(run_dir))

@@ -53,11 +53,10 @@ from dpcxr_core.study.grid import ablation_runs, recipe_from
 from dpcxr_core.study.handover import find_initialisation, find_places, find_specification
 from dpcxr_core.publishing import figures, tables
 from dpcxr_core.publishing.chapters import mechanism_tables, sampling_figures, sampling_tables
-from dpcxr_core.study.recording import n_units_declared
 from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()
-places = find_places(Path(run_dir))
+places = find_places(Path(run_dir)).at_home
 specification = find_specification(Path(run_dir), target_epsilon)
 
 # %% [markdown]
@@ -113,7 +112,7 @@ Markdown(untrained if chosen.needs_protection else sampling_tables.accuracy_sent
 # that has another unit in its place, which moves a sum twice as far. Compare rows of like neighbours.
 
 # %%
-n_units = n_units_declared(specification)
+n_units = specification.n_units_declared
 here = [row for mechanism in mechanisms.values() for row in guarantees_of(mechanism, n_units)]
 display(sampling_tables.show_guarantees(here))
 

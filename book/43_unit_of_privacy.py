@@ -56,7 +56,7 @@ from dpcxr_core.publishing.chapters import mechanism_figures, mechanism_tables, 
 from dpcxr_core.study.runs import run_many
 
 figures.use_house_style()
-places = find_places(Path(run_dir))
+places = find_places(Path(run_dir)).at_home
 store = open_store(places.store(places.private_dataset))
 patient_ids = store.cohort["patient_id"].iloc[rows_of(store, "train")]
 

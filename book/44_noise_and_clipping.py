@@ -60,7 +60,7 @@ from dpcxr_core.training.initialisation import build_initialisation
 from dpcxr_core.training.optimisation import loss_per_image
 
 figures.use_house_style()
-places = find_places(Path(run_dir))
+places = find_places(Path(run_dir)).at_home
 init_name = find_initialisation(Path(run_dir), init_tag)
 
 # %% [markdown]

@@ -37,7 +37,7 @@ from dpcxr_core.study.handover import find_places, find_runs
 from dpcxr_core.provenance import git_state, versions
 from dpcxr_core.publishing import tables
 from dpcxr_core.publishing.pages.about import run_provenance
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 
 # %% [markdown]
 # ## Chapters

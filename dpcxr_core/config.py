@@ -76,6 +76,11 @@ class PrivacySpecification:
     largest_batch: int | None = None
     accountant: Literal["pld"] = "pld"
 
+    @property
+    def n_units_declared(self) -> int:
+        """Privacy units in the training set that this was made for: batch size over rate."""
+        return round(self.expected_batch_size / self.sample_rate)
+
     def __post_init__(self) -> None:
         _check(
             0 < self.sample_rate <= 1,

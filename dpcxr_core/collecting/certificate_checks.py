@@ -9,7 +9,6 @@ from typing import Any
 from dpcxr_core.accounting.certificate import PrivacyCertificate, privacy_statement
 from dpcxr_core.accounting.remembered import remembered_certificate
 from dpcxr_core.config import UserError
-from dpcxr_core.study.recording import n_units_declared
 from dpcxr_core.training.record import RunRecord
 
 # Other versions of the accountants round otherwise, far below this; an epsilon that somebody changed is far above it.
@@ -34,7 +33,7 @@ def check_certificate(record: RunRecord) -> None:
         return
     if stated is None:
         raise UserError(f"the record of the private run {run_id} has no certificate; run it again")
-    n_units = n_units_declared(config.privacy)
+    n_units = config.privacy.n_units_declared
     expected = asdict(remembered_certificate(config.privacy, n_units, config.target_epsilon))
     differing = [
         f"{name} is {stated.get(name, 'not stated')}, not {expected.get(name, 'a field')}"

@@ -22,8 +22,7 @@ from dpcxr_core.collecting.up_to_date import STATED_FILE
 from dpcxr_core.config import EvaluationChoice, UserError, run_config_from_dict
 from dpcxr_core.files import write_json
 from dpcxr_core.study.places import evaluation_from
-from dpcxr_core.study.recording import without_folder
-from dpcxr_core.study.runs import run_row
+from dpcxr_core.study.run_table import run_row, without_folder
 from dpcxr_core.training.record import RunRecord
 
 NEEDED = ("cells", "runs", "metrics")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class StudyPlaces:
         """Every data set whose test images each run scores, the internal one first."""
         null = (self.null_dataset,) if self.null_dataset else ()
         return (self.private_dataset, *self.external_datasets, *null)
+
+    @property
+    def at_home(self) -> StudyPlaces:
+        """The same, with the internal test set alone: for questions that other hospitals do not matter to."""
+        return replace(self, external_datasets=(), null_dataset=None)
 
     def store(self, dataset: str) -> Path:
         """Folder of the image store of ``dataset``."""

@@ -31,6 +31,7 @@ from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.privacy.units import units_of
 from dpcxr_core.provenance import deciding_libraries, git_state, imported_source_key, versions
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.run_table import without_folder
 from dpcxr_core.study.starts import start_of_run
 from dpcxr_core.study.training_rows import training_rows
 from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
@@ -56,17 +57,6 @@ def run_key(config: RunConfig, places: StudyPlaces) -> str:
     # of weights in a file the start of its name is enough to read
     read = re.sub(r"[^\w.@-]+", "_", f"{architecture}.{Path(file).stem[:40]}" if sign else init_name)
     return f"{config.dataset}-{read}-{config.head}-{level}-s{config.seed}-{key}"
-
-
-def without_folder(init_name: str) -> str:
-    """``init_name``; of weights in a file without where that lies, which changes nothing and is nobody's business.
-
-    Example:
-        >>> without_folder("convnext_mini.file:/home/ann/mine.safetensors"), without_folder("convnext_mini.random")
-        ('convnext_mini.file:mine.safetensors', 'convnext_mini.random')
-    """
-    architecture, sign, path = init_name.partition(".file:")
-    return f"{architecture}{sign}{Path(path).name}"
 
 
 def _deciding_code() -> str:
@@ -121,7 +111,7 @@ def recorded(
 def _certificate(config: RunConfig) -> PrivacyCertificate | None:
     if config.privacy is None or config.target_epsilon is None:
         return None
-    return certify(config.privacy, n_units_declared(config.privacy), config.target_epsilon)
+    return certify(config.privacy, config.privacy.n_units_declared, config.target_epsilon)
 
 
 def checkpoint_path(config: RunConfig, places: StudyPlaces) -> Path:
@@ -185,11 +175,6 @@ def _record(
         write_record_json(folder, record)
 
 
-def n_units_declared(specification: PrivacySpecification) -> int:
-    """Size of the training set that the specification was made for: batch size over rate."""
-    return round(specification.expected_batch_size / specification.sample_rate)
-
-
 @dataclass(frozen=True)
 class _Training:
     """What training leaves besides the weights; ``trace`` is None where nothing was trained."""
@@ -240,7 +225,7 @@ def _train(
 def _check_declared(specification: PrivacySpecification, found: int) -> None:
     # The guarantee holds for any size; far from the one declared, draws and divisor no longer fit each other. Samplers
     # that cut a known number of units have another rate at another size.
-    declared, unit = n_units_declared(specification), specification.privacy_unit
+    declared, unit = specification.n_units_declared, specification.privacy_unit
     tolerated = 0.1 * declared if specification.sampler in ("poisson", "balls_and_bins") else 0
     if abs(found - declared) > tolerated:
         raise UserError(

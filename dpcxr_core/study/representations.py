@@ -26,7 +26,7 @@ from dpcxr_core.evaluation.resampling.patients import resamples_of, resampling_r
 from dpcxr_core.files import whole_folder
 from dpcxr_core.provenance import deciding_libraries, imported_source_key
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scores import scores_on
 from dpcxr_core.study.starts import model_of, start_of_run
 from dpcxr_core.training.embeddings import embeddings_of

@@ -1,4 +1,4 @@
-"""Runs of a study: trained, recorded and scored; many at once; a table of them.
+"""Runs of a study: trained, recorded and scored; many at once.
 
 Each part is named by the content of what it depends on, so that running a grid again redoes only what changed. What the
 scores amount to is computed apart, by ``dpcxr_core.study.evaluating``.
@@ -6,22 +6,18 @@ scores amount to is computed apart, by ``dpcxr_core.study.evaluating``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from dpcxr_core.config import RunConfig, UserError
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.study.recording import recorded, without_folder
+from dpcxr_core.study.recording import recorded
 from dpcxr_core.study.scoring import score_images
 from dpcxr_core.training.loop import DivergedError
 from dpcxr_core.training.ranks import ALONE, Ranks
-from dpcxr_core.training.record import RunRecord, read_record
 from dpcxr_core.workers import worker_pool
 
 
@@ -97,31 +93,3 @@ def _refuse(failures: Mapping[int, Exception], configs: Sequence[RunConfig]) -> 
             f"{len(failures)} of {len(configs)} runs failed; first: "
             f"{configs[index].init_name} ({configs[index].kind}): {error}"
         )
-
-
-def runs_table(folders: Iterable[Path]) -> pd.DataFrame:
-    """One row a run: what was trained, from where, under which guarantee, in how many seconds."""
-    return pd.DataFrame([run_row(read_record(folder)) for folder in folders])
-
-
-def run_row(record: RunRecord) -> dict[str, Any]:
-    """What ``runs_table`` says of one run."""
-    config, certificate = record.config, record.certificate or {}
-    own_head = config.head == "kept" and config.kind != "public_only"
-    return {
-        "run_id": record.run_id,
-        "train_dataset": config.dataset,
-        "init_name": without_folder(config.init_name),
-        "architecture": config.init_name.partition(".")[0],
-        "init_label": record.init_label + (", own head" if own_head else ""),
-        "head": config.head,
-        "kind": config.kind,
-        "target_epsilon": config.target_epsilon if config.target_epsilon is not None else np.nan,
-        "epsilon_spent": certificate.get("epsilon_pld", np.nan),
-        "noise_multiplier": config.privacy.noise_multiplier if config.privacy else np.nan,
-        "privacy_unit": config.privacy.privacy_unit if config.privacy else None,
-        "train_fraction": config.train_fraction,
-        "normalisation": config.normalisation,
-        "seed": config.seed,
-        "seconds": record.seconds.get("training", np.nan),
-    }

@@ -5,7 +5,7 @@ import pytest
 
 from dpcxr_core.collecting.tables_folder import read_tables, runs_of, write_tables
 from dpcxr_core.config import UserError
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 
 
 def test_tables_come_back_as_they_were_written(collected, tmp_path):

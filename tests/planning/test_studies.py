@@ -83,7 +83,7 @@ def test_main_grid_is_the_comparison_of_the_book(name):
 
 def test_demo_has_the_runs_of_the_comparison_and_five_ablations():
     counts = Counter(grid for grids in cells_of(_study("demo")).values() for grid in grids)
-    assert counts == {"main": 39, "scale": 6, "capacity": 4, "patients": 2, "unnormalised": 2, "adamw": 2}
+    assert counts == {"main": 39, "scale": 6, "capacity": 4, "per_patient": 2, "unnormalised": 2, "adamw": 2}
 
 
 def test_paper_is_the_whole_grid():

@@ -10,7 +10,7 @@ from dpcxr_core.accounting.certificate import certify
 from dpcxr_core.config import UserError
 from dpcxr_core.publishing import tables
 from dpcxr_core.study.evaluating import metrics_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.training.record import read_record
 
 

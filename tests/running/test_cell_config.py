@@ -12,7 +12,6 @@ from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.running.study_places import study_places
 from dpcxr_core.study.handover import leave_initialisations
-from dpcxr_core.study.recording import n_units_declared
 from tests.conftest import PROJECT
 
 
@@ -41,13 +40,13 @@ def test_noise_is_calibrated_for_the_units_of_the_fraction(configured):
     whole, places, _ = configured()
     store = open_store(places.store("sim-a"))
     patients = store.cohort["patient_id"].iloc[rows_of(store, "train")]
-    assert n_units_declared(whole.privacy) == len(patients)
+    assert whole.privacy.n_units_declared == len(patients)
     half, *_ = configured(fraction=0.5)
-    assert n_units_declared(half.privacy) < 0.7 * len(patients)
+    assert half.privacy.n_units_declared < 0.7 * len(patients)
     assert half.privacy.noise_multiplier > whole.privacy.noise_multiplier
     assert half.train_fraction == 0.5
     of_patients, *_ = configured(unit="patient")
-    assert n_units_declared(of_patients.privacy) == patients.nunique()
+    assert of_patients.privacy.n_units_declared == patients.nunique()
     assert of_patients.privacy.max_images_per_patient == 4
     assert whole.target_epsilon == 8
     assert whole.privacy.max_images_per_patient is None

@@ -11,7 +11,7 @@ from dpcxr_core.evaluation.draws import Draws
 from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import claims, evaluating
 from dpcxr_core.study.evaluating import metrics_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from tests.study import DRAWS_ARE_FLOAT32
 
 PLACES = SimpleNamespace(private_dataset="north")

@@ -7,7 +7,7 @@ import pytest
 from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg
 from dpcxr_core.study import fairness
 from dpcxr_core.study.evaluating import metrics_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from tests.study import DRAWS_ARE_FLOAT32
 
 COLUMNS = ["sex", "age_band"]

@@ -32,3 +32,12 @@ def test_evaluation_is_changed_by_field():
 def test_evaluation_that_makes_no_sense_is_refused_by_name(changes, named):
     with pytest.raises(UserError, match=named):
         evaluation_from(changes)
+
+
+def test_at_home_there_is_the_internal_test_set_alone():
+    folders = {name: Path(name) for name in FOLDERS}
+    places = StudyPlaces(
+        **folders, public_dataset="p", private_dataset="a", external_datasets=("b", "c"), null_dataset="a-null"
+    )
+    assert places.at_home.test_datasets == ("a",)
+    assert places.at_home.store("a") == places.store("a")

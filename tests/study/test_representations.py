@@ -9,7 +9,7 @@ from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.store import file_sha256, open_store, rows_of
 from dpcxr_core.evaluation.statistics.auroc import auroc
 from dpcxr_core.study.representations import BEFORE, RepresentationChoice, representation_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scores import scores_on
 from dpcxr_core.study.scoring import score_images
 from dpcxr_core.study.starts import start_of

@@ -7,7 +7,8 @@ from dpcxr_core.config import UserError
 from dpcxr_core.study import recording
 from dpcxr_core.study.grid import public_only_run
 from dpcxr_core.study.recording import run_key
-from dpcxr_core.study.runs import run_many, run_many_that_may_diverge, run_one, runs_table
+from dpcxr_core.study.run_table import runs_table
+from dpcxr_core.study.runs import run_many, run_many_that_may_diverge, run_one
 from dpcxr_core.study.scores import missing_scores
 from dpcxr_core.training.initialisation import find_standin
 from dpcxr_core.training.record import read_record

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.study.evaluating import metrics_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scored_cells import auroc_of, scored_cells
 from tests.study.conftest import cells_frame
 

@@ -6,7 +6,7 @@ import pytest
 from dpcxr_core.evaluation.transfer.abroad import APART, CASE_MIX, OPERATING_POINTS, PREVALENCE
 from dpcxr_core.evaluation.transfer.drop import drops
 from dpcxr_core.study.evaluating import draws_by_run, draws_of, metrics_table, thresholds_chosen_on
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scores import scores_on
 from dpcxr_core.study.transferring import compared_abroad, hospitals_of, transfer_matrix
 

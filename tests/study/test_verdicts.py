@@ -8,7 +8,7 @@ from dpcxr_core.publishing.tables import one_metric
 from dpcxr_core.study import verdicts
 from dpcxr_core.study.claim_contrasts import Contrast
 from dpcxr_core.study.evaluating import metrics_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scored_cells import scored_cells
 from dpcxr_core.study.verdicts import CLAIMS, IN_FAVOUR, UNMEASURABLE, Claim, claims_table, verdict_per_claim
 from tests.study.conftest import GROUPS, OFF, TWICE_OFF, cells_frame

@@ -15,7 +15,6 @@ from dpcxr_core.accounting.poisson import LARGEST_EPSILON
 from dpcxr_core.accounting.remembered import remembered_epsilons_of_patient, remembered_specification
 from dpcxr_core.config import PrivacySpecification, UserError
 from dpcxr_core.provenance import PROJECT_FOLDER
-from dpcxr_core.study.recording import n_units_declared
 from dpcxr_core.workers import worker_pool
 
 _PUBLISHED = PROJECT_FOLDER / "data_manifests" / "images_per_patient.yaml"
@@ -48,7 +47,7 @@ def images_per_patient(
 
 def declared_numbers(specification: PrivacySpecification, also: Mapping[str, int] | None = None) -> dict[str, int]:
     """The public numbers of ``images`` or ``patients``: ``also``, and the one that the specification was made for."""
-    return {**(also or {}), f"{specification.privacy_unit}s": n_units_declared(specification)}
+    return {**(also or {}), f"{specification.privacy_unit}s": specification.n_units_declared}
 
 
 def published_images_per_patient() -> dict[str, dict[str, Any]]:

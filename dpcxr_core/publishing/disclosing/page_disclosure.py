@@ -93,7 +93,8 @@ def _of_page(page: BeautifulSoup) -> Iterator[str]:
     for number, table in enumerate(tables_of(page), start=1):
         for cell in table:
             if _SMALL.match(cell.text) and any(map(_counts, cell.column + cell.row)):
-                yield f"table {number}, column {', '.join(cell.column)!r}: {_TOO_SMALL}"
+                rows = [f", row {row!r}" for row in cell.row if _counts(row)]
+                yield f"table {number}, column {', '.join(cell.column)!r}{''.join(rows)}: {_TOO_SMALL}"
     for script in page.find_all("script", type=re.compile(r"json$")):
         yield from _of_values(json.loads(script.get_text()), counted=False, key="")
 

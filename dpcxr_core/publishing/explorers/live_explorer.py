@@ -29,7 +29,7 @@ from dpcxr_core.publishing.explorers.live_answers import (
 from dpcxr_core.publishing.explorers.live_html import bundle_with_html, joined
 from dpcxr_core.publishing.results import level_names, metric_name
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scores import scores_of_tests, scores_on
 from dpcxr_core.training.record import read_record
 

@@ -3,7 +3,10 @@ import json
 import pandas as pd
 import pytest
 
+from dpcxr_core.planning.cells import cells_of
+from dpcxr_core.planning.study_file import read_study
 from dpcxr_core.publishing.disclosing.page_disclosure import disclosures_of_pages, ids_in_stores
+from tests.conftest import PROJECT
 
 ROWS = pd.DataFrame({"patient_id": ["p1", "p2"], "sex": ["F", "M"]})
 SIZES = pd.DataFrame({"group": ["F", "M"], "images": [120, 9], "auroc": [0.8, 0.81]})
@@ -76,7 +79,7 @@ def test_ids_of_a_store_are_found_wherever_they_stand(tmp_path):
     [
         (SIZES.to_html(), "table 1, column 'images'"),
         (SAFE.to_html() + SIZES.style.to_html(), "table 2, column 'images'"),
-        (SIZES.set_index("group")[["images"]].T.to_html(), "table 1, column 'M'"),
+        (SIZES.set_index("group")[["images"]].T.to_html(), "table 1, column 'M', row 'images'"),
         (SIZES.rename(columns={"images": "positive images of the rarest finding"}).to_html(), "positive images"),
         (SIZES.assign(images=["120", "9 [5, 12]"]).to_html(), "table 1, column 'images'"),
         (SIZES.assign(images=[120.0, 9.0]).to_html(), "table 1, column 'images'"),
@@ -91,6 +94,14 @@ def test_planted_counts_below_ten_are_found_with_page_table_and_column(tmp_path,
     assert line.startswith("page.html: ")
     assert where in line
     assert "a count below 10" in line
+
+
+@pytest.mark.parametrize("file", sorted(PROJECT.glob("studies/*.yml")), ids=lambda file: file.stem)
+def test_cells_may_be_counted_by_the_names_in_the_studies_that_come_with_the_project(tmp_path, file):
+    """A grid called "patients" would make cells look like people."""
+    study = read_study(file)
+    names = [*study.data, *study.initialisations, *(grid for grids in cells_of(study).values() for grid in grids)]
+    assert _scan(tmp_path, pd.DataFrame({"cells": 2}, index=pd.Index(names)).to_html()) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from dpcxr_core.publishing.explorers.explorer_axes import METRICS_SHOWN
 from dpcxr_core.publishing.explorers.explorer_payload import explorer_payload, pack
 from dpcxr_core.publishing.results import CONDITION
 from dpcxr_core.study.evaluating import metrics_table
-from dpcxr_core.study.runs import runs_table
+from dpcxr_core.study.run_table import runs_table
 from tests.publishing.conftest import GROUP_METRICS, LABELS, make_metrics, make_runs
 
 
