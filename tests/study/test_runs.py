@@ -74,15 +74,3 @@ def test_ablation_is_recorded_without_a_certificate(tiny_study, tmp_path):
     assert record.certificate is None
     assert record.privacy_statement is None
     assert runs_table([folder])["kind"].item() == "ablation"
-
-
-def test_runs_table_tells_runs_apart(tiny_study):
-    runs = runs_table(tiny_study.folders)
-    assert runs["run_id"].is_unique
-    assert runs["seconds"].to_list() == [read_record(folder).seconds["training"] for folder in tiny_study.folders]
-    assert not runs.duplicated(["init_label", "kind", "target_epsilon", "seed"]).any()
-    private = runs[runs["kind"] == "private"]
-    assert (private["epsilon_spent"] <= private["target_epsilon"]).all()
-    assert runs.loc[runs["kind"] != "private", ["epsilon_spent", "privacy_unit"]].isna().all(axis=None)
-    assert set(private["privacy_unit"]) == {"image"}
-    assert set(runs["architecture"]) == {"convnext_mini"}
