@@ -58,6 +58,9 @@ explorer
 # - The curve is the chosen model: mean over seeds; rings are seeds; the band is the envelope of their 95 % intervals
 #   over test patients. Thin lines are the other initialisations.
 # - The dashed line is the {term}`public-only model`: no private image, no epsilon spent.
+# - Below the curve stands which values are good. AUROC, AUPRC and the rates ask whether the scores rank and decide;
+#   {term}`Brier score`, ECE, {term}`calibration slope` and {term}`calibration in the large` whether they can be
+#   believed as probabilities. The last two err to both sides of an ideal, dotted across their curve.
 # - Bars are groups, and below them the same model on every test set. A gap has its own interval; where that of a
 #   signed difference crosses zero, the data show no difference. A gap between largest and smallest is never negative:
 #   hold it against the grey box, the gap to be expected with no true difference.

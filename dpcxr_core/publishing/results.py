@@ -69,6 +69,8 @@ def metric_name(metric: str) -> str:
         >>> metric_name("auroc_difference"), metric_name("equalized_odds_difference_mean")
         ('AUROC difference', 'equalized odds difference, mean')
     """
+    if metric == "brier":
+        return "Brier score"
     words = [word.upper() if word in _ABBREVIATIONS else word for word in metric.removesuffix("_mean").split("_")]
     return " ".join(words) + (", mean" if metric.endswith("_mean") else "")
 

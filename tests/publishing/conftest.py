@@ -40,9 +40,13 @@ GROUPS = {
     "view": ("AP", "PA"),
 }
 CONTRASTS = {"sex": "F-M", "age_band": "70+ - 0-39", "sex_and_age": "F, 70+ - M, 0-39", "view": "AP-PA"}
-GROUP_METRICS = ("auroc", "auprc", "tpr", "fpr", "ppv", "npv", "f1", "selection_rate", "ece", "brier")
+GROUP_METRICS = ("auroc", "auprc", "tpr", "fpr", "ppv", "npv", "f1", "selection_rate", "brier", "ece")
+GROUP_METRICS += ("calibration_slope", "calibration_in_the_large", "prevalence")
+SHIFTS = {"calibration_slope": 0.5, "calibration_in_the_large": -1.0}  # they leave the range from 0 to 1
 GAPS = ("auroc_range", "tpr_difference", "fpr_difference", "equalized_odds_difference", "ppv_difference")
 GAPS += ("selection_rate_difference", "ece_difference", "calibration_in_the_large_difference")
+GAPS += ("equalized_odds_difference_mean",)
+NOT_EXPLORED = ("prevalence", "equalized_odds_difference_mean")
 CODES = {"1.0": 1.0, "0.0": 0.0, "-1.0": 0.0}
 U_ZERO = LabelPolicy("u_zero", dict.fromkeys(FINDINGS, CODES))
 U_ONE = LabelPolicy("u_one", dict.fromkeys(FINDINGS, {**CODES, "-1.0": 1.0}))
@@ -161,6 +165,7 @@ def make_metrics(runs, tests=("hospital_a", "hospital_b"), findings=("pneumonia"
     is_gap = np.arange(len(slots)) >= len(named)
     patients, model = rng.normal(0, 0.04, (1, *shape[1:])), rng.normal(0, 0.05, (*shape[:3], 1))
     value = np.clip(0.75 - 0.7 * is_gap + (model + patients + rng.normal(0, 0.015, shape)) * (1 - 0.7 * is_gap), 0, 1)
+    value = value + slots["metric"].map(SHIFTS).fillna(0).to_numpy()
     half = rng.uniform(0.01, 0.06, (1, *shape[1:])) * rng.normal(1, 0.06, shape).clip(0.5)
     table = cells.join(slots, on="slot").drop(columns="slot")
     floor = np.where(is_gap, 0.03, np.nan) * np.ones(shape)

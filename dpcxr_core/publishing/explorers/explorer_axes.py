@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,43 @@ from numpy.typing import NDArray
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
 from dpcxr_core.publishing.results import metric_name
 
-# metric -> where its bars start, and the gaps between groups that are shown with it
-METRICS_SHOWN: dict[str, tuple[float, tuple[str, ...]]] = {
-    "auroc": (0.5, ("auroc_difference", "auroc_range")),
-    "auprc": (0.0, ()),
-    "tpr": (0.0, ("tpr_difference", "equalized_odds_difference")),
-    "fpr": (0.0, ("fpr_difference", "equalized_odds_difference")),
-    "ppv": (0.0, ("ppv_difference",)),
-    "npv": (0.0, ()),
-    "f1": (0.0, ()),
-    "selection_rate": (0.0, ("selection_rate_difference",)),
-    "ece": (0.0, ("ece_difference",)),
+
+@dataclass(frozen=True)
+class Shown:
+    """How a metric is shown.
+
+    Attributes:
+        reading: Which values are good, in words.
+        gaps: The gaps between groups that are shown with it.
+        base: Where its bars start.
+        two_sided: Whether it errs to both sides of ``base``, its ideal, which its curve then shows too.
+    """
+
+    reading: str
+    gaps: tuple[str, ...] = ()
+    base: float = 0.0
+    two_sided: bool = False
+
+
+METRICS_SHOWN: dict[str, Shown] = {
+    "auroc": Shown("1 is best, 0.5 is chance.", ("auroc_difference", "auroc_range"), base=0.5),
+    "auprc": Shown("1 is best, the prevalence is chance."),
+    "tpr": Shown("1 is best.", ("tpr_difference", "equalized_odds_difference")),
+    "fpr": Shown("0 is best.", ("fpr_difference", "equalized_odds_difference")),
+    "ppv": Shown("1 is best.", ("ppv_difference",)),
+    "npv": Shown("1 is best."),
+    "f1": Shown("1 is best."),
+    "selection_rate": Shown("Neither end is best.", ("selection_rate_difference",)),
+    "brier": Shown("0 is best. It moves with prevalence."),
+    "ece": Shown("0 is best. Chance adds to it, the more so the smaller the group.", ("ece_difference",)),
+    "calibration_slope": Shown(
+        "1 is ideal. Below 1, scores are too extreme; above 1, too moderate.", base=1.0, two_sided=True
+    ),
+    "calibration_in_the_large": Shown(
+        "0 is ideal, in log odds. Above 0, scores are too low on the whole; below 0, too high.",
+        ("calibration_in_the_large_difference",),
+        two_sided=True,
+    ),
 }
 _SEX = {"F": "female", "M": "male"}
 
@@ -34,7 +60,7 @@ class Axes:
     Attributes:
         tests: Test sets.
         findings: Findings.
-        metrics: Entries with ``key``, ``label``, ``base`` (where bars start) and ``gaps`` (metrics shown with it).
+        metrics: Entries with ``key``, ``label`` and the fields of ``Shown``.
         columns: Group columns, entries with ``key`` and ``label``.
         slots: Entries with ``metric``, ``column``, ``value`` (the group's) and ``label``.
     """
@@ -61,14 +87,12 @@ def axes_of(table: pd.DataFrame, first_finding: str) -> Axes:
     """The axes of a METRICS table; its findings start with ``first_finding``, if that is among them."""
     of_all = set(table.loc[table["group_column"] == "all", "metric"])
     metrics: list[dict[str, Any]] = [
-        {"key": key, "label": metric_name(key), "base": base, "gaps": list(gaps)}
-        for key, (base, gaps) in METRICS_SHOWN.items()
+        {"key": key, "label": metric_name(key), **asdict(shown)}
+        for key, shown in METRICS_SHOWN.items()
         if key in of_all
     ]
-    shown = {metric["key"] for metric in metrics} | {
-        gap for metric in metrics for gap in METRICS_SHOWN[str(metric["key"])][1]
-    }
-    slots = table.loc[table["metric"].isin(shown), ["metric", "group_column", "group_value"]].drop_duplicates()
+    named = {metric["key"] for metric in metrics} | {gap for metric in metrics for gap in metric["gaps"]}
+    slots = table.loc[table["metric"].isin(named), ["metric", "group_column", "group_value"]].drop_duplicates()
     columns = [column for column in dict.fromkeys(slots["group_column"]) if column != "all"]
     return Axes(
         tests=list(dict.fromkeys(table["dataset"])),

@@ -4,6 +4,7 @@
 
 const faint = { stroke: "currentColor", "stroke-opacity": 0.22 };
 const dashed = { stroke: "currentColor", "stroke-width": 1.5, "stroke-dasharray": "6 4" };
+const dotted = { ...dashed, "stroke-dasharray": "1.5 3" };
 
 const picture = (width, height, label) =>
   svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
@@ -14,7 +15,7 @@ const chartWidth = (box) => Math.max(250, Math.min(box.clientWidth || 640, 640))
 const heading = (text) => html("p", { class: "dx-title" }, text);
 
 /** A number without a trailing zero too many, as an axis shows it. */
-const tickText = (value) => fixed(value).replace(/0$/, "");
+const tickText = (value) => fixed(value).replace(Math.abs(value) < 10 ? /0$/ : /00?$/, "");
 
 /** Ends of an axis on which every estimate, seed and `extra` value can be seen. */
 export function domainOf(estimates, extra = []) {
@@ -47,7 +48,7 @@ function drawAxes(root, { levels, domain, name, width, height, x, y }) {
   }
   root.append(
     svg("text", { x: (60 + width - 44) / 2, y: height - 6, "text-anchor": "middle" }, "epsilon of at most"),
-    svg("text", { x: 12, y: height / 2, transform: `rotate(-90 12 ${height / 2})`, "text-anchor": "middle" }, name));
+    svg("text", { x: 9, y: height / 2, transform: `rotate(-90 9 ${height / 2})`, "text-anchor": "middle" }, name));
 }
 
 function drawBand(root, colour, points, x, y) {
@@ -75,8 +76,11 @@ function drawLine(root, colour, points, x, y, chosen) {
   }
 }
 
-/** A metric over epsilon: the chosen model with its band and seeds, others thin, public data only dashed. */
-export function drawCurves(shown, { levels, domain, name, words, width }) {
+/**
+ * A metric over epsilon: the chosen model with its band and seeds, others thin, public data only dashed, and
+ * `ideal` dotted unless that is null.
+ */
+export function drawCurves(shown, { levels, domain, ideal, name, words, width }) {
   const height = 280;
   const place = scale([0, Math.max(levels.length - 1, 1)], [66, width - 44]);
   const x = (key) => place(levels.findIndex((level) => level.key === key));
@@ -86,9 +90,9 @@ export function drawCurves(shown, { levels, domain, name, words, width }) {
   drawAxes(root, { levels, domain, name, width, height, x, y });
   root.append(svg("line", { x1: x(now), x2: x(now), y1: 8, y2: height - 42, stroke: "currentColor", "stroke-opacity": 0.5,
     "stroke-width": 1.5 }));
-  for (const { estimate } of shown.references.filter((one) => one.estimate.value !== null)) {
-    root.append(svg("line", { x1: 48, x2: width - 12, y1: y(estimate.value), y2: y(estimate.value), ...dashed }));
-  }
+  const across = (value, style) => root.append(svg("line", { x1: 48, x2: width - 12, y1: y(value), y2: y(value), ...style }));
+  if (ideal !== null) across(ideal, dotted);
+  for (const { estimate } of shown.references.filter((one) => one.estimate.value !== null)) across(estimate.value, dashed);
   for (const other of shown.others) drawLine(root, other.colour, other.points, x, y, false);
   drawBand(root, shown.colour, shown.points, x, y);
   drawLine(root, shown.colour, shown.points, x, y, true);
@@ -100,14 +104,15 @@ export function drawCurves(shown, { levels, domain, name, words, width }) {
 }
 
 /** What the lines of `drawCurves` are. */
-export function legend(shown) {
+export function legend(shown, ideal) {
   const swatch = (attributes) => svg("svg", { viewBox: "0 0 24 10", "aria-hidden": "true" },
     svg("line", { x1: 0, x2: 24, y1: 5, y2: 5, ...attributes }));
   const item = (text, attributes, more = {}) => html("li", more, swatch(attributes), text);
   return html("ul", { class: "dx-legend" },
     item(shown.chosen.init, { stroke: shown.colour, "stroke-width": 4 }, { class: "dx-chosen" }),
     ...shown.others.map((one) => item(one.label, { stroke: one.colour, "stroke-width": 2 })),
-    ...(shown.references.length ? [item("public data only", { ...dashed, "stroke-width": 2 })] : []));
+    ...(shown.references.length ? [item("public data only", { ...dashed, "stroke-width": 2 })] : []),
+    ...(ideal === null ? [] : [item("ideal", { ...dotted, "stroke-width": 2 })]));
 }
 
 // ---- bars and gaps: one row each, its name and number above it ----
@@ -136,7 +141,9 @@ function rowsOf(rows, { domain, words, width }) {
   }
   rows.forEach(({ label, estimate }, i) => {
     const number = estimate.value === null ? "not shown" : fixed(estimate.value);
-    root.append(svg("text", { x: 2, y: i * ROW + 14 }, label),
+    const room = width - 64;
+    const narrow = 6 * label.length > room ? { textLength: room, lengthAdjust: "spacingAndGlyphs" } : {};
+    root.append(svg("text", { x: 2, y: i * ROW + 14, ...narrow }, label),
       svg("text", { x: width - 2, y: i * ROW + 14, "text-anchor": "end" }, number));
   });
   return { root, x, upright, middle: (i) => i * ROW + 26 };

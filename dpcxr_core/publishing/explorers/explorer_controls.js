@@ -82,7 +82,8 @@ function domains(data, state) {
   const curves = everywhere(tests, slots((slot) => slot.metric === metric.key && slot.column === "all"));
   const seeds = seen.flatMap(({ points }) => points.flatMap((point) => point.seeds));
   const gaps = everywhere(tests, slots((slot) => metric.gaps.includes(slot.metric) && slot.column === state.column));
-  return { curves: domainOf(curves, seeds), bars: domainOf(bars, [metric.base]), gaps: domainOf(gaps, [0]), base: metric.base };
+  const ideal = metric.two_sided ? [metric.base] : [];
+  return { curves: domainOf(curves, [...seeds, ...ideal]), bars: domainOf(bars, [metric.base]), gaps: domainOf(gaps, [0]) };
 }
 
 function drawModel(box, data, state, letter, axes) {
@@ -91,13 +92,15 @@ function drawModel(box, data, state, letter, axes) {
   const name = measured(data, state);
   const at = `${shown.chosen.init}, ${levelInWords(data, shown.chosen.level)}`;
   const by = data.columns.find(({ key }) => key === state.column);
+  const { base, reading, two_sided } = data.metrics.find(({ key }) => key === state.metric);
+  const ideal = two_sided ? base : null;
   const draw = (how, rows, domain, words) =>
-    how(rows, { domain, words: `${words}, ${at}`, width, base: axes.base, colour: shown.colour });
+    how(rows, { domain, words: `${words}, ${at}`, width, base, colour: shown.colour });
   box.replaceChildren(
     heading(`${state.b ? `${letter.toUpperCase()}: ` : ""}${name} against epsilon`),
-    drawCurves(shown, { levels: data.levels, domain: axes.curves, name, width,
-      words: `Highlighted: ${shown.chosen.init}. At ${levelInWords(data, shown.chosen.level)}: ${inWords(shown.estimate)}.` }),
-    legend(shown));
+    drawCurves(shown, { levels: data.levels, domain: axes.curves, ideal, name, width,
+      words: `${reading} Highlighted: ${shown.chosen.init}. At ${levelInWords(data, shown.chosen.level)}: ${inWords(shown.estimate)}.` }),
+    legend(shown, ideal), html("p", { class: "dx-note" }, reading));
   if (shown.groups.length) {
     box.append(heading(`By ${by.label}`), draw(drawBars, shown.groups, axes.bars, `${name} by ${by.label}`));
   }

@@ -24,7 +24,10 @@ from dpcxr_core.tables import METRICS, checked
 MAX_BYTES = 900_000  # with the script, the explorer stays under 1 MB
 NOT_MEASURED = "not measured"
 SOME_UNDEFINED = "undefined for some seeds"
+FAR_OUT = "it or its interval reaches beyond ±16"
 _NONE = -32768  # in packed integers: there is no number
+_LESS_COMPARED = ("auprc", "npv", "f1")  # between groups: they move with prevalence, and no gap is made of them
+_MOST = 16  # so that a distance between two such numbers fits into a packed integer too
 
 
 def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
@@ -34,8 +37,10 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
     that spans those of all seeds. Counts of groups are shown as ``shown_group_counts`` says.
 
     Promise:
-        Numbers are exact to a thousandth. Undefined is told by its reason. Where all of it would be more than
-        ``MAX_BYTES``, the groups of sex and age crossed are left out, and if need be all findings but their mean too.
+        Numbers are exact to a thousandth. Undefined is told by its reason, and so is what lies beyond 16 on either
+        side, such as the calibration slope of scores that hardly differ. Where all of it would be more than
+        ``MAX_BYTES``, the groups of sex and age crossed are left out; if need be AUPRC, NPV and F1 of the other groups
+        too; and at last all findings but their mean.
 
     Args:
         metrics: METRICS table of all runs.
@@ -55,12 +60,13 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
     """
     runs, table = checked_runs(metrics, runs), checked(metrics, METRICS)
     without_crossed = table[table["group_column"] != "sex_and_age"]
+    less = without_crossed["metric"].isin(_LESS_COMPARED) & (without_crossed["group_column"] != "all")
+    crossed = "groups by sex and age together"
     reduced = {
         "": table,
-        "groups by sex and age together": without_crossed,
-        "groups by sex and age together, and every finding but the macro mean": without_crossed[
-            without_crossed["finding"] == MACRO
-        ],
+        crossed: without_crossed,
+        f"{crossed}, and AUPRC, NPV and F1 of other groups": without_crossed[~less],
+        f"{crossed}, and every finding but the macro mean": without_crossed[without_crossed["finding"] == MACRO],
     }
     for left_out, rows in reduced.items():
         payload = {**_payload(rows, runs), "left_out": left_out}
@@ -159,7 +165,7 @@ def _numbers(
         cells[places] = values
         return cells
 
-    reasons = [NOT_MEASURED, SOME_UNDEFINED, *table["reason"].unique()]
+    reasons = [NOT_MEASURED, SOME_UNDEFINED, FAR_OUT, *table["reason"].unique()]
     codes = filled(pd.Index(reasons).get_indexer(pd.Index(table["reason"])), missing=0).astype(int)
     value, low, high = (filled(table[name]) for name in ("value", "low", "high"))
     floor = filled(table["noise_floor"])
@@ -174,14 +180,16 @@ def _numbers(
 
 def _brought_together(value: NDArray, low: NDArray, high: NDArray, floor: NDArray, codes: NDArray) -> NDArray[np.int16]:
     """One condition: mean, envelope of intervals as distances, mean floor, reason; first axis of arguments: seeds."""
+    far_out = (np.abs([value, low, high]) > _MOST).any(axis=(0, 1))
     defined = ~np.isnan(value)
-    mean = _per_mille(value.mean(axis=0))
+    mean = np.where(far_out, _NONE, _per_mille(value.mean(axis=0)))
     ends = [_per_mille(low.min(axis=0)), _per_mille(high.max(axis=0))]
     has_interval = (mean != _NONE) & (ends[0] != _NONE) & (ends[1] != _NONE)
     below, above = (np.where(has_interval, sign * (mean - end), _NONE) for sign, end in zip((1, -1), ends, strict=True))
-    code = np.where(defined.any(axis=0) & ~defined.all(axis=0), 1, codes[0])
+    code = np.where(defined.any(axis=0) & ~defined.all(axis=0), 1, np.where(far_out, 2, codes[0]))
     return np.stack([mean, below, above, _per_mille(floor.mean(axis=0)), code]).astype(np.int16)
 
 
 def _per_mille(values: NDArray) -> NDArray[np.int64]:
-    return np.where(np.isnan(values), _NONE, np.round(1000 * np.nan_to_num(values))).astype(np.int64)
+    shown = np.abs(values) <= _MOST
+    return np.where(shown, np.round(1000 * np.where(shown, values, 0)), _NONE).astype(np.int64)

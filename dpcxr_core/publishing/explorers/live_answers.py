@@ -174,7 +174,8 @@ def _rows(table: pd.DataFrame, question: Question) -> dict[str, Any]:
         elif row["metric"] in metric["gaps"]:
             gaps.append({"label": axes.slots[slot]["label"], "estimate": estimate})
     of = "macro " if question.finding == MACRO else f"{question.finding.replace('_', ' ')}: "
-    return {"title": of + metric["label"], "base": metric["base"], "groups": groups, "gaps": gaps}
+    how = {name: metric[name] for name in ("base", "reading")}
+    return {"title": of + metric["label"], **how, "groups": groups, "gaps": gaps}
 
 
 def _number(value: float) -> float | None:

@@ -16,13 +16,13 @@ function render({ model, el }) {
   el.append(root);
   const draw = () => {
     nameSliders(el);
-    const { refusal, words: told, title, base, groups, gaps } = model.get("answer");
+    const { refusal, words: told, title, base, reading, groups, gaps } = model.get("answer");
     words.replaceChildren(html("p", {}, refusal || `${title}, all patients ${inWords(groups[0].estimate)}. ${told}`));
     charts.replaceChildren();
     if (refusal) return;
     const width = chartWidth(root);
     const domain = (rows, from) => domainOf(rows.map(({ estimate }) => estimate), [from]);
-    charts.append(heading(title),
+    charts.append(heading(title), html("p", { class: "dx-note" }, reading),
       drawBars(groups, { domain: domain(groups, base), base, colour: "#0072b2", words: title, width }));
     if (gaps.length) charts.append(heading("Gaps"), drawGaps(gaps, { domain: domain(gaps, 0), words: "Gaps", width }));
   };

@@ -99,6 +99,9 @@ def test_kernel_sees_and_sets_the_state():
     [
         (_model(), MACRO, "auroc"),
         (_model(unit="patient", level="1", init="random"), "pneumonia", "ece"),
+        (_model(), "pneumonia", "brier"),
+        (_model(level="1"), MACRO, "calibration_slope"),
+        (_model(train="hospital_b", level="1"), "pneumonia", "calibration_in_the_large"),
         (_model(train="hospital_b", test="hospital_c", level="none"), "pneumonia", "tpr"),
     ],
 )
@@ -119,8 +122,8 @@ def test_numbers_looked_up_are_those_of_the_table(ask, tables, model, finding, m
         sex, age = row["label"].removesuffix(" years").split(", ")
         value = f"{sex[0].upper()}, {age}"
         matches(row["estimate"], metric=metric, group_column="sex_and_age", group_value=value)
-    gaps = {"auroc": 2, "ece": 1, "tpr": 2}
-    assert len(shown["gaps"]) == gaps[metric]
+    gaps = {"auroc": 2, "ece": 1, "tpr": 2, "calibration_in_the_large": 1}
+    assert len(shown["gaps"]) == gaps.get(metric, 0)
     assert all(row["estimate"]["floor"] == 0.03 for row in shown["gaps"])
 
 
@@ -157,6 +160,21 @@ def test_two_models_are_told_apart_and_their_difference_is_named(ask, tables):
     assert float(difference.replace("−", "-")) == pytest.approx(values[0] - values[1], abs=0.0011)
     assert words == "they differ in unit of privacy, epsilon"
     assert "no privacy:" in lines[1]
+
+
+@needs_node
+def test_numbers_below_zero_are_told_and_written_with_their_sign(ask, tables):
+    state = _state(_model(), _model(level="1"), finding="pneumonia", metric="calibration_in_the_large")
+    slot = {"finding": "pneumonia", "metric": state["metric"], **ALL}
+    rows = list(csv.DictReader(io.StringIO(ask("m.csvOf(m.tableOf(data, state))", state=state))))
+    for model, line in zip("ab", ask("m.sentences(data, state)", state=state)[:2], strict=True):
+        numbers = _brought_together(tables, state[model], **slot)
+        value, low, high = (f"{number:.3f}".replace("-", "−") for number in numbers)
+        assert value.startswith("−0.")
+        assert f": calibration in the large of pneumonia {value} (95% interval {low} to {high})" in line
+        level = f"epsilon of at most {state[model]['level']}"
+        written = next(row for row in rows if (row["setting"], row["privacy"]) == (model.upper(), level))
+        assert [float(written[end]) for end in ("value", "low", "high")] == pytest.approx(numbers, abs=0.00051)
 
 
 @needs_node

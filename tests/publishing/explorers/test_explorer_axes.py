@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.publishing.explorers.explorer_axes import axes_of, gap_label, group_label
-from tests.publishing.conftest import GROUPS, make_metrics, make_runs
+from tests.publishing.conftest import GROUP_METRICS, GROUPS, NOT_EXPLORED, make_metrics, make_runs
 
 
 @pytest.fixture(scope="module")
@@ -15,14 +15,25 @@ def test_axes_hold_what_the_table_holds_and_the_first_finding_is_first(metrics):
     assert axes.tests == ["hospital_a", "hospital_b"]
     assert axes.findings == ["macro", "pneumonia"]
     assert [column["key"] for column in axes.columns] == [column for column in GROUPS if column != "all"]
-    assert "brier" not in {metric["key"] for metric in axes.metrics}
+    assert {metric["key"] for metric in axes.metrics} == set(GROUP_METRICS) - set(NOT_EXPLORED)
+
+
+def test_metric_says_which_values_are_good_and_where_its_bars_start(metrics):
+    found = {metric["key"]: metric for metric in axes_of(metrics, first_finding="macro").metrics}
+    assert all(metric["reading"] for metric in found.values())
+    assert {key: metric["base"] for key, metric in found.items() if metric["base"]} == {
+        "auroc": 0.5,
+        "calibration_slope": 1.0,
+    }
+    two_sided = {key for key, metric in found.items() if metric["two_sided"]}
+    assert two_sided == {"calibration_slope", "calibration_in_the_large"}
 
 
 def test_each_row_finds_its_slot_and_others_have_none(metrics):
     axes = axes_of(metrics, first_finding="macro")
     for slot, row in zip(axes.slots_of(metrics), metrics.itertuples(), strict=True):
         if slot < 0:
-            assert row.metric in ("brier", "calibration_in_the_large_difference")
+            assert row.metric in NOT_EXPLORED
         else:
             one = axes.slots[slot]
             assert (one["metric"], one["column"], one["value"]) == (row.metric, row.group_column, row.group_value)

@@ -147,6 +147,29 @@ def test_two_models_stand_side_by_side_and_their_difference_is_told(page, toy_pa
     assert explorer.get_by_role("group", name="Model B").count() == 0
 
 
+@pytest.mark.parametrize(
+    ("metric", "ideal", "told"),
+    [
+        ("AUROC", None, "1 is best, 0.5 is chance."),
+        ("Brier score", None, "0 is best."),
+        ("calibration slope", "1.00", "1 is ideal."),
+        ("calibration in the large", "0.00", "0 is ideal, in log odds."),
+    ],
+)
+def test_curve_tells_which_values_are_good_and_shows_an_ideal_between(page, toy_page, server, metric, ideal, told):
+    _open(page, toy_page, "file", server)
+    explorer = page.locator(".dpcxr-explorer").first
+    explorer.get_by_label("Metric").select_option(metric)
+    chart = explorer.get_by_role("img", name=re.compile(f"macro {metric} against epsilon. {re.escape(told)}"))
+    assert explorer.get_by_text(re.compile(f"^{re.escape(told)}")).is_visible()
+    assert explorer.get_by_role("listitem").filter(has_text="ideal").count() == (ideal is not None)
+    line = chart.locator('line[stroke-dasharray="1.5 3"]')
+    assert line.count() == (ideal is not None)
+    if ideal is not None:
+        tick = chart.get_by_text(ideal, exact=True)  # four below its line
+        assert float(tick.get_attribute("y")) - 4 == pytest.approx(float(line.get_attribute("y1")), abs=0.01)
+
+
 def test_choice_of_one_is_text_and_every_control_has_a_name(page, toy_page, server):
     _open(page, toy_page, "file", server)
     explorer = page.locator(".dpcxr-explorer").first
@@ -220,6 +243,17 @@ def test_nothing_is_wider_than_a_phone(page, toy_page, server):
     page.get_by_role("button", name="Compare").first.click()
     page.locator("summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_longest_name_of_a_gap_leaves_room_for_its_number_on_a_phone(page, toy_page, server):
+    page.set_viewport_size({"width": 360, "height": 740})
+    _open(page, toy_page, "file", server)
+    explorer = page.locator(".dpcxr-explorer").first
+    explorer.get_by_label("Metric").select_option("calibration in the large")
+    gaps = explorer.get_by_role("img", name=re.compile("^Gaps by sex"))
+    name = gaps.get_by_text("calibration in the large difference (largest minus smallest)").bounding_box()
+    number = gaps.get_by_text(re.compile(r"^0\.\d{3}$")).bounding_box()
+    assert name["x"] + name["width"] < number["x"]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

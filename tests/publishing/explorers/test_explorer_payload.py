@@ -11,11 +11,11 @@ from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.explorers.explorer import static_explorer_html
 from dpcxr_core.publishing.explorers.explorer_axes import METRICS_SHOWN
-from dpcxr_core.publishing.explorers.explorer_payload import explorer_payload, pack
+from dpcxr_core.publishing.explorers.explorer_payload import FAR_OUT, explorer_payload, pack
 from dpcxr_core.publishing.results import CONDITION
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.run_table import runs_table
-from tests.publishing.conftest import GROUP_METRICS, LABELS, make_metrics, make_runs
+from tests.publishing.conftest import GROUP_METRICS, LABELS, NOT_EXPLORED, make_metrics, make_runs
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_every_number_is_that_of_the_seeds_brought_together(explored):
     for row in expected.itertuples():
         slot = slots.get((row.metric, row.group_column, row.group_value))
         if slot is None:
-            assert row.metric in ("brier", "calibration_in_the_large_difference")
+            assert row.metric in NOT_EXPLORED
             continue
         level = "none" if math.isnan(row.target_epsilon) else f"{row.target_epsilon:g}"
         at = (_place(payload, "tests", row.dataset), _place(payload, "findings", row.finding), slot)
@@ -118,6 +118,25 @@ def test_what_rests_on_fewer_than_ten_is_blank_with_its_reason(explored):
     assert not np.isnan(estimates[0, _place(payload, "tests", "hospital_b")]).any()
 
 
+@pytest.mark.parametrize(("column", "number"), [("value", 40.0), ("low", -17.0), ("high", 70.0), ("high", math.inf)])
+def test_what_lies_far_out_is_told_and_not_wrapped_around(explored, column, number):
+    """Of scores that hardly differ, a slope may be anything; 40,000 and 70,000 thousandths are other 16-bit numbers."""
+    runs, metrics, _ = explored
+    metrics = metrics.copy()
+    slope = (metrics["metric"] == "calibration_slope") & (metrics["group_column"] == "all")
+    metrics.loc[slope & (metrics["run_id"] == "run-0"), column] = number
+    payload = explorer_payload(metrics, runs)
+    estimates, seeds = unpacked(payload)
+    slots = [s for s, one in enumerate(payload["slots"]) if one["metric"] == "calibration_slope"]
+    (slot,) = [s for s in slots if payload["slots"][s]["column"] == "all"]
+    (condition,) = np.flatnonzero(np.isnan(estimates[0, 0, 0, slot]))
+    assert np.isnan(estimates[:3, :, :, slot, condition]).all()
+    assert {payload["reasons"][round(1000 * code)] for code in estimates[4, ..., slot, condition].ravel()} == {FAR_OUT}
+    assert np.isnan(estimates[0]).sum() == estimates.shape[1] * estimates.shape[2]
+    missing = np.isnan(seeds[:, :, _place(payload, "metrics", "calibration_slope"), condition]).sum(axis=-1)
+    assert (missing == (column == "value")).all()
+
+
 def test_mean_over_seeds_is_undefined_where_one_seed_is(explored):
     runs, metrics, _ = explored
     one_run = metrics.copy()
@@ -146,21 +165,32 @@ def test_run_that_was_not_tested_somewhere_is_not_measured(explored):
 
 @pytest.mark.parametrize(
     ("epsilons", "n_conditions", "left_out"),
-    [((1.0, 3.0), 21, ""), ((0.5, 1.0, 3.0, 8.0, 10.0, 20.0), 53, "groups by sex and age together")],
+    [
+        ((1.0, 3.0), 21, ""),
+        ((0.5, 1.0, 3.0, 8.0), 37, "groups by sex and age together"),
+        (
+            (0.5, 1.0, 3.0, 8.0, 10.0, 20.0),
+            53,
+            "groups by sex and age together, and AUPRC, NPV and F1 of other groups",
+        ),
+    ],
 )
 def test_six_test_sets_and_six_findings_fit_into_a_page(epsilons, n_conditions, left_out):
     runs = make_runs([f"start {i}" for i in range(4)], epsilons, units=("image", "patient"))
     metrics = make_metrics(runs, tests=[f"hospital_{i}" for i in range(6)], findings=(*FINDINGS, MACRO))
     payload = explorer_payload(metrics, runs)
     assert (len(payload["conditions"]), len(payload["findings"])) == (n_conditions, 6)
+    assert [one["key"] for one in payload["metrics"]] == list(METRICS_SHOWN)
     assert payload["left_out"] == left_out
+    by_sex = {one["metric"] for one in payload["slots"] if one["column"] == "sex"}
+    assert set(METRICS_SHOWN) - by_sex == ({"auprc", "npv", "f1"} if "F1" in left_out else set())
     assert len(static_explorer_html(payload)) < 1_000_000
 
 
 def test_findings_are_left_out_where_they_do_not_fit(explored, monkeypatch):
     runs, metrics, payload = explored
     assert [one["key"] for one in payload["findings"]] == [MACRO, "pneumonia"]
-    monkeypatch.setattr("dpcxr_core.publishing.explorers.explorer_payload.MAX_BYTES", 24_000)
+    monkeypatch.setattr("dpcxr_core.publishing.explorers.explorer_payload.MAX_BYTES", 28_000)
     small = explorer_payload(metrics, runs)
     assert [one["key"] for one in small["findings"]] == [MACRO]
     assert small["left_out"] == "groups by sex and age together, and every finding but the macro mean"

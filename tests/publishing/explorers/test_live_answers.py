@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.policies import CODE
@@ -44,6 +46,23 @@ def test_auroc_of_each_group_is_scikit_learns(material):
     for label, rows in {"all patients": table, **sexes}.items():
         assert values[label] == pytest.approx(roc_auc_score(rows["y_true"], rows["y_score"]), abs=6e-5)
     assert len(values) == 3
+
+
+@pytest.mark.parametrize("metric", ["brier", "calibration_slope", "calibration_in_the_large"])
+def test_probability_calibration_of_each_group_is_scikit_learns(material, metric):
+    answered = answer(material, replace(QUESTION, metric=metric))
+    table = _wide(material)
+    for label, rows in {"all patients": table, "female": table[table["sex"] == "F"]}.items():
+        y_true, y_score, value = rows["y_true"], rows["y_score"], _values(answered)[label]
+        if metric == "brier":
+            assert value == pytest.approx(brier_score_loss(y_true, y_score), abs=6e-5)
+        elif metric == "calibration_slope":
+            fit = LogisticRegression(C=math.inf, tol=1e-10).fit(logit(y_score).to_numpy()[:, np.newaxis], y_true)
+            assert value == pytest.approx(fit.coef_[0, 0], abs=6e-5)
+        else:  # the mean of the moved scores is the share of positives; a thousandth of log odds moves it by 2e-4
+            assert expit(logit(y_score) + value).mean() == pytest.approx(y_true.mean(), abs=2e-5)
+    gaps = ["calibration in the large difference (largest minus smallest)"] if metric.endswith("large") else []
+    assert [row["label"] for row in answered["gaps"]] == gaps
 
 
 def test_threshold_by_hand_decides_the_rates(material):

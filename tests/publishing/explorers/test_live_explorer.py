@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from dpcxr_core.publishing.explorers.explorer_axes import METRICS_SHOWN
 from dpcxr_core.publishing.explorers.live_answers import LIVE_RESAMPLES, answer
 from dpcxr_core.publishing.explorers.live_explorer import LiveExplorer, show_live_explorer
 from dpcxr_core.study.evaluating import thresholds_of
@@ -41,6 +42,17 @@ def test_each_control_changes_the_question_and_the_answer(explorer):
     assert explorer.question == expected
     assert explorer.chart.answer["groups"] == answer(make_material(n=400), expected)["groups"]
     assert f"{LIVE_RESAMPLES} resamples" in explorer.chart.answer["words"]
+
+
+def test_every_metric_on_offer_is_answered_and_says_which_values_are_good(explorer):
+    offered = dict(explorer.controls["metric"].options)
+    assert {"AUROC", "Brier score", "ECE", "calibration slope", "calibration in the large"} < set(offered)
+    for label, metric in offered.items():
+        explorer.controls["metric"].value = metric
+        answered = explorer.chart.answer
+        assert answered["title"] == f"macro {label}"
+        assert answered["reading"] == METRICS_SHOWN[metric].reading
+        assert all(row["estimate"]["value"] is not None for row in answered["groups"])
 
 
 def test_control_that_decides_nothing_is_disabled(explorer):
