@@ -107,12 +107,13 @@ display(plan_tables.show_at_scale(results_dir))
 # has not run is run, each cell by itself: one that fails leaves the others alone. Runs of {ref}`comparison` count.
 
 # %%
-display(Markdown(plan_tables.missing_files_in_words(missing_files(study))))
+weights_dir = Path(cache_dir) / "weights"
+display(Markdown(plan_tables.missing_files_in_words(missing_files(study, weights_dir.resolve()))))
 of_comparison = {record.name for record in find_runs(Path(run_dir))} if run_missing else set()
 if run_missing:
     run_study_here(study, folder, cache_dir=Path(cache_dir), n_jobs=jobs)
-tables_folder = collect_study(study, folder, jobs)
-leave_study(Path(run_dir), study.path, tables_folder, places_by_dataset(study, folder))
+tables_folder = collect_study(study, folder, jobs, weights_dir=weights_dir)
+leave_study(Path(run_dir), study.path, tables_folder, places_by_dataset(study, folder, weights_dir))
 cells = read_tables(tables_folder).tables["cells"]
 
 # %%

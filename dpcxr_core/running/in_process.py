@@ -36,7 +36,7 @@ def run_study_here(study: Study, study_dir: Path, *, cache_dir: Path, n_jobs: in
     Raises:
         UserError: Another process is at this study, or images or stand-ins cannot be had.
     """
-    jobs = {job.name: job for job in jobs_of(study)}
+    jobs = {job.name: job for job in jobs_of(study, cache_dir / "weights")}
     with study_held(study_dir):
         forget_lost(study_dir, jobs.values())
         for job in jobs.values():

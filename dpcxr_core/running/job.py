@@ -48,7 +48,7 @@ def do_job(study_file: Path, study_dir: Path, name: str, *, cache_dir: Path, n_c
     end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of kernels: many cells of one thread beat one of many
     study = read_study(study_file)
-    jobs = {job.name: job for job in jobs_of(study)}
+    jobs = {job.name: job for job in jobs_of(study, cache_dir / "weights")}
     if name not in jobs:
         raise UserError(f"{study_file} has no job {name!r}; file or code changed since it was planned. Call again")
     folder = job_folder(study_dir, jobs[name])

@@ -39,7 +39,7 @@ def test_unknown_job_is_refused_with_the_cure(tried):
 def test_only_a_job_that_is_planned_with_a_gpu_sees_one(tried, monkeypatch, n_gpus, seen):
     tiny, found = tried(), []
     job = replace(next(iter(tiny.jobs.values())), n_gpus=n_gpus)
-    monkeypatch.setattr(job_module, "jobs_of", lambda study: [job])
+    monkeypatch.setattr(job_module, "jobs_of", lambda *_: [job])
     monkeypatch.setattr(
         job_module, "execute_chapter", lambda *_, **__: found.append(os.environ["CUDA_VISIBLE_DEVICES"])
     )

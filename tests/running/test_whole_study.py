@@ -48,7 +48,7 @@ def _finish(study_dir, job, tmp_path):
     leave_result(folder, 1.0, run)
 
 
-def _collect(study, study_dir):
+def _collect(study, study_dir, **_):
     key = made_of(study, jobs_of(study), study_dir)
     write_json(study_dir / "tables" / "tables.json", {"made_of": key})
     return study_dir / "tables"
