@@ -38,7 +38,8 @@ class StudyTables:
         evaluation: How every run was evaluated.
         tables: By name. ``cells``: as ``planning.cells.cells_table``, with ``state`` ("done", "failed" or "missing")
             and ``run_id``. ``runs``: ``runs_of`` the records. ``metrics``: as ``shareable_metrics``. ``claims``,
-            ``verdicts``: as ``study.verdicts``. ``costs``: seconds by cell.
+            ``verdicts``: as ``study.verdicts``; of merged tables ``tables`` comes first, the part that a row is about.
+            ``costs``: seconds by cell.
         records: The run records by ``run_id``, without seconds.
     """
 
