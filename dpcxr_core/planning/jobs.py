@@ -43,7 +43,7 @@ class Job:
         needs: Names of the jobs that must be done before.
         choice: The images to prepare, or what to pretrain; None for a cell.
         cell: The run; of kind "cell" only.
-        n_gpus: GPUs that it takes; none for data and for the small networks.
+        n_gpus: GPUs that it takes; none for data, for stand-ins, which are pretrained on cores, and for small networks.
         n_ranks: Processes that train together.
         mem_mb: Main memory to ask a cluster for, in MB.
     """
@@ -120,7 +120,6 @@ def _standin_jobs(study: Study, cells: Iterable[Cell], data: _DataJobs) -> dict[
             dataset=dataset,
             needs=needs,
             choice=choice,
-            n_gpus=0 if is_small(architecture) else 1,
             mem_mb=_mem_mb(architecture),
         )
     return jobs

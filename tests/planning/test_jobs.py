@@ -212,8 +212,12 @@ def test_secrecy_in_one_ablation_names_every_page_anew(study_with):
 
 def test_large_networks_take_gpus_and_as_many_as_ranks(study_with):
     study = study_with(architectures=["convnext_mini", "convnext_small"], ranks={"convnext_small": 4})
-    asked = {(job.cell.architecture, job.n_gpus, job.n_ranks) for job in jobs_of(study) if job.kind == "cell"}
+    jobs = jobs_of(study)
+    asked = {(job.cell.architecture, job.n_gpus, job.n_ranks) for job in jobs if job.kind == "cell"}
     assert asked == {("convnext_mini", 0, 1), ("convnext_small", 4, 4)}
+    first = [job for job in jobs if job.kind != "cell"]
+    assert "convnext_small" in {job.choice.architecture for job in first if job.kind == "standins"}
+    assert not any(job.n_gpus for job in first)  # pretraining knows no device but the CPU
 
 
 def test_plan_holds_what_an_engine_must_know(study_with, tmp_path):
