@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dpcxr_core.config import UserError
+from dpcxr_core.locks import held
 from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, jobs_of
 from dpcxr_core.planning.study_file import Study, read_study
 from dpcxr_core.profiles import BOOK_FOLDER
@@ -19,7 +20,6 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.pages.execute import execute_chapter
 from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.config_file import write_config
-from dpcxr_core.running.holding import held
 from dpcxr_core.running.results import leave_result, trained_in
 from dpcxr_core.running.study_places import data_places, study_places
 from dpcxr_core.study.handover import leave_places

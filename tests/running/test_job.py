@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from dpcxr_core.config import UserError
+from dpcxr_core.locks import held
 from dpcxr_core.planning.jobs import run_of
 from dpcxr_core.publishing.pages.execute import ChapterFailedError
 from dpcxr_core.running import job as job_module
 from dpcxr_core.running.config_file import read_config
-from dpcxr_core.running.holding import held
 from dpcxr_core.running.job import do_job
 from dpcxr_core.study.handover import find_places
 from dpcxr_core.training.record import read_record

@@ -9,10 +9,10 @@ import yaml
 from dpcxr_core import cli
 from dpcxr_core.collecting.up_to_date import made_of
 from dpcxr_core.files import write_json
+from dpcxr_core.locks import held
 from dpcxr_core.planning.jobs import job_folder, jobs_of
 from dpcxr_core.planning.study_file import read_study
 from dpcxr_core.running import whole_study
-from dpcxr_core.running.holding import held
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import StudyPlaces
