@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpcxr_core.planning.cells import cells_of
@@ -69,9 +69,9 @@ def _run_cells(jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: i
         print(f"{len(left)} cells need one that failed, and were not begun", flush=True)
 
 
-def _run(cells: Iterable[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
-    """Trains and records ``cells``, each by itself."""
-    with worker_pool(n_jobs) as pool:
+def _run(cells: Sequence[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
+    """Trains and records ``cells``, each by itself; where all were planned without a GPU, they find none."""
+    with worker_pool(n_jobs, gpus=any(job.n_gpus for job in cells)) as pool:
         futures = {job.name: pool.submit(_run_cell, job, jobs, study, study_dir) for job in cells}
         for name, future in futures.items():
             error = future.exception()

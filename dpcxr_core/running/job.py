@@ -23,7 +23,7 @@ from dpcxr_core.running.config_file import write_config
 from dpcxr_core.running.results import leave_result, trained_in
 from dpcxr_core.running.study_places import data_places, study_places
 from dpcxr_core.study.handover import leave_places
-from dpcxr_core.workers import end_with_parent, killed_with_parent
+from dpcxr_core.workers import end_with_parent, hide_gpus, killed_with_parent
 
 _CHAPTERS = {"data": "11_data_preparation", "standins": "15_initialisations", "cell": "21_private_training"}
 
@@ -55,7 +55,7 @@ def do_job(study_file: Path, study_dir: Path, name: str, *, cache_dir: Path, n_c
     with held(folder / ".lock", wait=True):
         if not is_done(study_dir, jobs[name]):
             if not jobs[name].n_gpus:
-                os.environ["CUDA_VISIBLE_DEVICES"] = ""  # of kernels: what was planned without a GPU takes none
+                hide_gpus()  # from kernels too: what was planned without a GPU takes none
             started = time.monotonic()
             run = _do(jobs[name], jobs, study, study_dir, cache_dir, n_cores)
             leave_result(folder, time.monotonic() - started, run)
