@@ -32,9 +32,9 @@ GPU_UTILISATION = 0.35
 BFLOAT16_SPEEDUP = 2.0
 
 
-# Pictures a second that one process makes images of, with its share of writing them; not among the results.
-PICTURES_READ = 20.0  # 39.6 by two processes, from PNG files of 1024 x 1024 px (benchmarks.preparing); larger ones less
-PICTURES_DRAWN = 30.0  # phantoms of 64 px
+# Seen, and not among the results: what one process does in a second.
+PICTURES_READ = 20.0  # PNG files of 1024 x 1024 px: 20 to 29 (benchmarks.preparing); of larger pictures fewer
+PIXELS_DRAWN = 1.4e6  # of phantoms: 300 to 360 images of 64 x 64 px, 27 to 34 of 224 x 224 px
 
 
 @dataclass(frozen=True)
