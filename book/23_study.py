@@ -44,7 +44,9 @@ from dpcxr_core.collecting.study_tables import collect_study
 from dpcxr_core.collecting.tables_folder import read_tables
 from dpcxr_core.planning.cells import cells_of, cells_table
 from dpcxr_core.planning.costs import cost_table, costs_by
-from dpcxr_core.planning.dry_run import costs_shown
+from dpcxr_core.planning.dry_run import costs_shown, first_costs_shown
+from dpcxr_core.planning.first_costs import first_cost_table
+from dpcxr_core.planning.jobs import jobs_of
 from dpcxr_core.planning.missing_files import missing_files
 from dpcxr_core.planning.study_file import read_study
 from dpcxr_core.provenance import PROJECT_FOLDER
@@ -91,6 +93,16 @@ display(costs_shown(costs_by(costs, "grid")).set_index("grid"))
 display(plan_tables.show_basis(costs))
 
 # %% [markdown]
+# ## What comes before the runs?
+#
+# Images are prepared, and stand-ins are pretrained by their own steps at the speed of a run without privacy. Hours are
+# of one core; a job may use several.
+
+# %%
+weights_dir = Path(cache_dir) / "weights"
+display(first_costs_shown(first_cost_table(jobs_of(study, weights_dir))).set_index("job"))
+
+# %% [markdown]
 # ## What would limit a study of full size?
 #
 # All images of the paper's hospitals in one store, read in random batches from a disk that is larger than memory, and
@@ -107,12 +119,12 @@ display(plan_tables.show_at_scale(results_dir))
 # has not run is run, each cell by itself: one that fails leaves the others alone. Runs of {ref}`comparison` count.
 
 # %%
-display(Markdown(plan_tables.missing_files_in_words(missing_files(study))))
+display(Markdown(plan_tables.missing_files_in_words(missing_files(study, weights_dir.resolve()))))
 of_comparison = {record.name for record in find_runs(Path(run_dir))} if run_missing else set()
 if run_missing:
     run_study_here(study, folder, cache_dir=Path(cache_dir), n_jobs=jobs)
-tables_folder = collect_study(study, folder, jobs)
-leave_study(Path(run_dir), study.path, tables_folder, places_by_dataset(study, folder))
+tables_folder = collect_study(study, folder, jobs, weights_dir=weights_dir)
+leave_study(Path(run_dir), study.path, tables_folder, places_by_dataset(study, folder, weights_dir))
 cells = read_tables(tables_folder).tables["cells"]
 
 # %%
@@ -125,7 +137,7 @@ display(Markdown(answer_sentences.missing(cells)))
 #
 # - Costs are a model. Nothing of this project was timed on a GPU, and a study that needs one may take far less or far
 #   longer.
-# - Preparing images and pretraining stand-ins are not in the costs.
+# - How fast pictures are read and drawn was seen on one machine, and larger pictures take longer.
 # - A cell that is done is a run that ended. Whether its numbers answer anything, the chapters after this one ask.
 
 # %% [markdown]

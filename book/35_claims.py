@@ -114,6 +114,8 @@ display(answer_tables.show_claim(claims, 6))
 #   sets, from its weights, speak about the paper.
 # - The paper's values for single cells cannot be had, nor its splits and weights; as far as the code of a follow-up shows, each
 #   cell was trained once. A contradiction here may come from what it does not say.
+# - Tables of several hospitals put together by `dpcxr collect` keep the claims and verdicts of each. A verdict on all
+#   their runs together would need the resamples of every run, which stay in the hospitals, and is not made.
 # - Each claim is a family of its own. Six claims are six chances of a false verdict.
 # - Claims known from a second-hand digest may not be in the paper's words. A size given there, up to 15 points less
 #   disparity between ages, is not tested.

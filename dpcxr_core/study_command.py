@@ -69,7 +69,7 @@ def run_study(options: argparse.Namespace) -> int:
     study = read_study(options.study_file)
     study_dir, cache_dir = (options.runs / study.name).resolve(), options.cache.resolve()
     if options.dry_run:
-        print_dry_run(study, jobs_of(study), study_dir, cache_dir=cache_dir)
+        print_dry_run(study, jobs_of(study, cache_dir / "weights"), study_dir, cache_dir=cache_dir)
         return 0
     all_done = run_whole_study(study, study_dir, cache_dir=cache_dir, n_cores=options.cores, profile=options.profile)
     return 0 if all_done else 1

@@ -16,16 +16,28 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
-def worker_pool(n_jobs: int) -> ProcessPoolExecutor:
+def worker_pool(n_jobs: int, *, gpus: bool = True) -> ProcessPoolExecutor:
     """A pool of ``n_jobs`` fresh processes of one numerical thread each.
 
     Many runs of one thread beat one run of many threads on small networks. A worker whose parent was
     killed ends by itself within seconds, where the standard library would leave it waiting for ever.
+
+    Args:
+        n_jobs: Processes.
+        gpus: Whether they may find the GPUs of this machine.
     """
-    return ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
+    context = get_context("spawn")
+    return ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_begin, initargs=(os.getpid(), gpus))
 
 
-def _begin(parent: int) -> None:
+def hide_gpus() -> None:
+    """Has this process, and those that it starts, find no GPU; to be called before it looks for one."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def _begin(parent: int, gpus: bool) -> None:
+    if not gpus:
+        hide_gpus()
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = "1"  # read when numpy and torch are first imported, which is later
     keep_freed_memory()

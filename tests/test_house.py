@@ -15,11 +15,12 @@ ALLOWED = {
     "tables": {"config"},
     "provenance": set(),
     "files": set(),
-    "data": {"data", "config", "files", "tables", "provenance", "workers"},
+    "locks": set(),
+    "data": {"data", "config", "files", "locks", "tables", "provenance", "workers"},
     "accounting": {"accounting", "config", "files", "provenance"},
     "privacy": {"privacy", "accounting", "config", "files", "provenance"},
     "auditing": {"auditing", "accounting", "privacy", "training", "evaluation", "data", "config", "provenance"},
-    "training": {"training", "data", "privacy", "config", "files", "tables", "provenance"},
+    "training": {"training", "data", "privacy", "config", "files", "locks", "tables", "provenance"},
     "evaluation": {"evaluation", "config", "tables"},
     "study": {
         *("study", "data", "accounting", "privacy", "training", "evaluation", "config", "files", "tables"),
@@ -27,7 +28,7 @@ ALLOWED = {
     },
     "planning": {"planning", "study", "data", "config", "files", "provenance"},
     "running": {"running", "planning", "study", "data", "accounting", "collecting", "releasing", "publishing"}
-    | {"training", "config", "files", "profiles", "provenance", "workers"},
+    | {"training", "config", "files", "locks", "profiles", "provenance", "workers"},
     "collecting": {"collecting", "planning", "study", "evaluation", "training", "accounting", "data"}
     | {"config", "files", "tables", "provenance"},
     "releasing": {"releasing", "collecting", "study", "publishing", "evaluation", "training", "accounting", "data"}

@@ -33,6 +33,14 @@ def test_workers_run_elsewhere_with_one_thread():
         assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
 
 
+@pytest.mark.parametrize(("gpus", "seen"), [(True, "0"), (False, "")])
+def test_workers_find_gpus_unless_they_shall_not(monkeypatch, gpus, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with worker_pool(1, gpus=gpus) as pool:
+        assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == seen
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"  # of this process
+
+
 def test_worker_ends_when_its_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)

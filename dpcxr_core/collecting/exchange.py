@@ -10,22 +10,24 @@ import pandas as pd
 import pandera.pandas as pa
 
 from dpcxr_core.collecting.certificate_checks import check_certificate
-from dpcxr_core.collecting.shareable import small_counts_in
+from dpcxr_core.collecting.shareable import shareable_claims, small_counts_in
 from dpcxr_core.collecting.tables_folder import StudyTables, read_tables, record_values, runs_of, write_tables
-from dpcxr_core.config import UserError
+from dpcxr_core.config import UserError, content_key
 from dpcxr_core.tables import METRICS, checked
 
 _COUNT = pa.Column("Int64", nullable=True, coerce=True)
 _SHAREABLE_METRICS = METRICS.remove_columns(["n", "n_positive"]).add_columns({"n": _COUNT, "n_positive": _COUNT})
 _ABOUT_ONE_PATIENT = ("patient_id", "image_id")
+_ABOUT_ALL_RUNS = ("claims", "verdicts")
+_ORIGIN = "tables"  # their column, once merged
 
 
 def merge_tables(folders: Sequence[Path], out: Path) -> Path:
     """``out``, now holding what all of ``folders`` hold, checked; nothing is written where anything is refused.
 
     Runs that several folders hold are there once. A cell that one of them did is done. The runs table is made anew from
-    the records. Claims and verdicts are left out: they are about all runs of a comparison, and their tests need draws,
-    which stay in the hospitals.
+    the records. Claims and verdicts are those of each part, one below the other, with the part's name (``origins``) in
+    the column ``tables``. None is made of all runs together: its tests would need draws, which stay in the hospitals.
 
     Raises:
         UserError: Tables cannot be read, hold counts from 1 to 9 or rows about single patients, were evaluated in
@@ -38,6 +40,14 @@ def merge_tables(folders: Sequence[Path], out: Path) -> Path:
     _check_same_evaluation(tables)
     _check_same_runs(tables)
     return write_tables(out, _merged(list(tables.values())))
+
+
+def origins(found: StudyTables) -> list[str]:
+    """Names of the tables that the claims in ``found`` are from, which are several once tables were merged.
+
+    A name is that of the study and twelve hex digits of its runs and claims: whoever merges what, it is the same.
+    """
+    return list(dict.fromkeys(name for table in _with_origin(found).values() for name in table[_ORIGIN]))
 
 
 def _check_out(out: Path, folders: Sequence[Path]) -> None:
@@ -125,11 +135,28 @@ def _merged(parts: Sequence[StudyTables]) -> StudyTables:
         "runs": runs_of(records.values()),
         "metrics": _once([found.tables["metrics"] for found in parts], "run_id"),
     }
+    with_origin = [_with_origin(found) for found in parts]
+    for name in _ABOUT_ALL_RUNS:
+        if of_parts := [each[name] for each in with_origin if each]:
+            tables[name] = _once(of_parts, _ORIGIN)
     costs = [found.tables["costs"] for found in parts if "costs" in found.tables]
     if costs:
         tables["costs"] = _once(costs, "cell")
     studies = tuple(dict.fromkeys(name for found in parts for name in found.studies))
     return StudyTables(studies, parts[0].evaluation, tables, records)
+
+
+def _with_origin(found: StudyTables) -> dict[str, pd.DataFrame]:
+    """Claims and verdicts of ``found``, each row with the name of the tables it is from; nothing where it has none."""
+    if not set(_ABOUT_ALL_RUNS) <= set(found.tables):
+        return {}
+    tables = {name: found.tables[name] for name in _ABOUT_ALL_RUNS}
+    if _ORIGIN in tables["claims"]:
+        return tables
+    tables["claims"] = shareable_claims(tables["claims"])
+    key = content_key(sorted(found.records), tables["claims"].to_csv(index=False))
+    named = {_ORIGIN: f"{'-'.join(found.studies)}-{key}"}
+    return {name: table.assign(**named)[[_ORIGIN, *table.columns]] for name, table in tables.items()}
 
 
 def _once(tables: Sequence[pd.DataFrame], by: str) -> pd.DataFrame:

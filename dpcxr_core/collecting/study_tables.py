@@ -15,7 +15,7 @@ from dpcxr_core.collecting.shareable import shareable_claims, shareable_metrics
 from dpcxr_core.collecting.tables_folder import StudyTables, runs_of, write_tables
 from dpcxr_core.collecting.up_to_date import TABLES_FOLDER, made_of
 from dpcxr_core.planning.cells import Cell, cell_name, cells_of, cells_table
-from dpcxr_core.planning.jobs import LOG_FILE, RESULT_FILE, Job, is_done, job_folder, jobs_of, run_of
+from dpcxr_core.planning.jobs import LOG_FILE, RESULT_FILE, WEIGHTS_OF_BOOK, Job, is_done, job_folder, jobs_of, run_of
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.handover import find_places
@@ -39,7 +39,7 @@ class _Finished:
     seconds: float
 
 
-def collect_study(study: Study, study_dir: Path, n_jobs: int = 1) -> Path:
+def collect_study(study: Study, study_dir: Path, n_jobs: int = 1, *, weights_dir: Path = WEIGHTS_OF_BOOK) -> Path:
     """``study_dir/tables``, now holding what the runs of ``study`` found so far.
 
     Promise:
@@ -50,8 +50,9 @@ def collect_study(study: Study, study_dir: Path, n_jobs: int = 1) -> Path:
         study: The study.
         study_dir: Where its jobs leave their results.
         n_jobs: Processes that evaluate what is not evaluated yet.
+        weights_dir: As of ``jobs_of``.
     """
-    jobs = {job.cell: job for job in jobs_of(study) if job.cell is not None}
+    jobs = {job.cell: job for job in jobs_of(study, weights_dir) if job.cell is not None}
     made_from = made_of(study, jobs.values(), study_dir)  # first: what is done from here on makes the tables old
     cells = list(cells_of(study))
     states = [_state(study_dir, jobs[cell]) for cell in cells]
@@ -61,7 +62,8 @@ def collect_study(study: Study, study_dir: Path, n_jobs: int = 1) -> Path:
     run_ids = [finished[cell].record.run_id if cell in finished else None for cell in cells]
     planned = cells_table(study).assign(state=states, run_id=pd.Series(run_ids, dtype=object))
     metrics = _metrics(list(runs.values()), n_jobs)
-    scored = scored_cells([each.folder for each in runs.values()], planned, places_by_dataset(study, study_dir))
+    places = places_by_dataset(study, study_dir, weights_dir)
+    scored = scored_cells([each.folder for each in runs.values()], planned, places)
     claims = claims_table(scored, study.roles)
     tables = {
         "cells": planned,

@@ -8,8 +8,10 @@ was interrupted.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +29,7 @@ from dpcxr_core.training.record import RunRecord
 
 NEEDED = ("cells", "runs", "metrics")
 OPTIONAL = ("claims", "verdicts", "costs")
+_HALF_DONE = ".partial"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,8 @@ class StudyTables:
         evaluation: How every run was evaluated.
         tables: By name. ``cells``: as ``planning.cells.cells_table``, with ``state`` ("done", "failed" or "missing")
             and ``run_id``. ``runs``: ``runs_of`` the records. ``metrics``: as ``shareable_metrics``. ``claims``,
-            ``verdicts``: as ``study.verdicts``. ``costs``: seconds by cell.
+            ``verdicts``: as ``study.verdicts``; of merged tables ``tables`` comes first, the part that a row is about.
+            ``costs``: seconds by cell.
         records: The run records by ``run_id``, without seconds.
     """
 
@@ -56,13 +60,15 @@ def runs_of(records: Iterable[RunRecord]) -> pd.DataFrame:
 def write_tables(folder: Path, found: StudyTables, made_of: str | None = None) -> Path:
     """``folder``, now holding ``found`` in place of what it held before: all of it, or, after an error, none.
 
+    What calls that were killed left half done beside it is swept away.
+
     Args:
         folder: The folder of tables.
         found: What it shall hold.
         made_of: As ``up_to_date.made_of`` the study; None for tables that are not those of one study here.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=_HALF_DONE) as beside:
         made = Path(beside) / "made"
         stated = {"studies": found.studies, "evaluation": asdict(found.evaluation), "made_of": made_of}
         write_json(made / STATED_FILE, stated)
@@ -73,6 +79,8 @@ def write_tables(folder: Path, found: StudyTables, made_of: str | None = None) -
         if folder.exists():
             os.rename(folder, Path(beside) / "before")
         os.rename(made, folder)
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{_HALF_DONE}"):
+        shutil.rmtree(leftover)
     return folder
 
 

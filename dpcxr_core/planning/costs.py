@@ -10,7 +10,7 @@ import pandas as pd
 
 from dpcxr_core.config import FINDINGS, EvaluationChoice
 from dpcxr_core.planning.cells import Cell, cell_name, tested_on
-from dpcxr_core.planning.measured_speed import Speed, Way, evaluated_per_second, speed_of
+from dpcxr_core.planning.measured_speed import Speed, Way, checked_per_second, evaluated_per_second, speed_of
 from dpcxr_core.planning.network_flops import is_small, network_size
 from dpcxr_core.planning.set_sizes import SetSize, set_size
 from dpcxr_core.planning.study_file import Study
@@ -39,8 +39,9 @@ class _Images:
 def cost_table(cells: Mapping[Cell, tuple[str, ...]], study: Study) -> pd.DataFrame:
     """One row a cell: ``cell grid dataset architecture device``, then ``SUMMED``, then ``basis``.
 
-    ``grid`` is the first one that asks for the cell. ``seconds`` are of training, scoring and starting, on one GPU or
-    one core; ``core_hours`` also hold the evaluation. NaN where it cannot be told, and ``basis`` says why.
+    ``grid`` is the first one that asks for the cell. ``seconds`` are of starting, checking the store to train on,
+    training and scoring, on one GPU or one core; ``core_hours`` also hold the evaluation. NaN where it cannot be told,
+    and ``basis`` says why.
 
     Args:
         cells: With the grids that each is of.
@@ -92,6 +93,8 @@ def _row(cell: Cell, grid: str, sizes: Mapping[str, SetSize], study: Study) -> d
     speed = speed_of(cell.architecture, image_size, way, cell.recipe.precision, on_gpu=on_gpu)
     images = _images(cell, sizes)
     seconds = images.trained * speed.training + images.scored * speed.scoring + SECONDS_PER_JOB
+    if images.trained:  # before the first step every byte is compared with its checksum
+        seconds += sizes[cell.dataset].in_store * image_size**2 / checked_per_second()
     evaluating = images.tested * (1 + study.evaluation.n_resamples) / evaluated_per_second()
     gpu_seconds, core_seconds = (seconds, evaluating) if on_gpu else (0.0, seconds + evaluating)
     return {

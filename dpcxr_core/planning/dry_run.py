@@ -17,6 +17,7 @@ from dpcxr_core.planning.costs import (
     costs_by,
     store_table,
 )
+from dpcxr_core.planning.first_costs import first_cost_table
 from dpcxr_core.planning.jobs import Job, is_done
 from dpcxr_core.planning.missing_files import missing_files
 from dpcxr_core.planning.study_file import Study
@@ -24,7 +25,6 @@ from dpcxr_core.planning.study_file import Study
 DONE, TO_DO = "done", "to do"
 _AXES = ("data", "initialisations", "own_heads", "architectures", "epsilons", "units", "fractions", "seeds")
 _SETTINGS = ("image_recipe", "normalisation")
-_HOURS = ["gpu_hours", "core_hours"]
 
 
 def print_dry_run(study: Study, jobs: Sequence[Job], study_dir: Path, *, cache_dir: Path) -> None:
@@ -36,18 +36,19 @@ def print_dry_run(study: Study, jobs: Sequence[Job], study_dir: Path, *, cache_d
 def dry_run_lines(study: Study, jobs: Sequence[Job], study_dir: Path, *, cache_dir: Path) -> Iterator[str]:
     """The lines that ``print_dry_run`` prints."""
     cells = cells_of(study)
-    states = {job.cell: DONE if is_done(study_dir, job) else TO_DO for job in jobs if job.cell is not None}
-    costs = cost_table(cells, study).assign(state=[states[cell] for cell in cells])
+    states = {job.cell or job.name: DONE if is_done(study_dir, job) else TO_DO for job in jobs}
+    costs, first = cost_table(cells, study), first_cost_table(jobs)
+    costs, first = costs.assign(state=[states[cell] for cell in cells]), first.assign(state=first["job"].map(states))
     yield f"Study {study.name} ({study.path}): {study.question}"
     yield from _section("Grid; each line: what the main grid and every ablation cross", _grid_lines(study))
-    yield from _section("Jobs before the cells", _table_lines(_first_jobs(jobs, study_dir)))
+    yield from _section("Jobs before the cells", _table_lines(first_costs_shown(first).assign(state=first["state"])))
     yield from _section(f"Cells: {len(cells)}", _table_lines(_cells_shown(cells, costs)))
     yield from _section("Missing files", _missing_lines(missing_files(study, cache_dir / "weights")))
     stores = store_table(cells, study)
     yield from _section("Images by data set", _store_lines(stores))
     for column in ("grid", "dataset", "architecture"):
         yield from _section(f"Cost by {column}", _table_lines(costs_shown(costs_by(costs, column))))
-    yield from _section("In sum", _sum_lines(costs, stores))
+    yield from _section("In sum", _sum_lines(costs, first, stores))
     yield from _section("What these costs rest on", _basis_lines(costs))
 
 
@@ -72,17 +73,6 @@ def _listed(values: str | Sequence[str | float]) -> str:
     if isinstance(values, str):
         return values
     return ", ".join(value if isinstance(value, str) else f"{value:g}" for value in values) or "none"
-
-
-def _first_jobs(jobs: Sequence[Job], study_dir: Path) -> pd.DataFrame:
-    first = [job for job in jobs if job.cell is None]
-    return pd.DataFrame(
-        {
-            "job": [job.name for job in first],
-            "kind": [job.kind for job in first],
-            "state": [DONE if is_done(study_dir, job) else TO_DO for job in first],
-        }
-    )
 
 
 def _cells_shown(cells: Mapping[Cell, tuple[str, ...]], costs: pd.DataFrame) -> pd.DataFrame:
@@ -131,10 +121,26 @@ def costs_shown(costs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def _sum_lines(costs: pd.DataFrame, stores: pd.DataFrame) -> Iterator[str]:
-    for name, table in (("all", costs), (TO_DO, costs[costs["state"] == TO_DO])):
-        hours, kwh = ([_number(table[column].sum(skipna=False)) for column in columns] for columns in (_HOURS, ["kwh"]))
-        yield f"{name}: {len(table)} cells, {hours[0]} GPU hours, {hours[1]} core hours, {kwh[0]} kWh"
+def first_costs_shown(first: pd.DataFrame) -> pd.DataFrame:
+    """``first_cost_table`` in words, for a page or a terminal."""
+    return pd.DataFrame(
+        {
+            "job": first["job"],
+            "images": first["images"].map(_count),
+            "core hours": first["core_hours"].map(_number),
+            "kWh": first["kwh"].map(_number),
+            "rests on": first["basis"],
+        }
+    )
+
+
+def _sum_lines(costs: pd.DataFrame, first: pd.DataFrame, stores: pd.DataFrame) -> Iterator[str]:
+    for name, states in (("all", [DONE, TO_DO]), (TO_DO, [TO_DO])):
+        cells, before = (table[table["state"].isin(states)] for table in (costs, first))
+        gpu, core, kwh = (_number(cells[column].sum(skipna=False)) for column in ("gpu_hours", "core_hours", "kwh"))
+        yield f"{name}: {len(cells)} cells, {gpu} GPU hours, {core} core hours, {kwh} kWh"
+        core, kwh = (_number(before[column].sum(skipna=False)) for column in ("core_hours", "kwh"))
+        yield f"{name} before the cells: {len(before)} jobs, {core} core hours, {kwh} kWh"
     disk = [_number(table["disk_bytes"].sum(skipna=False) / 1e9) for table in (stores, costs)]
     yield f"disk: {disk[0]} GB of stores, {disk[1]} GB of records and their evaluations"
 
@@ -143,11 +149,17 @@ def _basis_lines(costs: pd.DataFrame) -> Iterator[str]:
     for basis, number in costs["basis"].value_counts(sort=False).items():
         yield f"{number} cells: {basis}"
     yield (
+        "Measured by benchmarks.at_scale: before each training every byte of its store is compared with its checksum, "
+        f"{measured_speed.checked_per_second() / 1e9:.2g} GB a second. Seen, and not among the results of benchmarks: "
+        f"{measured_speed.PICTURES_READ:g} pictures of 1024 x 1024 px read a second by one process, or "
+        f"{measured_speed.PIXELS_DRAWN:,.0f} pixels drawn."
+    )
+    yield (
         f"Assumed, not measured: {WATTS_PER_GPU} W a GPU, {WATTS_PER_CORE} W a core, {SECONDS_PER_JOB:g} s to start a "
         f"job; a GPU is an {measured_speed.GPU} of {measured_speed.GPU_FLOPS / 1e12:g} TFLOP/s at "
         f"{measured_speed.GPU_UTILISATION:.0%}. Nothing of this project was timed on a GPU: expect a factor of two."
     )
-    yield "Not counted: preparing images and pretraining stand-ins."
+    yield "Not counted: generating scenes, and looking at stand-ins before they are used."
     yield "A run that the book or another study recorded is found again and costs its start alone."
 
 

@@ -24,6 +24,7 @@ from dpcxr_core.study.standin_choice import STANDIN_TAGS, StartingPoints
 PLAN_FILE = "plan.json"
 RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"  # in the job's folder: all that its command says
+WEIGHTS_OF_BOOK = PROJECT_FOLDER / ".cache" / "weights"
 CELL_CODE = (  # what turns a cell into a run, and its scores into numbers
     *("dpcxr_core.running.cell_config", "dpcxr_core.running.study_places"),
     *("dpcxr_core.study.recording", "dpcxr_core.study.scoring", "dpcxr_core.study.evaluating"),
@@ -42,7 +43,7 @@ class Job:
         needs: Names of the jobs that must be done before.
         choice: The images to prepare, or what to pretrain; None for a cell.
         cell: The run; of kind "cell" only.
-        n_gpus: GPUs that it takes; none for data and for the small networks.
+        n_gpus: GPUs that it takes; none for data, for stand-ins, which are pretrained on cores, and for small networks.
         n_ranks: Processes that train together.
         mem_mb: Main memory to ask a cluster for, in MB.
     """
@@ -61,8 +62,14 @@ class Job:
 _DataJobs = dict[tuple[str, str], Job]  # by data set and image recipe
 
 
-def jobs_of(study: Study) -> list[Job]:
-    """All jobs of ``study``; what a job needs comes before it."""
+def jobs_of(study: Study, weights_dir: Path = WEIGHTS_OF_BOOK) -> list[Job]:
+    """All jobs of ``study``; what a job needs comes before it.
+
+    Args:
+        study: The study.
+        weights_dir: Where files of weights that ``data_manifests/weights.yaml`` lists are looked up: their content is
+            part of the names of cells. Whoever looks for jobs that were done names the folder that they were done with.
+    """
     cells = cells_of(study)
     data = _data_jobs(study, cells)
     standins = _standin_jobs(study, cells, data)
@@ -73,7 +80,7 @@ def jobs_of(study: Study) -> list[Job]:
             needs.append(standins[cell.dataset, cell.image_recipe, cell.architecture])
         if (before := pretraining_of(cell, study)) is not None:
             needs.append(done[before])
-        done[cell] = _cell_job(study, cell, tuple(job.name for job in needs))
+        done[cell] = _cell_job(study, cell, tuple(job.name for job in needs), weights_dir)
     return [*data.values(), *standins.values(), *done.values()]
 
 
@@ -113,15 +120,14 @@ def _standin_jobs(study: Study, cells: Iterable[Cell], data: _DataJobs) -> dict[
             dataset=dataset,
             needs=needs,
             choice=choice,
-            n_gpus=0 if is_small(architecture) else 1,
             mem_mb=_mem_mb(architecture),
         )
     return jobs
 
 
-def _cell_job(study: Study, cell: Cell, needs: tuple[str, ...]) -> Job:
+def _cell_job(study: Study, cell: Cell, needs: tuple[str, ...], weights_dir: Path) -> Job:
     start = study.initialisations[cell.initialisation]
-    weights = _weights_key(start.weights_name(cell.architecture)) if start.weights else []
+    weights = _weights_key(start.weights_name(cell.architecture), weights_dir) if start.weights else []
     values = (cell_values(cell), start, weights, study.evaluation, study.needs_protection)
     key = content_key(*values, needs, imported_source_key(*CELL_CODE), _libraries())
     n_ranks = study.ranks.get(cell.architecture, 1)
@@ -148,12 +154,14 @@ def _facts(data_source: str, own_manifest: str) -> str:
     return _file_key(own_manifest) if data_source == OWN else json.dumps(facts_of(data_source), default=str)
 
 
-def _weights_key(name: str) -> list[str]:
-    """What is known of the weights ``name`` beyond it: the content of a file and its record, or of the manifest."""
+def _weights_key(name: str, weights_dir: Path) -> list[str]:
+    """What is known of the weights ``name`` beyond it: the content of a file, and of its record or the manifest."""
     _, is_file, path = name.partition(f".{FILE}")
     if is_file:
         return [_file_key(path), _file_key(Path(path).with_suffix(".json"))]
-    return [json.dumps(listed_weights().get(name), default=str)]
+    listed = listed_weights().get(name)
+    content = [_file_key((weights_dir / listed["file"]).resolve())] if listed and "file" in listed else []
+    return [json.dumps(listed, default=str), *content]
 
 
 @cache

@@ -1,10 +1,11 @@
-"""Seconds of training, scoring and evaluating, as the benchmarks measured them, or scaled from that, and so said."""
+"""Seconds of training, scoring, evaluating and making images, as measured, or scaled from that, and so said."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -15,7 +16,7 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 Way = Literal["private", "ordinary"]
 RESULTS = PROJECT_FOLDER / "benchmarks" / "results"
 STEP_TIMES = RESULTS / "step_times.csv"
-EVALUATION_AT_SCALE = RESULTS / "at_scale_evaluation.csv"
+EVALUATION_AT_SCALE, STORE_AT_SCALE = RESULTS / "at_scale_evaluation.csv", RESULTS / "at_scale_store.csv"
 # Noise is left out: one draw a step, which the hundreds of images of a step share.
 METHODS: dict[Way, str] = {"private": "ours, noise off", "ordinary": "ordinary, fast depthwise"}
 FORWARDS_PER_STEP = 3.0  # a backward pass computes twice what a forward pass does
@@ -29,6 +30,11 @@ GPU_UTILISATION = 0.35
 # timm's results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv (5e7d47c): convnext_tiny trains 819 images a second
 # under mixed precision, 0.62 of what an RTX 3090 computes in float32 at its peak of 35.6e12.
 BFLOAT16_SPEEDUP = 2.0
+
+
+# Seen, and not among the results: what one process does in a second.
+PICTURES_READ = 20.0  # PNG files of 1024 x 1024 px: 20 to 29 (benchmarks.preparing); of larger pictures fewer
+PIXELS_DRAWN = 1.4e6  # of phantoms: 300 to 360 images of 64 x 64 px, 27 to 34 of 224 x 224 px
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,18 @@ def speed_of(architecture: str, image_size: int, way: Way, precision: str, *, on
 @cache
 def evaluated_per_second() -> float:
     """Test images times resamples that ``evaluate`` takes a second on one core, as ``benchmarks.at_scale`` measured."""
-    measured = pd.read_csv(EVALUATION_AT_SCALE).set_index("quantity")["value"]
-    return float(measured["images times resamples"])
+    return float(_at_scale(EVALUATION_AT_SCALE)["images times resamples"])
+
+
+@cache
+def checked_per_second() -> float:
+    """Bytes of a store that one core compares with its checksum a second, as ``benchmarks.at_scale`` measured."""
+    measured = _at_scale(STORE_AT_SCALE)
+    return float(measured["size"] / measured["checking every byte, as each run does"])
+
+
+def _at_scale(file: Path) -> pd.Series:
+    return pd.read_csv(file).drop_duplicates("quantity").set_index("quantity")["value"]
 
 
 def _cost_of_privacy(architecture: str, image_size: int, way: Way) -> float:

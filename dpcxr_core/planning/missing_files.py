@@ -11,7 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from dpcxr_core.data.manifests import facts_of
 from dpcxr_core.planning.grid import FILE
-from dpcxr_core.planning.jobs import listed_weights
+from dpcxr_core.planning.jobs import WEIGHTS_OF_BOOK, listed_weights
 from dpcxr_core.planning.study_file import Study
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
 from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
@@ -19,7 +19,6 @@ from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
 COLUMNS = ["needed_for", "what", "where", "steps"]
 STANDINS = "stand-ins"
 _WITHOUT_FILE = ("random", "standin_")
-_WEIGHTS_OF_BOOK = PROJECT_FOLDER / ".cache" / "weights"
 # data set -> what must be there: keys of ``files`` in its manifest, of whose names any one will do
 _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "chestxray14": (("entries",), ("train_valid_list",), ("test_list",), ("pictures",)),
@@ -33,7 +32,7 @@ _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def missing_files(study: Study, weights_dir: Path = _WEIGHTS_OF_BOOK) -> pd.DataFrame:
+def missing_files(study: Study, weights_dir: Path = WEIGHTS_OF_BOOK) -> pd.DataFrame:
     """One row a thing that is not there: ``needed_for what where steps``; ``steps`` is a tuple of sentences.
 
     Things are the official files of each data set, images to pretrain stand-ins on, and weights. That a file is there

@@ -26,7 +26,8 @@ class SetSize:
         test: Test images.
         patients: Patients of the training images.
         further: Test and validation images of the sets that the job makes beside this one, to test on.
-        stored: Images that the job writes: also of the public part, and a real set's parts beside the whole.
+        made: Images that the job draws, or makes of files.
+        stored: Images that it writes: a real set's parts beside the whole.
         source: Where these numbers are from.
     """
 
@@ -35,6 +36,7 @@ class SetSize:
     test: float
     patients: float = math.nan
     further: float = 0.0
+    made: float
     stored: float
     source: str
 
@@ -43,13 +45,18 @@ class SetSize:
         """Images that every run of a study scores."""
         return self.valid + self.test
 
+    @property
+    def in_store(self) -> float:
+        """Images of the store that is trained on."""
+        return self.train + self.held_out
+
 
 def set_size(choice: DataChoice) -> SetSize:
     """The images of ``choice``, before any is prepared."""
     if choice.data_source == SIMULATED:
         return _simulated(choice)
     if choice.data_source == OWN:
-        unknown = dict.fromkeys(("train", "valid", "test", "stored"), math.nan)
+        unknown = dict.fromkeys(("train", "valid", "test", "made", "stored"), math.nan)
         return SetSize(**unknown, source="not known before the hospital's tables are read")
     facts = facts_of(choice.data_source)
     counted = _listed(choice, facts) or _by_policy(choice, facts) or manifest("expected_sizes.yaml")[choice.data_source]
@@ -65,6 +72,7 @@ def _simulated(choice: DataChoice) -> SetSize:
         valid=choice.n_valid,
         test=choice.n_test,
         further=n_further,
+        made=drawn,
         stored=drawn,
         source="as asked for",
     )
@@ -109,12 +117,14 @@ def _split(counted: Mapping[str, Any], recipe: str) -> SetSize:
     else:
         share = VALID_FRACTION if recipe == "official" else VALID_FRACTION / (1 - SplitChoice.test_fraction)
     valid = counted.get("valid", share * whole)
+    kept = (1 - share) * whole + valid + test
     return SetSize(
         train=(1 - share) * whole,
         valid=valid,
         test=test,
         patients=(1 - share) * patients,
-        stored=(1 - share) * whole + valid + test,
+        made=kept,
+        stored=kept,
         source=" ".join(counted["source"].split()),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpcxr_core.planning.cells import cells_of
@@ -36,7 +36,7 @@ def run_study_here(study: Study, study_dir: Path, *, cache_dir: Path, n_jobs: in
     Raises:
         UserError: Another process is at this study, or images or stand-ins cannot be had.
     """
-    jobs = {job.name: job for job in jobs_of(study)}
+    jobs = {job.name: job for job in jobs_of(study, cache_dir / "weights")}
     with study_held(study_dir):
         forget_lost(study_dir, jobs.values())
         for job in jobs.values():
@@ -69,9 +69,9 @@ def _run_cells(jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: i
         print(f"{len(left)} cells need one that failed, and were not begun", flush=True)
 
 
-def _run(cells: Iterable[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
-    """Trains and records ``cells``, each by itself."""
-    with worker_pool(n_jobs) as pool:
+def _run(cells: Sequence[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
+    """Trains and records ``cells``, each by itself; where all were planned without a GPU, they find none."""
+    with worker_pool(n_jobs, gpus=any(job.n_gpus for job in cells)) as pool:
         futures = {job.name: pool.submit(_run_cell, job, jobs, study, study_dir) for job in cells}
         for name, future in futures.items():
             error = future.exception()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dpcxr_core.config import UserError
+from dpcxr_core.locks import held
 from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, jobs_of
 from dpcxr_core.planning.study_file import Study, read_study
 from dpcxr_core.profiles import BOOK_FOLDER
@@ -19,11 +20,10 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.pages.execute import execute_chapter
 from dpcxr_core.running.cell_config import config_of
 from dpcxr_core.running.config_file import write_config
-from dpcxr_core.running.holding import held
 from dpcxr_core.running.results import leave_result, trained_in
 from dpcxr_core.running.study_places import data_places, study_places
 from dpcxr_core.study.handover import leave_places
-from dpcxr_core.workers import end_with_parent, killed_with_parent
+from dpcxr_core.workers import end_with_parent, hide_gpus, killed_with_parent
 
 _CHAPTERS = {"data": "11_data_preparation", "standins": "15_initialisations", "cell": "21_private_training"}
 
@@ -48,14 +48,14 @@ def do_job(study_file: Path, study_dir: Path, name: str, *, cache_dir: Path, n_c
     end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of kernels: many cells of one thread beat one of many
     study = read_study(study_file)
-    jobs = {job.name: job for job in jobs_of(study)}
+    jobs = {job.name: job for job in jobs_of(study, cache_dir / "weights")}
     if name not in jobs:
         raise UserError(f"{study_file} has no job {name!r}; file or code changed since it was planned. Call again")
     folder = job_folder(study_dir, jobs[name])
     with held(folder / ".lock", wait=True):
         if not is_done(study_dir, jobs[name]):
             if not jobs[name].n_gpus:
-                os.environ["CUDA_VISIBLE_DEVICES"] = ""  # of kernels: what was planned without a GPU takes none
+                hide_gpus()  # from kernels too: what was planned without a GPU takes none
             started = time.monotonic()
             run = _do(jobs[name], jobs, study, study_dir, cache_dir, n_cores)
             leave_result(folder, time.monotonic() - started, run)

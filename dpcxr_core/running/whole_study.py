@@ -32,7 +32,7 @@ def run_whole_study(
         UserError: Another process is at this study, or the profile cannot be used.
     """
     with study_held(study_dir):
-        jobs = jobs_of(study)
+        jobs = jobs_of(study, cache_dir / "weights")
         forget_lost(study_dir, jobs)
         waiting = _not_done(study_dir, jobs)
         if not waiting and tables_are_up_to_date(study, jobs, study_dir):
@@ -42,7 +42,7 @@ def run_whole_study(
         if waiting:
             print(f"{len(waiting)} of {len(jobs)} jobs to do, in {study_dir}", flush=True)
             _do(study, study_dir, jobs, cache_dir, n_cores, profile)
-        _collect(study, study_dir)
+        _collect(study, study_dir, cache_dir)
         _say_failures(study_dir, jobs, started)
         return not _not_done(study_dir, jobs)
 
@@ -63,10 +63,11 @@ def _do(
         do_in_a_loop(study.path.resolve(), study_dir, jobs, cache_dir=cache_dir, n_cores=cores)
 
 
-def _collect(study: Study, study_dir: Path) -> None:
+def _collect(study: Study, study_dir: Path, cache_dir: Path) -> None:
     from dpcxr_core.collecting.study_tables import collect_study  # torch, which nothing to do never needs
 
-    print(f"the tables are in {collect_study(study, study_dir)}")
+    tables = collect_study(study, study_dir, weights_dir=cache_dir / "weights")
+    print(f"the tables are in {tables}")
 
 
 def _not_done(study_dir: Path, jobs: Sequence[Job]) -> list[Job]:

@@ -7,7 +7,6 @@ goes away with ``remove_checkpoint`` when the run is complete.
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import pickle
@@ -22,11 +21,7 @@ from typing import Any
 import torch
 
 from dpcxr_core.config import UserError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there, runs side by side are the user's care
-    fcntl = None  # type: ignore[assignment]
+from dpcxr_core.locks import held
 
 
 @dataclass(frozen=True)
@@ -123,15 +118,7 @@ def only_writer(place: CheckpointPlace) -> Iterator[None]:
     The hold ends with the process, however it ends. The other ranks of a process that waits here lose patience before
     it does, after half an hour: start such a run again when the first one is done.
     """
-    place.path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock_path(place).open("w") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            # a file system without locks: two processes would only do the same work twice
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
+    with held(_lock_path(place), wait=True):
         yield
 
 

@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from dpcxr_core.collecting.exchange import merge_tables
+from dpcxr_core.collecting.exchange import merge_tables, origins
 from dpcxr_core.collecting.study_tables import collect_study
 from dpcxr_core.collecting.tables_folder import read_tables
 from dpcxr_core.config import UserError
@@ -57,7 +57,40 @@ def test_two_halves_are_the_whole(halves, collected, tmp_path):
     for name, by in (("runs", ["run_id"]), ("metrics", list(whole.tables["metrics"].columns)), ("cells", ["cell"])):
         first, second = (each.tables[name].sort_values(by, ignore_index=True) for each in (merged, whole))
         pd.testing.assert_frame_equal(first, second)
-    assert {"claims", "verdicts"}.isdisjoint(merged.tables)
+
+
+def test_claims_and_verdicts_are_those_of_each_part_and_none_is_pooled(halves, collected, tmp_path):
+    merged = read_tables(merge_tables(halves, tmp_path / "out"))
+    parts = [read_tables(folder) for folder in halves]
+    names = [name for part in parts for name in origins(part)]
+    assert len(set(names)) == len(parts)
+    assert sorted(origins(merged)) == sorted(names)
+    for table in ("claims", "verdicts"):
+        rows = merged.tables[table]
+        assert set(rows["tables"]) == set(names)
+        for name, part in zip(names, parts, strict=True):
+            found = rows[rows["tables"] == name].drop(columns="tables").reset_index(drop=True)
+            pd.testing.assert_frame_equal(found, part.tables[table], check_dtype=False)
+    # the verdicts of all runs together are others, as one seed alone decides nothing
+    whole = read_tables(collected).tables["claims"]
+    assert whole["p"].notna().any()
+    assert merged.tables["claims"]["p"].isna().all()
+
+
+def test_claims_that_were_not_rounded_are(halves, other, tmp_path):
+    claims = pd.read_parquet(other / "claims.parquet")
+    claims.assign(value=claims["value"] + 1e-5).to_parquet(other / "claims.parquet", index=False)
+    value = read_tables(merge_tables([halves[0], other], tmp_path / "out")).tables["claims"]["value"]
+    assert value.notna().any()
+    assert (value.dropna() == value.dropna().round(3)).all()
+
+
+def test_tables_without_claims_are_merged_too(halves, other, tmp_path):
+    for name in ("claims", "verdicts"):
+        (other / f"{name}.parquet").unlink()
+    merged = read_tables(merge_tables([halves[0], other], tmp_path / "out"))
+    assert origins(merged) == origins(read_tables(halves[0]))
+    assert origins(read_tables(other)) == []
 
 
 def test_what_two_folders_hold_is_there_once_and_merging_again_changes_nothing(halves, tmp_path):

@@ -1,4 +1,7 @@
 import shutil
+import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -6,6 +9,15 @@ import pytest
 from dpcxr_core.collecting.tables_folder import read_tables, runs_of, write_tables
 from dpcxr_core.config import UserError
 from dpcxr_core.study.run_table import runs_table
+from tests.conftest import PROJECT
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dpcxr_core.collecting import tables_folder
+os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+tables_folder.write_tables(Path(sys.argv[2]), tables_folder.read_tables(Path(sys.argv[1])))
+"""
 
 
 def test_tables_come_back_as_they_were_written(collected, tmp_path):
@@ -29,6 +41,21 @@ def test_what_was_there_before_is_replaced_and_nothing_is_left_beside(collected,
     write_tables(folder, read_tables(collected))
     assert not (folder / "old.parquet").exists()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_call_left_is_swept_away_and_nothing_else(collected, tmp_path):
+    found, folder = read_tables(collected), tmp_path / "tables"
+    write_tables(folder, found)
+    for other in (".tables.kept", ".tables2.x.partial"):
+        (tmp_path / other).mkdir()
+    before = set(tmp_path.iterdir())
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(collected), str(folder)], cwd=PROJECT) as killed:
+        pass
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = set(tmp_path.iterdir()) - before
+    assert (left / "made" / "cells.parquet").is_file()
+    write_tables(folder, found)
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_folder_without_tables_or_with_damaged_ones_is_refused(collected, tmp_path):

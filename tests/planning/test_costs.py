@@ -19,7 +19,7 @@ from dpcxr_core.planning.costs import (
     n_groups,
     store_table,
 )
-from dpcxr_core.planning.measured_speed import evaluated_per_second, speed_of
+from dpcxr_core.planning.measured_speed import checked_per_second, evaluated_per_second, speed_of
 from dpcxr_core.planning.set_sizes import set_size
 
 PADCHEST = {"north": {"data_source": "padchest", "source_dir": "nowhere", "public_fraction": 0, "image_size": 224}}
@@ -52,7 +52,9 @@ def test_private_run_on_a_core_is_its_images_at_the_measured_speed(study_with):
     speed = speed_of("convnext_mini", 64, "private", "float32", on_gpu=False)
     assert cost["images_trained"] == 24 * 256
     assert cost["images_scored"] == scored == 400 + 5000 + 4 * (400 + 1000) + 1000
-    assert cost["seconds"] == pytest.approx(24 * 256 * speed.training + scored * speed.scoring + SECONDS_PER_JOB)
+    checked = (2400 + 400 + 5000) * 64**2 / checked_per_second()  # every byte of its store, before the first step
+    expected = 24 * 256 * speed.training + scored * speed.scoring + checked + SECONDS_PER_JOB
+    assert cost["seconds"] == pytest.approx(expected)
     assert cost["gpu_hours"] == 0
     tested = size.test + size.further
     assert 3600 * cost["core_hours"] == pytest.approx(cost["seconds"] + tested * 301 / evaluated_per_second())
@@ -70,6 +72,8 @@ def test_public_model_trains_on_nothing_and_scores_as_much_as_the_others(study_w
     private = _only(study, dataset="sim-a", initialisation="random", target_epsilon=1.0, seed=0)
     assert public["images_trained"] == 0
     assert public["images_scored"] == private["images_scored"]
+    speed = speed_of("convnext_mini", 64, "ordinary", "float32", on_gpu=False)
+    assert public["seconds"] == pytest.approx(public["images_scored"] * speed.scoring + SECONDS_PER_JOB)
 
 
 def test_cell_scores_the_held_out_images_of_every_target(study_with):

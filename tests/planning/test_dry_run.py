@@ -40,6 +40,12 @@ def test_states_are_those_of_the_jobs(study_with, tmp_path, capsys):
     n_cells = len(cells_of(study))
     assert any(line.startswith(f"to do: {n_cells - 1} cells") for line in lines)
     assert any(line.startswith(f"all: {n_cells} cells") for line in lines)
+    before = [job for job in jobs if job.cell is None]
+    for state in ("all", "to do"):  # none of them is done
+        assert any(line.startswith(f"{state} before the cells: {len(before)} jobs") for line in lines)
+    for job in before:
+        (line,) = [line for line in lines if job.name in line]
+        assert line.endswith("to do")
 
 
 def test_ablation_says_only_what_it_changes(study_with, capsys, tmp_path):

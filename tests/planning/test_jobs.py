@@ -2,6 +2,7 @@ import itertools
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -189,6 +190,23 @@ def test_what_the_manifest_states_of_weights_is_part_of_the_name(study_with, mon
     assert before - _names(study, "cell") == {name for name in before if "-imagenet-" in name} < before
 
 
+def test_content_of_listed_weights_in_a_file_is_part_of_the_name(study_with, tmp_path, monkeypatch):
+    """As ``run_key`` has it, so that a job is done again where its run would be another."""
+    mine = {"mimic": {"weights": "mimic_supervised"}, "random": {"weights": "random"}}
+    study = study_with(architectures=["convnext_small"], initialisations=mine, own_heads=[])
+    file = tmp_path / planning.listed_weights()["convnext_small.mimic_supervised"]["file"]
+    found = [{job.name for job in jobs_of(study, tmp_path) if job.kind == "cell"}]
+    for text in ("some", "others"):
+        file.write_text(text)
+        found.append({job.name for job in jobs_of(study, tmp_path) if job.kind == "cell"})
+    from_file = [{name for name in names if "-mimic-" in name} for names in found]
+    assert _all_differ(from_file)
+    assert all(names - of_file == found[0] - from_file[0] for names, of_file in zip(found, from_file, strict=True))
+    monkeypatch.chdir(tmp_path)
+    seen_from_there = {job.name for job in jobs_of(study, Path()) if job.kind == "cell"}
+    assert seen_from_there == found[-1]
+
+
 def test_secrecy_in_one_ablation_names_every_page_anew(study_with):
     study = study_with(recipe={"randomness": "seeded"})
     secret = study_with(recipe={"randomness": "seeded"}, ablations={"safe": {"recipe": {"randomness": "secret"}}})
@@ -200,8 +218,12 @@ def test_secrecy_in_one_ablation_names_every_page_anew(study_with):
 
 def test_large_networks_take_gpus_and_as_many_as_ranks(study_with):
     study = study_with(architectures=["convnext_mini", "convnext_small"], ranks={"convnext_small": 4})
-    asked = {(job.cell.architecture, job.n_gpus, job.n_ranks) for job in jobs_of(study) if job.kind == "cell"}
+    jobs = jobs_of(study)
+    asked = {(job.cell.architecture, job.n_gpus, job.n_ranks) for job in jobs if job.kind == "cell"}
     assert asked == {("convnext_mini", 0, 1), ("convnext_small", 4, 4)}
+    first = [job for job in jobs if job.kind != "cell"]
+    assert "convnext_small" in {job.choice.architecture for job in first if job.kind == "standins"}
+    assert not any(job.n_gpus for job in first)  # pretraining knows no device but the CPU
 
 
 def test_plan_holds_what_an_engine_must_know(study_with, tmp_path):

@@ -1,6 +1,7 @@
 """Seconds an image takes: as measured, or scaled and said so."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +12,8 @@ from dpcxr_core.planning.measured_speed import (
     FORWARDS_PER_STEP,
     GPU_FLOPS,
     STEP_TIMES,
+    STORE_AT_SCALE,
+    checked_per_second,
     evaluated_per_second,
     speed_of,
 )
@@ -72,6 +75,13 @@ def test_evaluation_takes_what_it_took_at_scale():
     assert evaluated_per_second() == pytest.approx(805_000 * 1_001 / seconds, rel=1e-4)
 
 
-def _at_scale(quantity: str) -> list[float]:
-    measured = pd.read_csv(EVALUATION_AT_SCALE)
+def test_store_is_checked_as_fast_as_it_was_at_scale():
+    (seconds,) = _at_scale("checking every byte, as each run does", STORE_AT_SCALE)
+    (n_bytes,) = _at_scale("size", STORE_AT_SCALE)
+    assert checked_per_second() == n_bytes / seconds
+    assert 5e7 < checked_per_second() < 5e9  # a disk and one core
+
+
+def _at_scale(quantity: str, file: Path = EVALUATION_AT_SCALE) -> list[float]:
+    measured = pd.read_csv(file)
     return measured.loc[measured["quantity"] == quantity, "value"].to_list()

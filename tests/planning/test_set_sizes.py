@@ -20,7 +20,8 @@ def test_simulated_set_is_as_large_as_asked_for():
     assert (size.train, size.held_out) == (100, 70)
     others = len(HOSPITALS) - 2
     assert size.further == others * (20 + 30) + 30
-    assert size.stored == 100 + 20 + 50 + others * (100 + 20 + 30) + 30 + 10
+    assert size.made == size.stored == 100 + 20 + 50 + others * (100 + 20 + 30) + 30 + 10
+    assert size.in_store == 100 + 20 + 50
 
 
 def test_official_split_keeps_its_test_images_and_carves_a_seventh_or_so_of_the_others_to_validate():
@@ -52,6 +53,8 @@ def test_public_part_takes_its_share_of_the_training_images_and_no_others():
     assert half.train == 0.75 * whole.train
     assert half.held_out == whole.held_out
     assert half.stored == 2 * whole.stored
+    assert half.made == whole.made == whole.stored  # the parts are copied, and no picture is read again
+    assert half.in_store == half.train + half.held_out < whole.in_store == whole.stored
 
 
 def test_lists_in_the_source_come_before_what_is_expected_of_the_whole_set(tmp_path):

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -45,7 +46,7 @@ def chained(tried, monkeypatch):
     folders = dict.fromkeys(FOLDERS, tiny.runs)
     monkeypatch.setattr(in_process, "_prepare", lambda job, *_: leave_result(tiny.folder(job), 0.0))
     monkeypatch.setattr(in_process, "_run_cell", run_cell)
-    monkeypatch.setattr(in_process, "worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(in_process, "worker_pool", lambda n_jobs, gpus: ThreadPoolExecutor(n_jobs))
     monkeypatch.setattr(results, "missing_scores", lambda run, places: {})
     return tiny, begun, broken
 
@@ -57,6 +58,22 @@ def test_a_chain_of_pretrainings_is_run_to_its_end(chained):
     assert sorted(job.name for job in begun) == sorted(job.name for job in tiny.cell_jobs())  # each once
     order = [job.name for job in begun]
     assert all(order.index(name) < order.index(job.name) for job in begun for name in job.needs if name in order)
+
+
+@pytest.mark.parametrize(("n_gpus", "gpus"), [((0, 0), False), ((0, 1), True)])
+def test_workers_find_a_gpu_only_where_a_cell_is_planned_with_one(chained, monkeypatch, n_gpus, gpus):
+    tiny, begun, _ = chained
+    asked = []
+
+    def pool(n_jobs, *, gpus):
+        asked.append(gpus)
+        return ThreadPoolExecutor(n_jobs)
+
+    monkeypatch.setattr(in_process, "worker_pool", pool)
+    cells = [replace(job, n_gpus=n) for job, n in zip(tiny.cell_jobs(), n_gpus, strict=False)]
+    in_process._run(cells, {job.name: job for job in cells}, tiny.study, tiny.study_dir, 1)
+    assert asked == [gpus]
+    assert len(begun) == len(cells)
 
 
 def test_what_needs_a_cell_that_failed_is_counted_and_the_failure_has_a_log(chained, capsys):

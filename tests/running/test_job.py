@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from dpcxr_core.config import UserError
+from dpcxr_core.locks import held
 from dpcxr_core.planning.jobs import run_of
 from dpcxr_core.publishing.pages.execute import ChapterFailedError
 from dpcxr_core.running import job as job_module
 from dpcxr_core.running.config_file import read_config
-from dpcxr_core.running.holding import held
 from dpcxr_core.running.job import do_job
 from dpcxr_core.study.handover import find_places
 from dpcxr_core.training.record import read_record
@@ -39,7 +39,7 @@ def test_unknown_job_is_refused_with_the_cure(tried):
 def test_only_a_job_that_is_planned_with_a_gpu_sees_one(tried, monkeypatch, n_gpus, seen):
     tiny, found = tried(), []
     job = replace(next(iter(tiny.jobs.values())), n_gpus=n_gpus)
-    monkeypatch.setattr(job_module, "jobs_of", lambda study: [job])
+    monkeypatch.setattr(job_module, "jobs_of", lambda *_: [job])
     monkeypatch.setattr(
         job_module, "execute_chapter", lambda *_, **__: found.append(os.environ["CUDA_VISIBLE_DEVICES"])
     )

@@ -9,10 +9,10 @@ import yaml
 from dpcxr_core import cli
 from dpcxr_core.collecting.up_to_date import made_of
 from dpcxr_core.files import write_json
-from dpcxr_core.planning.jobs import job_folder, jobs_of
+from dpcxr_core.locks import held
+from dpcxr_core.planning.jobs import job_folder, jobs_of, listed_weights
 from dpcxr_core.planning.study_file import read_study
 from dpcxr_core.running import results, whole_study
-from dpcxr_core.running.holding import held
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
@@ -52,8 +52,8 @@ def _finish(study_dir, job, tmp_path):
     leave_result(folder, 1.0, run)
 
 
-def _collect(study, study_dir):
-    key = made_of(study, jobs_of(study), study_dir)
+def _collect(study, study_dir, *, weights_dir):
+    key = made_of(study, jobs_of(study, weights_dir), study_dir)
     write_json(study_dir / "tables" / "tables.json", {"made_of": key})
     return study_dir / "tables"
 
@@ -70,7 +70,7 @@ def engine(monkeypatch, study_dir, tmp_path):
 
     def do(study_dir, **options):
         Engine.calls.append(options)
-        for job in jobs_of(read_study(tmp_path / "two.yml")):
+        for job in jobs_of(read_study(tmp_path / "two.yml"), tmp_path / "cache" / "weights"):
             if job.kind in Engine.finishes:
                 _finish(study_dir, job, tmp_path)
             elif job.kind == "standins" and Engine.breaks:
@@ -132,7 +132,7 @@ def test_tables_are_collected_again_after_a_kill_in_collecting(words, engine, st
     assert cli.main(words) == 1
     stale = (study_dir / "tables" / "tables.json").read_text()
 
-    def killed(study, study_dir):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     engine.finishes = {"data", "standins", "cell"}
@@ -158,6 +158,21 @@ def test_tables_are_collected_again_where_only_roles_changed(words, engine, caps
     assert "the tables are in" in said
     assert "nothing to do" not in said
     assert len(engine.calls) == 1  # and nothing was trained again
+
+
+def test_another_file_of_listed_weights_in_the_cache_does_its_cells_again(words, engine, tmp_path, capsys):
+    mine = {"random": {"weights": "random"}, "mimic": {"weights": "mimic_supervised"}}
+    stated = SMALL_STUDY | {"initialisations": mine, "architectures": ["convnext_small"]}
+    Path(words[1]).write_text(yaml.safe_dump(stated))
+    file = tmp_path / "cache" / "weights" / listed_weights()["convnext_small.mimic_supervised"]["file"]
+    file.parent.mkdir(parents=True)
+    file.write_text("some")
+    engine.finishes = {"data", "cell"}
+    assert cli.main(words) == cli.main(words) == 0
+    assert "nothing to do: all 3 jobs" in capsys.readouterr().out
+    file.write_text("others")
+    assert cli.main(words) == 0
+    assert "1 of 3 jobs to do" in capsys.readouterr().out
 
 
 def test_cores_are_the_profiles_business(words, engine, monkeypatch):
@@ -191,7 +206,7 @@ def test_without_snakemake_jobs_are_done_one_after_another(words, engine, monkey
 def test_nothing_to_do_is_said_without_torch(words, jobs, study_dir, tmp_path):
     for job in jobs:
         _finish(study_dir, job, tmp_path)
-    _collect(read_study(Path(words[1])), study_dir)
+    _collect(read_study(Path(words[1])), study_dir, weights_dir=tmp_path / "cache" / "weights")
     asked = (
         "import sys; from dpcxr_core.cli import main; from dpcxr_core.running import results; "
         f"results.missing_scores = lambda *_: {{}}; main({words!r}); sys.exit('torch' in sys.modules)"

@@ -8,7 +8,6 @@ is cut off on resumption. The last step renames ``store/`` to ``X``: a folder ``
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -34,6 +33,7 @@ from dpcxr_core.data.storing.shards import WHOLE, Shard, store_folder
 from dpcxr_core.data.storing.store_finishing import finish_store, made_by, npy_header
 from dpcxr_core.data.storing.store_journal import append_chunk, cut_to_good, read_journal
 from dpcxr_core.files import write_json
+from dpcxr_core.locks import held
 from dpcxr_core.tables import COHORT, checked
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -228,11 +228,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: Another process holds it.
     """
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it when the process dies
-        except BlockingIOError:
-            raise UserError(f"another process is writing {folder}. Wait for it to end.") from None
+    with held(folder / "lock", wait=False, needed=True) as is_mine:
+        if not is_mine:
+            raise UserError(f"another process is writing {folder}. Wait for it to end.")
         yield
 
 
