@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, joined, metric_row
-from dpcxr_core.evaluation.resampling.intervals import COVERAGE, percentile_interval, varying_resamples
+from dpcxr_core.evaluation.resampling.intervals import (
+    COVERAGE,
+    percentile_interval,
+    quantile_of_sorted,
+    varying_resamples,
+)
 
 GAP_NAME = "max-min"
 Combined = Callable[..., Any]  # np.max or np.mean
@@ -71,7 +76,7 @@ def mean_scatter(scatter: NDArray) -> float:
 
 def _margin(scatter: NDArray) -> tuple[float, str]:
     varying, reason = varying_resamples(scatter)
-    return (float(np.quantile(varying, COVERAGE)) if varying.size else math.nan), reason
+    return (quantile_of_sorted(varying, COVERAGE) if varying.size else math.nan), reason
 
 
 def difference_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
