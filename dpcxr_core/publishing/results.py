@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.small_counts import without_small_cells
+from dpcxr_core.evaluation.small_counts import showable_metrics
 from dpcxr_core.tables import METRICS, checked
 
 # what tells runs apart besides their seed
@@ -19,23 +19,23 @@ _KINDS_IN_WORDS = {"public_only": "public data only", "before_training": "before
 
 
 def metrics_with_runs(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Each metric beside the columns of its run, with small cells blanked.
+    """Each metric beside the columns of its run, what ``showable_metrics`` does not show blanked.
 
     Args:
-        metrics: METRICS table of any number of runs.
+        metrics: METRICS table, whole and as evaluated, of any number of runs on the same test images.
         runs: One row a run, with ``RUN_COLUMNS``; ``target_epsilon`` is NaN without privacy. Runs that
             differ only in their seed are repetitions of one condition.
 
     Returns:
         The METRICS columns and ``RUN_COLUMNS``. Values, and their intervals, that rest on fewer than 10
-        images or positives are NaN, with a reason.
+        images or positives, or tell such a count, are NaN, with a reason.
 
     Raises:
         UserError: A column is missing, a kind is unknown, a metric's run is not among ``runs``, or two
             runs share a condition and a seed.
     """
     metrics, runs = checked(metrics, METRICS), checked_runs(metrics, runs)
-    return without_small_cells(metrics).merge(runs, on="run_id", how="inner", validate="many_to_one")
+    return showable_metrics(metrics).merge(runs, on="run_id", how="inner", validate="many_to_one")
 
 
 def checked_runs(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dpcxr_core.evaluation.as_published import as_published
@@ -19,6 +20,7 @@ from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
 from dpcxr_core.evaluation.fairness.within import evaluate_within
 from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.evaluation.scored_images import scored_images
+from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT, showable_metrics
 from dpcxr_core.study.evaluating import (
     cohort_tested_on,
     draws_by_run,
@@ -136,13 +138,17 @@ def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
     """One run's metrics on the internal test set beside those of the same scores as published.
 
     Returns:
-        The columns of ``as_published``, with our ``value our_low our_high noise_floor``; rows that both have.
+        The columns of ``as_published``, with our ``value our_low our_high noise_floor reason``; rows that both have,
+        as ``showable_metrics`` lets ours be seen. What it withholds is NaN as published, too.
     """
     choice, dataset = places.evaluation, places.private_dataset
     cohort = cohort_tested_on(places)
     theirs = as_published(scores_on(folder, dataset, places), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
-    ours = metrics_table([folder], places).rename(columns={"low": "our_low", "high": "our_high"})
-    return theirs.merge(ours[[*METRIC_KEY, "value", "our_low", "our_high", "noise_floor"]], on=[*METRIC_KEY])
+    ours = showable_metrics(metrics_table([folder], places)).rename(columns={"low": "our_low", "high": "our_high"})
+    numbers = ["value", "our_low", "our_high", "noise_floor", "reason"]
+    beside = theirs.merge(ours[[*METRIC_KEY, *numbers]], on=[*METRIC_KEY])
+    beside.loc[beside["reason"] == TELLS_A_COUNT, ["as_published", "sd", "low", "high"]] = np.nan
+    return beside
 
 
 def _draws(folders: Sequence[Path], places: StudyPlaces) -> dict[str, Draws]:

@@ -58,6 +58,19 @@ def test_a_prevalence_goes_with_the_positives_that_it_tells_and_other_values_sta
     assert pd.isna(_of(shown, "auroc_difference", GAP)["n_positive"])
 
 
+@pytest.mark.parametrize("metric", ["selection_rate", "ppv", "npv", "f1"])
+def test_a_rate_that_tells_the_prevalence_goes_with_it(metric):
+    for positives, few in (([60, 54, 6, 30, 30], True), ([60, 40, 20, 30, 30], False)):
+        metrics = _metrics([200, 120, 80, 100, 100], positives)
+        rates = [metrics[metrics["metric"] == "prevalence"].assign(metric=name) for name in (metric, "tpr", "fpr")]
+        shown = shareable_metrics(pd.concat([metrics, *rates], ignore_index=True))
+        for group in (("sex", "F"), ("view", "AP")):
+            assert np.isnan(_of(shown, metric, group)["value"]) == few
+            assert _of(shown, metric, group)["reason"].startswith("withheld") == few
+            assert _of(shown, "tpr", group)["value"] == _of(shown, "fpr", group)["value"] == 0.612
+        assert _of(shown, metric, ("all", "all"))["value"] == 0.612
+
+
 def test_the_mean_over_findings_hides_what_any_finding_hides():
     several = [
         _metrics([200, 120, 80, 100, 100], [60, 54, 6, 30, 30]),

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
-from dpcxr_core.evaluation.small_counts import without_small_cells
+from dpcxr_core.evaluation.small_counts import TELL_A_SHARE, TELLS_A_COUNT, without_small_cells
 from dpcxr_core.publishing.results import level_names, metrics_with_runs
+from tests.publishing.conftest import make_metrics, make_runs
 
 
 def test_every_metric_meets_its_run(results):
@@ -25,6 +26,17 @@ def test_small_cells_lose_value_and_interval_but_ten_stay(results, column):
     assert np.isnan(table.loc[0, ["value", "low", "high"]].to_numpy(dtype=float)).all()
     assert table.loc[0, "reason"] == "fewer than 10 images or positives"
     assert table.loc[1, "value"] == metrics.loc[1, "value"]
+
+
+def test_metrics_tell_no_hidden_share_of_positives():
+    runs = make_runs()
+    metrics = make_metrics(runs, tests=("hospital_a",))
+    small = (metrics["group_value"] == "AP") & (metrics["finding"] == "pneumonia")
+    for count, hidden in ((9, True), (10, False)):
+        joined = metrics_with_runs(metrics.assign(n_positive=metrics["n_positive"].mask(small, count)), runs)
+        women = joined[(joined["group_value"] == "F") & joined["metric"].isin(TELL_A_SHARE)]
+        assert (women["value"].isna() == hidden).all()
+        assert ((women["reason"] == TELLS_A_COUNT) == hidden).all()
 
 
 def test_two_runs_of_one_condition_and_seed_are_refused(results):

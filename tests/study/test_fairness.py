@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.evaluation.comparing.multiplicity import benjamini_hochberg
+from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT
 from dpcxr_core.study import fairness
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.run_table import runs_table
@@ -107,4 +108,8 @@ def test_published_numbers_stand_beside_ours(tiny_study, focus, metrics):
     beside = fairness.beside_published(focus[0], tiny_study.places)
     assert set(beside["dataset"]) == {tiny_study.places.private_dataset}
     assert {"auroc", "auroc_range", "tpr_difference"} <= set(beside["metric"])
-    _same_values(metrics, pd.DataFrame(beside.assign(run_id=focus[0].name)))
+    withheld = beside["reason"] == TELLS_A_COUNT
+    assert set(beside.loc[withheld, "metric"]) == {"ppv", "f1", "ppv_difference"}
+    assert beside.loc[withheld, ["as_published", "sd", "low", "high", "value", "our_low"]].isna().all(axis=None)
+    assert beside.loc[~withheld, "as_published"].notna().all()
+    _same_values(metrics, pd.DataFrame(beside[beside["value"].notna()].assign(run_id=focus[0].name)))

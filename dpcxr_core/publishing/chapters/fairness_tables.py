@@ -7,7 +7,7 @@ import pandas as pd
 
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.small_counts import hidden_counts, without_small_cells
+from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT, hidden_counts, without_small_cells
 from dpcxr_core.publishing.disclosing.small_cells import WITHHELD
 from dpcxr_core.publishing.results import level_name, level_names, metric_name
 from dpcxr_core.publishing.tables import of_metric, show_number, show_p, wide, with_intervals, with_seeds_where_known
@@ -87,9 +87,14 @@ def show_worst_groups(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_rates(table: pd.DataFrame) -> pd.DataFrame:
-    """One metric of every group: one row a condition, one column a group, and what was held still, if anything."""
+    """One metric of every group: one row a condition, one column a group, and what was held still, if anything.
+
+    Args:
+        table: Conditions, as ``tables.conditions`` makes them; what may not be shown says "withheld".
+    """
     held_still = table["group_column"].str.extract("( .*)")[0].fillna("")
-    named = table.assign(group=table["group_value"] + held_still, level=level_names(table), cell=with_intervals(table))
+    named = table.assign(group=table["group_value"] + held_still, level=level_names(table))
+    named["cell"] = np.where(table["reason"] == TELLS_A_COUNT, WITHHELD, with_intervals(table))
     return _by_condition(named, "group")
 
 
@@ -130,12 +135,13 @@ def show_published(beside: pd.DataFrame, finding: str) -> pd.DataFrame:
     """One finding's gaps as published beside ours, with our interval and noise floor."""
     rows = beside[(beside["finding"] == finding) & (beside["group_value"] == GAP_NAME)]
     ours = rows.assign(low=rows["our_low"], high=rows["our_high"])
+    hidden = rows["reason"] == TELLS_A_COUNT
     return pd.DataFrame(
         {
             "gap": rows["metric"].map(metric_name),
             "by": rows["group_column"].str.replace("_", " "),
-            "as published": rows["as_published"].map(show_number),
-            "here": with_intervals(ours),
+            "as published": np.where(hidden, WITHHELD, rows["as_published"].map(show_number)),
+            "here": np.where(hidden, WITHHELD, with_intervals(ours)),
             "expected with no true difference": rows["noise_floor"].map(show_number),
         }
     ).set_index(["gap", "by"])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.grouped import MACRO
-from dpcxr_core.evaluation.small_counts import without_small_cells
+from dpcxr_core.evaluation.small_counts import showable_metrics
 from dpcxr_core.publishing.explorers.explorer_axes import Axes, axes_of
 from dpcxr_core.publishing.explorers.explorer_counts import shown_group_counts
 from dpcxr_core.publishing.palette import init_colours
@@ -31,7 +31,7 @@ _MOST = 16  # so that a distance between two such numbers fits into a packed int
 
 
 def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
-    """What the explorer looks up, as JSON values: aggregates only, of 10 images and positives or more.
+    """What the explorer looks up, as JSON values: aggregates only, as ``showable_metrics`` lets them be seen.
 
     Seeds of one condition are brought together as ``over_seeds`` does: the mean, the seeds as points, and an interval
     that spans those of all seeds. Counts of groups are shown as ``shown_group_counts`` says.
@@ -58,7 +58,8 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
         UserError: A column is missing, a metric's run is not among ``runs``, two runs share a condition and a seed,
             there is no metric of a run trained on private images, or even the least does not fit into ``MAX_BYTES``.
     """
-    runs, table = checked_runs(metrics, runs), checked(metrics, METRICS)
+    runs, whole = checked_runs(metrics, runs), checked(metrics, METRICS).reset_index(drop=True)
+    table = showable_metrics(whole)  # before any row is left out: which values are withheld hangs on all groups
     without_crossed = table[table["group_column"] != "sex_and_age"]
     less = without_crossed["metric"].isin(_LESS_COMPARED) & (without_crossed["group_column"] != "all")
     crossed = "groups by sex and age together"
@@ -69,7 +70,7 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
         f"{crossed}, and every finding but the macro mean": without_crossed[without_crossed["finding"] == MACRO],
     }
     for left_out, rows in reduced.items():
-        payload = {**_payload(rows, runs), "left_out": left_out}
+        payload = {**_payload(rows, whole.loc[rows.index], runs), "left_out": left_out}
         if len(json.dumps(payload)) <= MAX_BYTES:
             return payload
     raise UserError(
@@ -84,8 +85,8 @@ def pack(values: NDArray) -> str:
     return base64.b64encode(zlib.compress(parts.T.tobytes(), 9)).decode("ascii")
 
 
-def _payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
-    table = without_small_cells(metrics)
+def _payload(table: pd.DataFrame, evaluated: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+    """The payload of ``table``, rows that may be shown, and the same rows as they were evaluated."""
     runs = runs[runs["run_id"].isin(table["run_id"].unique())].reset_index(drop=True)
     trained = runs[runs["kind"] != "public_only"]
     axes = axes_of(table, first_finding=MACRO)
@@ -104,7 +105,7 @@ def _payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
         "levels": [_level(epsilon) for epsilon in epsilons_of(trained)],
         "initialisations": [{"key": label, "label": label, "colour": colours[label]} for label in labels],
         "conditions": [_condition(rows) for rows in members],
-        "counts": shown_group_counts(metrics[metrics["finding"] != MACRO]),
+        "counts": shown_group_counts(evaluated[evaluated["finding"] != MACRO]),
         "reasons": reasons,
         "estimates": pack(estimates),
         "seeds": pack(seeds),

@@ -15,7 +15,7 @@ from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.evaluate import evaluate
 from dpcxr_core.evaluation.group_metrics import RATE_METRICS
 from dpcxr_core.evaluation.groups import KNOWN_COLUMNS, MOST_GROUPS
-from dpcxr_core.evaluation.small_counts import without_small_cells
+from dpcxr_core.evaluation.small_counts import showable_metrics
 from dpcxr_core.evaluation.thresholds import choose_thresholds
 from dpcxr_core.publishing.disclosing.small_cells import shown_count
 from dpcxr_core.publishing.explorers.explorer_axes import axes_of
@@ -136,7 +136,7 @@ def answer(material: Material, question: Question) -> dict[str, Any]:
     thresholds = dict.fromkeys(FINDINGS, question.decision_threshold) if by_hand else _thresholds(valid, choice)
     images = test["image_id"].unique()
     cohort = material.cohort[material.cohort["image_id"].isin(images)]
-    table = without_small_cells(evaluate(test, cohort, choice, thresholds).metrics)
+    table = showable_metrics(evaluate(test, cohort, choice, thresholds).metrics)
     table = table[table["finding"] == question.finding]
     if not thresholds and question.metric in RATE_METRICS:
         raise UserError(

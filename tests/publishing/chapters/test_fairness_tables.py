@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT
 from dpcxr_core.publishing import tables
 from dpcxr_core.publishing.chapters import fairness_tables
 
@@ -110,9 +111,12 @@ def test_worst_groups_are_named(conditions):
 def test_rates_tell_what_was_held_still(conditions):
     plain = tables.of_metric(conditions, "hospital_a", ["auroc"], "macro", ["sex"])
     within = plain.assign(group_column="sex within AP", value=math.nan)
-    shown = fairness_tables.show_rates(pd.concat([plain, within]))
-    assert shown.columns.to_list() == ["F", "M", "F within AP", "M within AP"]
+    equal = plain.assign(group_column="sex at equal prevalence", value=math.nan, reason=TELLS_A_COUNT)
+    shown = fairness_tables.show_rates(pd.concat([plain, within, equal]))
+    ways = ["", " within AP", " at equal prevalence"]
+    assert shown.columns.to_list() == [f"{sex}{way}" for way in ways for sex in "FM"]
     assert (shown["F within AP"] == "undefined").all()
+    assert (shown["F at equal prevalence"] == "withheld").all()
     assert (shown["F"] != "undefined").all()
 
 
@@ -169,8 +173,11 @@ def test_published_gaps_stand_beside_ours():
             "our_low": 0.0,
             "our_high": 0.08,
             "noise_floor": 0.02,
+            "reason": "",
         }
     )
     shown = fairness_tables.show_published(beside, "macro")
     assert shown.index.to_list() == [("TPR difference", "sex")]
     assert shown.iloc[0].to_list() == ["0.050", "0.040 [0.000, 0.080]", "0.020"]
+    hidden = fairness_tables.show_published(beside.assign(reason=TELLS_A_COUNT), "macro")
+    assert hidden.iloc[0].to_list()[:2] == ["withheld", "withheld"]

@@ -9,6 +9,7 @@ import pytest
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
+from dpcxr_core.evaluation.small_counts import TELL_A_SHARE, TELLS_A_COUNT
 from dpcxr_core.publishing.explorers.explorer import static_explorer_html
 from dpcxr_core.publishing.explorers.explorer_axes import METRICS_SHOWN
 from dpcxr_core.publishing.explorers.explorer_payload import FAR_OUT, explorer_payload, pack
@@ -116,6 +117,28 @@ def test_what_rests_on_fewer_than_ten_is_blank_with_its_reason(explored):
     reasons = {payload["reasons"][round(1000 * code)] for code in np.unique(here[4])}
     assert reasons == {"fewer than 10 images or positives"}
     assert not np.isnan(estimates[0, _place(payload, "tests", "hospital_b")]).any()
+
+
+@pytest.mark.parametrize("max_bytes", [900_000, 28_000])
+def test_no_rate_tells_a_hidden_share_of_positives_whatever_is_left_out(explored, monkeypatch, max_bytes):
+    """Few women of 70 and more with pneumonia hide them for every group, and in the mean over findings."""
+    runs, metrics, _ = explored
+    metrics = metrics.copy()
+    old_women = (metrics["group_value"] == "F, 70+") & (metrics["dataset"] == "hospital_a")
+    metrics.loc[old_women & (metrics["finding"] == "pneumonia"), "n_positive"] = 9
+    monkeypatch.setattr("dpcxr_core.publishing.explorers.explorer_payload.MAX_BYTES", max_bytes)
+    payload = explorer_payload(metrics, runs)
+    assert ("macro mean" in payload["left_out"]) == (max_bytes < 900_000)
+    estimates, _ = unpacked(payload)
+    tells = np.array([one["metric"] in TELL_A_SHARE and one["column"] != "all" for one in payload["slots"]])
+    small = np.array([one["value"] == "F, 70+" for one in payload["slots"]])
+    assert tells.any()
+    here, there = (estimates[:, _place(payload, "tests", name)] for name in ("hospital_a", "hospital_b"))
+    assert np.isnan(here[:4][:, :, tells]).all()
+    reasons = np.array(payload["reasons"])[np.round(1000 * here[4]).astype(int)]
+    assert (reasons[:, tells & ~small] == TELLS_A_COUNT).all()
+    assert not np.isnan(here[0][:, ~tells & ~small]).any()
+    assert not np.isnan(there[0]).any()
 
 
 @pytest.mark.parametrize(("column", "number"), [("value", 40.0), ("low", -17.0), ("high", 70.0), ("high", math.inf)])

@@ -13,6 +13,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from dpcxr_core.config import FINDINGS, UserError
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.evaluation.comparing.grouped import MACRO
+from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT
 from dpcxr_core.publishing.explorers.live_answers import (
     Material,
     age_edges,
@@ -127,6 +128,21 @@ def test_small_group_is_not_shown(material):
     assert small["label"] == "0-1 years"
     assert small["estimate"]["value"] is None
     assert "fewer than 10" in small["estimate"]["reason"]
+
+
+@pytest.mark.parametrize("metric", ["tpr", "fpr", "selection_rate", "ppv", "npv", "f1"])
+def test_a_small_group_hides_what_tells_the_share_of_positives_of_the_others(material, metric):
+    question = replace(QUESTION, metric=metric, column="age_band", age_band_edges=(0, 2, 50, 120))
+    answered = answer(material, question)
+    estimates = {row["label"]: row["estimate"] for row in answered["groups"]}
+    assert estimates["all patients"]["value"] is not None
+    for label in ("2-49 years", "50+ years"):
+        if metric in ("tpr", "fpr"):
+            assert estimates[label]["value"] is not None
+        else:
+            assert (estimates[label]["value"], estimates[label]["reason"]) == (None, TELLS_A_COUNT)
+    shown = [gap for gap in answered["gaps"] if gap["estimate"]["value"] is not None]
+    assert bool(shown) == (metric in ("tpr", "fpr"))
 
 
 def test_answer_is_json_without_images_or_patients(material):
