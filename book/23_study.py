@@ -113,6 +113,13 @@ display(first_costs_shown(first_cost_table(jobs_of(study, weights_dir))).set_ind
 display(plan_tables.show_at_scale(results_dir))
 
 # %% [markdown]
+# And the engine itself, with cells that do nothing: to read and plan the study, to find out what to do, to run all
+# cells on two cores, and to find that nothing is left (`python -m benchmarks.scheduling`).
+
+# %%
+display(plan_tables.show_scheduling(results_dir))
+
+# %% [markdown]
 # ## What is missing, and what runs now?
 #
 # First files that the study needs and that are not there; `dpcxr study FILE --dry-run` says how to get them. Then what

@@ -14,7 +14,7 @@ from dpcxr_core.planning.study_file import MAIN, Study
 from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.tables import two_columns
 
-AT_SCALE = ("at_scale_store", "at_scale_evaluation")
+AT_SCALE, SCHEDULING = ("at_scale_store", "at_scale_evaluation"), "scheduling.csv"
 _KINDS = {"private": "with privacy", "non_private": "without privacy", "public_only": "public data only"}
 _STATES = ("done", "failed", "missing")
 
@@ -102,6 +102,17 @@ def show_at_scale(results_dir: str | Path) -> pd.DataFrame:
     rows = pd.concat([pd.DataFrame(columns=["part", "quantity", "value", "unit"]), *_read(files)])
     shown = [_amount(value, unit) for value, unit in zip(rows["value"], rows["unit"], strict=True)]
     return rows[["part", "quantity"]].assign(measured=shown).set_index(["part", "quantity"])
+
+
+def show_scheduling(results_dir: str | Path) -> pd.DataFrame:
+    """Seconds to plan and schedule cells that do nothing, by the number of cells; empty where it was not measured.
+
+    Args:
+        results_dir: Where ``python -m benchmarks.scheduling`` wrote, seen from the project.
+    """
+    rows = pd.concat([pd.DataFrame(columns=["cells"]), *_read([PROJECT_FOLDER / results_dir / SCHEDULING])])
+    seconds = rows.drop(columns="cells").map("{:,.1f} s".format)
+    return seconds.assign(cells=[f"{cells:,.0f}" for cells in rows["cells"]]).set_index("cells")
 
 
 def _read(files: list[Path]) -> list[pd.DataFrame]:

@@ -71,3 +71,12 @@ def test_what_was_measured_at_scale_is_shown_where_it_was(tmp_path):
     table = pd.DataFrame(rows, columns=["part", "quantity", "value", "unit"])
     table.to_csv(tmp_path / "at_scale_store.csv", index=False)
     assert plan_tables.show_at_scale(tmp_path)["measured"].to_list() == ["40.4 GB", "512 images/s", "0.5 s"]
+
+
+def test_seconds_of_scheduling_are_shown_by_the_number_of_cells_where_they_were_measured(tmp_path):
+    assert plan_tables.show_scheduling(tmp_path).empty
+    table = pd.DataFrame({"cells": [500, 4000], "planning": [0.26, 2.1], "running": [50.0, 1400.4]})
+    table.to_csv(tmp_path / plan_tables.SCHEDULING, index=False)
+    shown = plan_tables.show_scheduling(tmp_path)
+    assert shown.index.to_list() == ["500", "4,000"]
+    assert shown.to_numpy().tolist() == [["0.3 s", "50.0 s"], ["2.1 s", "1,400.4 s"]]
