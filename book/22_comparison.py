@@ -185,4 +185,4 @@ Markdown(sentences.all_private_runs(configs))
 
 # %%
 display(tables.spending(runs))
-len(folders), f"{runs['seconds'].sum() / 60:.0f} minutes of one core"
+len(folders), f"{runs['seconds'].sum() / 60:.0f} minutes of training on one core"

@@ -12,7 +12,7 @@ try:
 except ImportError:  # not on Windows, where nothing is held: processes side by side are the user's care
     fcntl = None  # type: ignore[assignment]
 
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
@@ -28,10 +28,12 @@ def held(path: Path, *, wait: bool, needed: bool = False) -> Iterator[bool]:
             system without locks, and the file counts as held there.
 
     Raises:
-        OSError: The file cannot be written, or its file system has no locks and they are ``needed``.
+        OSError: The file cannot be written, or its file system, or Windows, has no locks and they are ``needed``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
+        if fcntl is None and needed:
+            raise OSError(errno.ENOSYS, "this system has no locks of files", str(path))
         yield fcntl is None or _take(file.fileno(), wait, needed)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 PROJECT_FOLDER = PACKAGE_FOLDER.parent
+# As they were when this was imported, like the code that runs: workers are forks, and files may be edited meanwhile.
+_SOURCES = {file: file.read_bytes() for file in PACKAGE_FOLDER.rglob("*.py")}
 _PACKAGES = ("dpcxr-core", "torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "opacus", "dp-accounting")
 
 
@@ -40,7 +42,7 @@ def _key_of(named: Iterable[tuple[Path, Path]]) -> str:
     """The key of files, each under a name that says nothing of where the project lies."""
     digest = hashlib.sha256()
     for name, file in named:
-        digest.update(name.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+        digest.update(name.as_posix().encode() + b"\0" + (_SOURCES.get(file) or file.read_bytes()) + b"\0")
     return digest.hexdigest()[:12]
 
 
@@ -61,7 +63,7 @@ def imported_files(*modules: str) -> list[Path]:
 
 
 def _imported_names(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(_SOURCES[file])):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -72,7 +74,7 @@ def _imported_names(file: Path) -> Iterator[str]:
 def _module_file(name: str) -> Path | None:
     package, *parts = name.split(".")
     file = PACKAGE_FOLDER.joinpath(*parts).with_suffix(".py")
-    return file if package == PACKAGE_FOLDER.name and file.is_file() else None
+    return file if package == PACKAGE_FOLDER.name and file in _SOURCES else None
 
 
 def from_project(folder: Path) -> str:

@@ -37,7 +37,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:
-    what = "where stores, weights, runs and evaluations are kept (default: .cache of the project, as the book's)"
+    what = "where stores, weights, runs, scores and evaluations are kept (default: .cache, as the book's)"
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help=what)
 
 

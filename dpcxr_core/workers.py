@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
 def worker_pool(n_jobs: int, *, gpus: bool = True) -> ProcessPoolExecutor:
-    """A pool of ``n_jobs`` fresh processes of one numerical thread each.
+    """A pool of ``n_jobs`` processes of one numerical thread each, which have computed nothing yet.
 
     Many runs of one thread beat one run of many threads on small networks. A worker whose parent was
     killed ends by itself at once, where the standard library would leave it waiting for ever.
@@ -37,14 +37,15 @@ def worker_pool(n_jobs: int, *, gpus: bool = True) -> ProcessPoolExecutor:
 
 
 def _context() -> BaseContext:
-    """On Linux, workers are forks of a server that imports once what this process has imported of the package so far.
+    """On Linux, workers are forks of a server, which imports what this process has imported of the package.
 
-    To import torch and timm takes a worker six seconds. The server has no threads and has computed nothing.
+    To import torch and timm takes a worker six seconds. The server starts with the first pool of this process, and
+    later ones find it as it is; it has no threads and has computed nothing. One that somebody else started is as it is.
     """
     if sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload([name for name in sys.modules if name.startswith(f"{__package__}.")])
+    context.set_forkserver_preload([name for name in list(sys.modules) if name.startswith(f"{__package__}.")])
     before = dict(os.environ)
     try:
         os.environ.update(_ONE_THREAD)  # read when numpy and torch are imported

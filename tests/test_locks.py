@@ -70,3 +70,5 @@ def test_where_the_system_knows_no_locks_nothing_is_held(tmp_path, monkeypatch):
         with held(tmp_path / "lock", wait=False) as mine, held(tmp_path / "lock", wait=False) as mine_too:
             assert mine
             assert mine_too
+    with pytest.raises(OSError, match="no locks of files"), held(tmp_path / "lock", wait=False, needed=True):
+        pass

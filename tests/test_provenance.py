@@ -40,6 +40,13 @@ def test_imported_files_are_those_that_python_imports():
     assert not [file for file in found if "publishing" in file.parts]
 
 
+def test_code_is_named_as_it_was_loaded_though_files_were_edited_since(monkeypatch):
+    key = imported_source_key("dpcxr_core.tables")
+    imported_source_key.cache_clear()
+    monkeypatch.setattr(Path, "read_bytes", lambda file: b"edited")
+    assert imported_source_key("dpcxr_core.tables") == key
+
+
 def test_imported_source_key_changes_with_the_modules():
     keys = {imported_source_key(f"dpcxr_core.{name}") for name in ("config", "tables", "files")}
     assert len(keys) == 3

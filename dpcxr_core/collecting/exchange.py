@@ -151,9 +151,9 @@ def _with_origin(found: StudyTables) -> dict[str, pd.DataFrame]:
     if not set(_ABOUT_ALL_RUNS) <= set(found.tables):
         return {}
     tables = {name: found.tables[name] for name in _ABOUT_ALL_RUNS}
-    if _ORIGIN in tables["claims"]:
+    tables["claims"] = shareable_claims(tables["claims"], found.tables["metrics"])
+    if all(_ORIGIN in table for table in tables.values()):
         return tables
-    tables["claims"] = shareable_claims(tables["claims"])
     key = content_key(sorted(found.records), tables["claims"].to_csv(index=False))
     named = {_ORIGIN: f"{'-'.join(found.studies)}-{key}"}
     return {name: table.assign(**named)[[_ORIGIN, *table.columns]] for name, table in tables.items()}

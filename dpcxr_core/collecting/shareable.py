@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from dpcxr_core.evaluation.groups import MIN_COUNT
-from dpcxr_core.evaluation.small_counts import hidden_by_row, showable_metrics
-from dpcxr_core.study.claim_contrasts import REGIME
+from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT, hidden_by_row, showable_metrics
+from dpcxr_core.study.claim_contrasts import BY_GROUP, REGIME
 from dpcxr_core.tables import METRICS
 
 DECIMALS = 3  # a rate with all its digits is a fraction, and tells the count below it
@@ -30,13 +31,23 @@ def shareable_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
     return table[list(METRICS.columns)]
 
 
-def shareable_claims(claims: pd.DataFrame) -> pd.DataFrame:
-    """``claims`` as ``study.verdicts.claims_table``, with what was measured to a thousandth; verdicts stay.
+def shareable_claims(claims: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """``claims`` as ``study.verdicts.claims_table``, with what was measured to a thousandth; verdicts and p stay.
 
-    No group of fewer than 10 patients is compared in a gap, and the p of a difference does not tell its digits.
+    No group of fewer than 10 patients is compared in a gap, and the p of a difference does not tell its digits. What
+    compares gaps that are withheld anywhere in ``metrics`` is withheld, too: it is an equation in the same counts.
+
+    Args:
+        claims: Claims.
+        metrics: From ``shareable_metrics``, of the same runs.
     """
     measured = claims.select_dtypes(float).columns.difference([*REGIME, "p", "p_adjusted"])
-    return claims.assign(**(claims[measured].round(DECIMALS) + 0.0))
+    shown = claims.assign(**(claims[measured].round(DECIMALS) + 0.0))
+    withheld = set(metrics.loc[metrics["reason"] == TELLS_A_COUNT, "metric"])
+    told = shown["part"].str.partition(BY_GROUP)[0].isin(withheld)
+    shown.loc[told, measured] = np.nan
+    shown.loc[told, "reason"] = TELLS_A_COUNT
+    return shown
 
 
 def small_counts_in(table: pd.DataFrame) -> pd.DataFrame:

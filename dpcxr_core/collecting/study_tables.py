@@ -69,7 +69,7 @@ def collect_study(study: Study, study_dir: Path, n_jobs: int = 1, *, weights_dir
         "cells": planned,
         "runs": runs_of(each.record for each in runs.values()),
         "metrics": metrics,
-        "claims": shareable_claims(claims),
+        "claims": shareable_claims(claims, metrics),
         "verdicts": verdict_per_claim(claims),
         "costs": _costs(finished.values()),
     }

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from dpcxr_core.training.record import RunRecord
 NEEDED = ("cells", "runs", "metrics")
 OPTIONAL = ("claims", "verdicts", "costs")
 _HALF_DONE = ".partial"
+_SECONDS_OF_A_CALL = 3600  # more than any takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +55,14 @@ class StudyTables:
 
 
 def runs_of(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """One row a run, as ``study.runs.runs_table`` but for the seconds."""
+    """One row a run, as ``study.run_table.runs_table`` but for the seconds."""
     return pd.DataFrame([run_row(record) for record in records]).drop(columns="seconds", errors="ignore")
 
 
 def write_tables(folder: Path, found: StudyTables, made_of: str | None = None) -> Path:
     """``folder``, now holding ``found`` in place of what it held before: all of it, or, after an error, none.
 
-    What calls that were killed left half done beside it is swept away.
+    What calls that were killed left half done beside it is swept away, an hour after.
 
     Args:
         folder: The folder of tables.
@@ -80,7 +82,8 @@ def write_tables(folder: Path, found: StudyTables, made_of: str | None = None) -
             os.rename(folder, Path(beside) / "before")
         os.rename(made, folder)
     for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{_HALF_DONE}"):
-        shutil.rmtree(leftover)
+        if leftover.stat().st_mtime < time.time() - _SECONDS_OF_A_CALL:  # others may be of a call that is at it
+            shutil.rmtree(leftover)
     return folder
 
 

@@ -16,7 +16,7 @@ from dpcxr_core.planning.set_sizes import SetSize, set_size
 from dpcxr_core.planning.study_file import Study
 
 SECONDS_PER_JOB = 20.0  # of Python, papermill and the chapter around a run; a cell of four steps took 23 in all
-BYTES_PER_SCORE = 20  # of scores.parquet; 11 were seen with the short ids of simulated images
+BYTES_PER_SCORE = 20  # of a file of scores; 11 were seen with the short ids of simulated images
 N_DRAWN = 4  # metrics whose resamples are kept (evaluation.draws.DRAWN_METRICS)
 
 # Assumptions about power, in watts.

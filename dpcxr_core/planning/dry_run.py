@@ -142,7 +142,7 @@ def _sum_lines(costs: pd.DataFrame, first: pd.DataFrame, stores: pd.DataFrame) -
         core, kwh = (_number(before[column].sum(skipna=False)) for column in ("core_hours", "kwh"))
         yield f"{name} before the cells: {len(before)} jobs, {core} core hours, {kwh} kWh"
     disk = [_number(table["disk_bytes"].sum(skipna=False) / 1e9) for table in (stores, costs)]
-    yield f"disk: {disk[0]} GB of stores, {disk[1]} GB of records and their evaluations"
+    yield f"disk: {disk[0]} GB of stores, {disk[1]} GB of records, scores and evaluations"
 
 
 def _basis_lines(costs: pd.DataFrame) -> Iterator[str]:

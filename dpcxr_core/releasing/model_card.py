@@ -13,8 +13,7 @@ from dpcxr_core.config import FINDINGS, RunConfig
 from dpcxr_core.data.manifests import manifest
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.releasing.card_tables import by_finding, by_group, by_test_set, gaps, markdown
-from dpcxr_core.study.run_table import without_folder
-from dpcxr_core.training.record import RunRecord
+from dpcxr_core.training.record import RunRecord, without_folder
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dpcxr_core.config import FINDINGS
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.study.run_table import without_folder
 from dpcxr_core.study.starts import start_of_run
-from dpcxr_core.training.record import RunRecord
+from dpcxr_core.training.record import RunRecord, without_folder
 from dpcxr_core.training.weight_files import WeightsRecord
 
 

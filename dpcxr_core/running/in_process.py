@@ -30,7 +30,7 @@ def run_study_here(study: Study, study_dir: Path, *, cache_dir: Path, n_jobs: in
     Args:
         study: To run.
         study_dir: Of the study.
-        cache_dir: Where stores, weights, runs and evaluations are kept.
+        cache_dir: Where stores, weights, runs, scores and evaluations are kept.
         n_jobs: Processes of one thread each.
 
     Raises:

@@ -39,7 +39,7 @@ def do_job(study_file: Path, study_dir: Path, name: str, *, cache_dir: Path, n_c
         study_file: Declares the study.
         study_dir: Of the study.
         name: As ``jobs_of`` the study names it.
-        cache_dir: Where stores, weights, runs and evaluations are kept.
+        cache_dir: Where stores, weights, runs, scores and evaluations are kept.
         n_cores: Processes of a job on data or stand-ins.
 
     Raises:

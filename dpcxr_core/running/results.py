@@ -55,11 +55,10 @@ def _is_there(job: Job, folder: Path) -> bool:
     try:
         places = find_places(folder)
         weights = find_initialisations(folder) if job.kind == "standins" else []
-    except UserError:  # the file that says where things are is itself lost
+        if job.kind == "cell":
+            return not missing_scores(run_of(folder), places)
+    except UserError:  # the record, a store, or the file that says where things are is itself lost
         return False
-    if job.kind == "cell":
-        run = run_of(folder)
-        return (run / "record.json").is_file() and not missing_scores(run, places)
     if job.kind == "data":
         return all(places.store(name).is_dir() for name in (places.public_dataset, *places.test_datasets))
     keys = [name.partition("@")[2] for name in weights if "@" in name]

@@ -24,7 +24,7 @@ def run_whole_study(
     Args:
         study: To run.
         study_dir: Where its plan, jobs and tables are.
-        cache_dir: Where stores, weights, runs and evaluations are kept.
+        cache_dir: Where stores, weights, runs, scores and evaluations are kept.
         n_cores: Of this machine; None for all, or with a profile for what that says.
         profile: Of Snakemake, as ``profile_folder`` takes it.
 

@@ -17,6 +17,7 @@ from dpcxr_core.study.scored_cells import ScoredCells, auroc_of
 
 SUPERVISED, SELF_SUPERVISED, DOMAIN = "supervised", "self_supervised", "domain"
 REGIME = ["dataset", "architecture", "unit", "fraction", "target_epsilon"]
+BY_GROUP = " by "  # between a gap and its group column, in the name of a part
 Roles = Mapping[str, str]
 Row = dict[Any, Any]
 # equalized odds of the worst rate and of both, and of hits alone, as "EOD" may mean either; and statistical parity
@@ -116,9 +117,9 @@ def _gap(scored: ScoredCells, roles: Roles, metric: str, column: str) -> Contras
         supervised, ours = (scored.at_home(row[name], row["dataset"]) for name in (SUPERVISED, SELF_SUPERVISED))
         return gap_difference(supervised, ours, metric, column)
 
-    name = f"{metric} by {column}, {SUPERVISED} minus {SELF_SUPERVISED}"
+    name = f"{metric}{BY_GROUP}{column}, {SUPERVISED} minus {SELF_SUPERVISED}"
     needs = (SUPERVISED, SELF_SUPERVISED, groups)
-    return Contrast(f"{metric} by {column}", name, seeds.assign(**{groups: parted or None}), needs, measure)
+    return Contrast(f"{metric}{BY_GROUP}{column}", name, seeds.assign(**{groups: parted or None}), needs, measure)
 
 
 def self_supervised_abroad(scored: ScoredCells, roles: Roles) -> list[Contrast]:

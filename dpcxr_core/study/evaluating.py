@@ -85,7 +85,8 @@ def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
     scores = [scores_folder(folder, name, places).name for name in datasets_scored(folder, places)]
     code = imported_source_key(__name__)
     libraries = {name: versions()[name] for name in _DECIDING_LIBRARIES}
-    return places.evaluations / f"{run_id}-{content_key(places.evaluation, scores, code, libraries)}"
+    key = content_key(places.evaluation, places.test_datasets, scores, code, libraries)
+    return places.evaluations / f"{run_id}-{key}"
 
 
 def evaluated(folder: Path, places: StudyPlaces) -> Path:

@@ -20,7 +20,7 @@ from dpcxr_core.evaluation.fairness.sliding_age import auroc_by_age_window
 from dpcxr_core.evaluation.fairness.within import evaluate_within
 from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.evaluation.scored_images import scored_images
-from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT, showable_metrics
+from dpcxr_core.evaluation.small_counts import TELL_A_SHARE, hidden_by_row, showable_metrics
 from dpcxr_core.study.evaluating import (
     cohort_tested_on,
     draws_by_run,
@@ -144,11 +144,14 @@ def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
     choice, dataset = places.evaluation, places.private_dataset
     cohort = cohort_tested_on(places)
     theirs = as_published(scores_on(folder, dataset, places), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
-    ours = showable_metrics(metrics_table([folder], places)).rename(columns={"low": "our_low", "high": "our_high"})
-    numbers = ["value", "our_low", "our_high", "noise_floor", "reason"]
+    metrics = metrics_table([folder], places)
+    ours = showable_metrics(metrics).rename(columns={"low": "our_low", "high": "our_high"})
+    # not by our reason: theirs choose a threshold of their own, also where we have none
+    ours["withheld"] = hidden_by_row(metrics)["positives"] & ours["metric"].isin(TELL_A_SHARE)
+    numbers = ["value", "our_low", "our_high", "noise_floor", "reason", "withheld"]
     beside = theirs.merge(ours[[*METRIC_KEY, *numbers]], on=[*METRIC_KEY])
-    beside.loc[beside["reason"] == TELLS_A_COUNT, ["as_published", "sd", "low", "high"]] = np.nan
-    return beside
+    beside.loc[beside["withheld"], ["as_published", "sd", "low", "high"]] = np.nan
+    return beside.drop(columns="withheld")
 
 
 def _draws(folders: Sequence[Path], places: StudyPlaces) -> dict[str, Draws]:

@@ -128,6 +128,10 @@ def _values_of(places: StudyPlaces) -> dict[str, Any]:
 
 
 def _places_from(values: Mapping[str, Any]) -> StudyPlaces:
+    if missing := [name for name in FOLDERS if name not in values]:
+        raise UserError(
+            f"an older version left no place for {', '.join(missing)}; run the chapter 11_data_preparation again"
+        )
     folders = {name: PROJECT_FOLDER / values[name] for name in FOLDERS}
     external, evaluation = tuple(values["external_datasets"]), evaluation_from(values["evaluation"])
     return StudyPlaces(**{**values, **folders, "external_datasets": external, "evaluation": evaluation})

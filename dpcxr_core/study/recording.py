@@ -31,7 +31,6 @@ from dpcxr_core.privacy.selfcheck import brief_selfcheck
 from dpcxr_core.privacy.units import units_of
 from dpcxr_core.provenance import deciding_libraries, git_state, imported_source_key, versions
 from dpcxr_core.study.places import StudyPlaces
-from dpcxr_core.study.run_table import without_folder
 from dpcxr_core.study.starts import start_of_run
 from dpcxr_core.study.training_rows import training_rows
 from dpcxr_core.training.checkpoint import CheckpointPlace, only_writer, remove_checkpoint
@@ -39,7 +38,7 @@ from dpcxr_core.training.device import Compute, find_compute, prepare_model
 from dpcxr_core.training.initialisation import Initialisation, label_of
 from dpcxr_core.training.loop import TrainingTrace, train
 from dpcxr_core.training.ranks import ALONE, Ranks, from_first
-from dpcxr_core.training.record import RunRecord, write_record_json
+from dpcxr_core.training.record import RunRecord, without_folder, write_record_json
 from dpcxr_core.training.training_set import TrainingData
 from dpcxr_core.training.weight_files import WEIGHTS_FILE, write_weights_of
 

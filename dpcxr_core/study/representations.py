@@ -28,7 +28,8 @@ from dpcxr_core.provenance import deciding_libraries, imported_source_key
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.study.scores import scores_on
-from dpcxr_core.study.starts import model_of, start_of_run
+from dpcxr_core.study.starts import start_of_run
+from dpcxr_core.study.trained_model import model_of
 from dpcxr_core.training.embeddings import embeddings_of
 from dpcxr_core.training.initialisation import Initialisation, label_of
 from dpcxr_core.training.record import read_record

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dpcxr_core.training.record import RunRecord, read_record
+from dpcxr_core.training.record import RunRecord, read_record, without_folder
 
 
 def runs_table(folders: Iterable[Path]) -> pd.DataFrame:
@@ -38,14 +38,3 @@ def run_row(record: RunRecord) -> dict[str, Any]:
         "seed": config.seed,
         "seconds": record.seconds.get("training", np.nan),
     }
-
-
-def without_folder(init_name: str) -> str:
-    """``init_name``; of weights in a file without where that lies, which changes nothing and is nobody's business.
-
-    Example:
-        >>> without_folder("convnext_mini.file:/home/ann/mine.safetensors"), without_folder("convnext_mini.random")
-        ('convnext_mini.file:mine.safetensors', 'convnext_mini.random')
-    """
-    architecture, sign, path = init_name.partition(".file:")
-    return f"{architecture}{sign}{Path(path).name}"

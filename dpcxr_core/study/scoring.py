@@ -13,7 +13,7 @@ from dpcxr_core.data.store import ImageStore, labels_of, open_store, rows_of
 from dpcxr_core.files import whole_folder
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.scores import Split, missing_scores
-from dpcxr_core.study.starts import model_of
+from dpcxr_core.study.trained_model import model_of
 from dpcxr_core.tables import SCORES, checked
 from dpcxr_core.training.device import find_compute, prepare_model
 from dpcxr_core.training.initialisation import Initialisation
@@ -25,7 +25,7 @@ def score_images(folder: Path, places: StudyPlaces) -> None:
     """Leave the scores of the run in ``folder`` on every data set of ``datasets_scored``; those that are there stay.
 
     Raises:
-        UserError: ``folder`` holds no finished run, or a store is missing.
+        UserError: A store is missing; or as ``model_of``.
     """
     missing = missing_scores(folder, places)
     if not missing:

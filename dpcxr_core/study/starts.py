@@ -1,4 +1,4 @@
-"""Where runs start, and the models that they end with, for the images of a study."""
+"""Initialisations for the images of a study."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from dpcxr_core.data.images import InputTransform
 from dpcxr_core.data.store import open_store
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation
-from dpcxr_core.training.record import read_record
-from dpcxr_core.training.weight_files import WEIGHTS_FILE, load_state, read_weights
 
 
 def start_of(
@@ -58,16 +56,3 @@ def start_of_run(config: RunConfig, places: StudyPlaces) -> Initialisation:
         head=config.head,
         normalisation=config.normalisation,
     )
-
-
-def model_of(folder: Path, places: StudyPlaces) -> Initialisation:
-    """The start of the run in ``folder`` with the weights that it ended with.
-
-    Raises:
-        UserError: ``folder`` holds no finished run; or as ``build_initialisation``.
-    """
-    # a new head has the shape of any; its values, and those of all other layers, are then the run's own
-    start = start_of_run(read_record(folder).config, places)
-    file = folder / WEIGHTS_FILE
-    load_state(start.model, read_weights(file), str(file))
-    return start

@@ -69,3 +69,14 @@ def read_record(folder: Path) -> RunRecord:
 def read_table(folder: Path, name: str) -> pd.DataFrame:
     """The table ``name`` ("ledger" or "diagnostics") of the run in ``folder``."""
     return pd.read_parquet(folder / f"{name}.parquet")
+
+
+def without_folder(init_name: str) -> str:
+    """``init_name``; of weights in a file without where that lies, which changes nothing and is nobody's business.
+
+    Example:
+        >>> without_folder("convnext_mini.file:/home/ann/mine.safetensors"), without_folder("convnext_mini.random")
+        ('convnext_mini.file:mine.safetensors', 'convnext_mini.random')
+    """
+    architecture, sign, path = init_name.partition(".file:")
+    return f"{architecture}{sign}{Path(path).name}"

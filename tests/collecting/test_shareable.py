@@ -8,6 +8,7 @@ from dpcxr_core.tables import METRICS
 
 GROUPS = [("all", "all"), ("sex", "F"), ("sex", "M"), ("view", "AP"), ("view", "PA")]
 GAP = ("sex", "F-M")
+PARTS = ["selection_rate_difference", "tpr_difference"]
 
 
 def _metrics(n, positives, finding="pneumonia"):
@@ -85,11 +86,26 @@ def test_the_mean_over_findings_hides_what_any_finding_hides():
 
 def test_of_claims_what_was_measured_is_rounded_and_neither_regime_nor_p():
     exact = {"fraction": 0.00125, "target_epsilon": np.inf, "value": -0.0004, "se_seeds": np.nan, "p": 0.01234}
-    claims = pd.DataFrame([{**exact, "p_adjusted": 0.04936, "n_seeds": 2, "verdict": "in favour"}])
-    shown = shareable_claims(claims)
+    row = {**exact, "part": "at home", "p_adjusted": 0.04936, "n_seeds": 2, "verdict": "in favour", "reason": ""}
+    claims = pd.DataFrame([row])
+    shown = shareable_claims(claims, shareable_metrics(_metrics([200, 120, 80, 100, 100], [90, 50, 40, 45, 45])))
     pd.testing.assert_frame_equal(shown, claims.assign(value=0.0))
     assert not np.signbit(shown["value"].item())
     assert claims["value"].item() == -0.0004
+
+
+@pytest.mark.parametrize(("positive_men", "withheld"), [(6, True), (40, False)])
+def test_claim_on_a_gap_that_is_withheld_is_withheld_but_for_its_verdict(positive_men, withheld):
+    metrics = _metrics([200, 120, 80, 100, 100], [54 + positive_men, 54, positive_men, 30, 24 + positive_men])
+    gap = metrics[metrics["metric"] == "auroc_difference"]
+    further = [gap.assign(metric=name, group_value="max-min", n_positive=54) for name in PARTS]
+    measured = {"value": 0.05, "low": 0.01, "p": 0.01, "p_adjusted": 0.02, "verdict": "in favour", "reason": ""}
+    regime = {"fraction": 1.0, "target_epsilon": 8.0}
+    claims = pd.DataFrame([{"part": f"{name} by sex", **regime, **measured} for name in PARTS])
+    shown = shareable_claims(claims, shareable_metrics(pd.concat([metrics, *further], ignore_index=True)))
+    assert shown["value"].isna().to_list() == shown["low"].isna().to_list() == [withheld, False]
+    assert (shown["reason"] != "").to_list() == [withheld, False]
+    assert shown[["verdict", "p", "p_adjusted"]].equals(claims[["verdict", "p", "p_adjusted"]])
 
 
 @pytest.mark.parametrize("seed", range(20))

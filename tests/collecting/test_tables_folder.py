@@ -2,6 +2,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -54,6 +55,9 @@ def test_what_a_killed_call_left_is_swept_away_and_nothing_else(collected, tmp_p
     assert killed.returncode == -signal.SIGKILL
     (left,) = set(tmp_path.iterdir()) - before
     assert (left / "made" / "cells.parquet").is_file()
+    write_tables(folder, found)
+    assert set(tmp_path.iterdir()) == before | {left}  # for all that this call knows, another is still at it
+    os.utime(left, (time.time() - 3700,) * 2)
     write_tables(folder, found)
     assert set(tmp_path.iterdir()) == before
 

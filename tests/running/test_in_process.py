@@ -15,7 +15,7 @@ from dpcxr_core.running.study_places import study_places
 from dpcxr_core.study.handover import leave_places
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from dpcxr_core.training.record import read_record
-from tests.running.conftest import DATA
+from tests.running.conftest import DATA, none_missing
 
 BROKEN = {"broken": {"weights": "file:/nowhere/{architecture}.safetensors"}, "random": {"weights": "random"}}
 
@@ -47,7 +47,7 @@ def chained(tried, monkeypatch):
     monkeypatch.setattr(in_process, "_prepare", lambda job, *_: leave_result(tiny.folder(job), 0.0))
     monkeypatch.setattr(in_process, "_run_cell", run_cell)
     monkeypatch.setattr(in_process, "worker_pool", lambda n_jobs, gpus: ThreadPoolExecutor(n_jobs))
-    monkeypatch.setattr(results, "missing_scores", lambda run, places: {})
+    monkeypatch.setattr(results, "missing_scores", none_missing)
     return tiny, begun, broken
 
 

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -7,13 +8,18 @@ from dpcxr_core.running import results
 from dpcxr_core.running.results import forget_lost, leave_result, leave_trained, trained_in
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
+from dpcxr_core.study.scores import missing_scores
+from tests.running.conftest import none_missing
 
 
 @pytest.fixture(autouse=True)
 def _scored_in_its_folder(monkeypatch):
     """The scores of a run are there when its folder below ``scores`` is."""
-    missing = {True: {}, False: {"a": "a"}}
-    monkeypatch.setattr(results, "missing_scores", lambda run, places: missing[(places.scores / run.name).is_dir()])
+
+    def missing(run, places):
+        return none_missing(run, places) if (places.scores / run.name).is_dir() else {"a": "a"}
+
+    monkeypatch.setattr(results, "missing_scores", missing)
 
 
 def test_result_names_the_record(tmp_path):
@@ -94,3 +100,13 @@ def test_a_job_that_no_longer_says_where_things_are_is_lost(tmp_path):
     (tmp_path / "jobs" / "first" / "places.json").unlink()
     forget_lost(tmp_path, jobs)
     assert _done(tmp_path) == {"other"}
+
+
+def test_a_cell_is_lost_with_a_store_that_its_scores_are_of(tiny_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "missing_scores", missing_scores)
+    job, folder = Job(name="cell", kind="cell", dataset="a"), tmp_path / "jobs" / "cell"
+    for stores, is_done in ((tiny_study.places.stores, {"cell"}), (tmp_path / "gone", set())):
+        leave_places(folder, replace(tiny_study.places, stores=stores))
+        leave_result(folder, 1.0, tiny_study.folders[0])
+        forget_lost(tmp_path, [job])
+        assert _done(tmp_path) == is_done

@@ -17,12 +17,13 @@ from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from tests.conftest import PROJECT, SMALL_STUDY
+from tests.running.conftest import none_missing
 
 
 @pytest.fixture(autouse=True)
 def _every_run_is_scored(monkeypatch):
     """These runs have no images to score."""
-    monkeypatch.setattr(results, "missing_scores", lambda run, places: {})
+    monkeypatch.setattr(results, "missing_scores", none_missing)
 
 
 @pytest.fixture

@@ -101,7 +101,11 @@ def test_evaluation_is_another_with_other_choices_scores_or_code(tiny_study, pla
     monkeypatch.setattr(evaluating, "imported_source_key", lambda *modules: "other")
     found.add(evaluation_folder(folder, places))
     monkeypatch.setattr(evaluating, "versions", lambda: defaultdict(lambda: "0.1"))
-    assert len({*found, evaluation_folder(folder, places)}) == 5
+    found.add(evaluation_folder(folder, places))
+    trained_on, *others = places.test_datasets
+    abroad = replace(places, private_dataset=others[0], external_datasets=())
+    found |= {evaluation_folder(folder, each) for each in (abroad, replace(abroad, external_datasets=(trained_on,)))}
+    assert len(found) == 7
 
 
 def test_another_choice_evaluates_again_and_leaves_the_runs_alone(tiny_study, places):

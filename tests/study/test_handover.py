@@ -36,6 +36,16 @@ def _places(folder):
     )
 
 
+def test_places_of_an_older_version_are_refused_with_the_cure(tmp_path):
+    handover.leave_places(tmp_path, _places(tmp_path))
+    file = tmp_path / "places.json"
+    values = json.loads(file.read_text())
+    del values["scores"]
+    file.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="older version left no place for scores; run the chapter 11_data_preparation"):
+        handover.find_places(tmp_path)
+
+
 def test_places_are_found_as_they_were_left(tmp_path):
     handover.leave_places(tmp_path, _places(tmp_path))
     assert handover.find_places(tmp_path) == _places(tmp_path)

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from dpcxr_core.study.run_table import runs_table, without_folder
+from dpcxr_core.study.run_table import runs_table
 from dpcxr_core.training.record import read_record
 
 
@@ -15,11 +15,6 @@ def test_runs_table_tells_runs_apart(tiny_study):
     assert runs.loc[runs["kind"] != "private", ["epsilon_spent", "privacy_unit"]].isna().all(axis=None)
     assert set(private["privacy_unit"]) == {"image"}
     assert set(runs["architecture"]) == {"convnext_mini"}
-
-
-def test_weights_in_a_file_are_named_without_where_they_lie():
-    assert without_folder("convnext_mini.file:/home/ann/mine.safetensors") == "convnext_mini.file:mine.safetensors"
-    assert without_folder("convnext_mini.standin_domain@abc") == "convnext_mini.standin_domain@abc"
 
 
 def test_a_table_of_runs_takes_no_torch():

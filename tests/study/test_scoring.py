@@ -11,7 +11,7 @@ from dpcxr_core.data.store import labels_of, open_store, rows_of
 from dpcxr_core.study import scoring
 from dpcxr_core.study.scores import scores_folder, scores_on
 from dpcxr_core.study.scoring import score_images
-from dpcxr_core.study.starts import model_of
+from dpcxr_core.study.trained_model import model_of
 
 
 def test_scores_are_what_the_trained_model_says_of_the_images(tiny_study):

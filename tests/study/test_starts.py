@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.images import to_input
@@ -39,13 +38,3 @@ def test_without_normalisation_input_is_pixels_over_255(tiny_study):
     torch.testing.assert_close(to_input(images, found.input_transform), expected)
     assert usual.input_transform.mode == "per_image"
     assert found.weights_key == usual.weights_key
-
-
-def test_model_of_a_run_is_its_start_with_the_weights_that_it_left(tiny_study):
-    for config, folder in zip(tiny_study.configs, tiny_study.folders, strict=True):
-        found, start = starts.model_of(folder, tiny_study.places), starts.start_of_run(config, tiny_study.places)
-        left = load_file(folder / "weights.safetensors")
-        torch.testing.assert_close(dict(found.model.state_dict()), left, rtol=0, atol=0)
-        assert found.input_transform == start.input_transform
-    with pytest.raises(UserError, match="no finished run"):
-        starts.model_of(tiny_study.run_dir, tiny_study.places)

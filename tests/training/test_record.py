@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import RunConfig, UserError
-from dpcxr_core.training.record import RunRecord, read_record, read_table, write_record_json
+from dpcxr_core.training.record import RunRecord, read_record, read_table, without_folder, write_record_json
 
 RECORD = RunRecord(
     run_id="a",
@@ -40,3 +40,8 @@ def test_tables_are_read_back_as_written(tmp_path):
 def test_to_read_a_record_takes_no_torch():
     code = "import sys, dpcxr_core.training.record; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_weights_in_a_file_are_named_without_where_they_lie():
+    assert without_folder("convnext_mini.file:/home/ann/mine.safetensors") == "convnext_mini.file:mine.safetensors"
+    assert without_folder("convnext_mini.standin_domain@abc") == "convnext_mini.standin_domain@abc"

@@ -14,7 +14,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -226,9 +226,15 @@ def locked(folder: Path) -> Iterator[None]:
     """Holds ``folder`` against other processes for as long as the context, or the process, lasts.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds it, or its file system has no locks.
     """
-    with held(folder / "lock", wait=False, needed=True) as is_mine:
+    with ExitStack() as holding:
+        try:
+            is_mine = holding.enter_context(held(folder / "lock", wait=False, needed=True))
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be locked ({error}); write the store to a local disk and copy it"
+            ) from None
         if not is_mine:
             raise UserError(f"another process is writing {folder}. Wait for it to end.")
         yield

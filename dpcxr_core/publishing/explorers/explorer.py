@@ -57,7 +57,7 @@ def show_explorer(metrics: pd.DataFrame, runs: pd.DataFrame) -> Explorer:
 
     Args:
         metrics: METRICS table of all runs.
-        runs: Runs table, see ``study.runs_table``.
+        runs: Runs table, see ``study.run_table.runs_table``.
 
     Raises:
         UserError: As ``explorer_payload``.

@@ -39,12 +39,12 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
     Promise:
         Numbers are exact to a thousandth. Undefined is told by its reason, and so is what lies beyond 16 on either
         side, such as the calibration slope of scores that hardly differ. Where all of it would be more than
-        ``MAX_BYTES``, the groups of sex and age crossed are left out; if need be AUPRC, NPV and F1 of the other groups
-        too; and at last all findings but their mean.
+        ``MAX_BYTES``, the groups of sex and age crossed are left out; where that is not enough, also AUPRC, NPV and F1
+        of the other groups; or else all findings but their mean.
 
     Args:
         metrics: METRICS table of all runs.
-        runs: Runs table, see ``study.runs_table``.
+        runs: Runs table, see ``study.run_table.runs_table``.
 
     Returns:
         ``tests``, ``findings``, ``metrics``, ``columns``, ``levels``, ``initialisations`` (each a list of entries with
