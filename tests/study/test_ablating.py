@@ -84,7 +84,7 @@ def test_ablations_of_a_study_file_are_named_by_what_they_change(study_of):
     assert set(changed) == set(study.grids) - {"main"}
     assert changed["scale"] == {"fraction"}
     assert changed["capacity"] == {"architecture"}
-    assert changed["patients"] == {"unit"}
+    assert changed["per_patient"] == {"unit"}
     assert changed["unnormalised"] == {"normalisation"}
     assert all(name.startswith("recipe.") for each in changed["adamw"] for name in each.split(", "))
     assert len(verdict_per_claim(claims_table(scored, study.roles))) == 6

@@ -30,7 +30,7 @@ def test_the_main_grid_is_shown_whole_and_ablations_by_what_they_change(demo):
     assert main["n steps"] == "24"
     assert "expected passes" not in main.index
     changes = plan_tables.show_ablations(demo)["in place of the main grid's"]
-    assert changes["patients"].startswith("initialisations: domain; own heads: none; epsilons: 8; units: patient")
+    assert changes["per_patient"].startswith("initialisations: domain; own heads: none; epsilons: 8; units: patient")
     assert "optimizer: adamw" in changes["adamw"]
     assert "delta" not in " ".join(changes)
 
