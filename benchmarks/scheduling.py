@@ -34,10 +34,14 @@ _SNAKEMAKE = "import sys; from snakemake.cli import main; main(sys.argv[1:])"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduling", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--cells", type=int, nargs="+", default=[500, 1000, 2000, 4000], help="sizes of the studies")
+    parser.add_argument(
+        "--cells", type=int, nargs="+", default=[500, 1000, 2000, 4000], help="sizes of the studies, in twenties"
+    )
     parser.add_argument("--cores", type=int, default=2, help="jobs side by side")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV file")
     options = parser.parse_args()
+    if odd := [n_cells for n_cells in options.cells if n_cells % CELLS_A_SEED]:
+        parser.error(f"--cells must be multiples of {CELLS_A_SEED}; got {odd}")
     commit = git_state()  # before files of the repository change
     rows = [measured(n_cells, options.cores) for n_cells in options.cells]
     table = pd.DataFrame(rows)
