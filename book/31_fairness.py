@@ -88,7 +88,7 @@ display(fairness_tables.show_noise_floors(floors))
 
 # %% mystnb={"figure": {"name": "gap-forest", "caption": "AUROC difference between groups, one panel a way to part the patients. Points: mean over seeds, filled with privacy, hollow without, a diamond for the public-only model. Bars: the envelope of the seeds' 95 % intervals over test patients."}, "image": {"alt": "Forest plot: one row an initialisation and level of privacy, one panel a pair of groups, a point and a horizontal interval bar on either side of a line at zero. The sentence below counts the bars that miss zero."}}
 gaps = tables.of_metric(by_seed, home, ["auroc_difference"], finding)
-fig = fairness_figures.plot_panels(gaps, "group_column", fairness_figures.plot_gap_forest, 0.05 * len(gaps) + 1.5)
+fig = fairness_figures.plot_panels(gaps, "group_column", fairness_figures.plot_gap_forest)
 
 # %%
 differences = tables.of_metric(conditions, home, ["auroc_difference"], finding)
@@ -112,7 +112,7 @@ fairness_tables.show_tests(tests, runs, finding)
 
 # %% mystnb={"figure": {"name": "gap-movements", "caption": "AUROC gap with privacy minus the same gap without it. Thick bars: 95 % intervals over other patients. Thin bars: over other patients and other seeds."}, "image": {"alt": "Forest plot of differences in differences: one row an initialisation and epsilon, one panel a pair of groups, thick and thin bars around a line at zero. The tables below hold every number."}}
 moved = fairness.gaps_moved_by_privacy(folders, runs, places, "auroc", finding)
-fig = fairness_figures.plot_panels(moved, "group_column", fairness_figures.plot_contrast_forest, 0.1 * len(moved) + 1.5)
+fig = fairness_figures.plot_panels(moved, "group_column", fairness_figures.plot_contrast_forest)
 
 # %%
 display(Markdown(sentences.family_of_tests(moved)))
@@ -137,7 +137,7 @@ display(fairness_tables.show_movements(changed))
 
 # %% mystnb={"figure": {"name": "decision-gaps", "caption": "Largest minus smallest group: AUROC, rates at the frozen threshold, calibration error (ECE). Grey lines: the gap to expect with no true difference. A bar that touches zero does not show a difference."}, "image": {"alt": "Forest plots of gaps between groups, of AUROC, decisions and calibration, one row an initialisation and level of privacy, each with an interval bar and a short grey line where chance alone would put the gap."}}
 decisions = tables.of_metric(by_seed, home, fairness_tables.MAX_MIN_GAPS, finding, [by])
-fig = fairness_figures.plot_panels(decisions, "metric", fairness_figures.plot_gap_forest, 3.2, n_columns=2)
+fig = fairness_figures.plot_panels(decisions, "metric", fairness_figures.plot_gap_forest, n_columns=2)
 
 # %%
 underdiagnosis = tables.of_metric(conditions, home, ["fpr"], "no_finding", ["sex", "age_band"])

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+ROW = 0.27  # inches that a row and its name need
 # one a line or series
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # told apart without colour: filled with privacy, hollow without, a diamond for what saw public data only

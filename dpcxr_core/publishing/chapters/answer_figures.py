@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.chapters.answer_tables import names_of
-from dpcxr_core.publishing.forest import MARKERS, bars, draw_row, name_rows
+from dpcxr_core.publishing.forest import MARKERS, ROW, bars, draw_row, name_rows
 from dpcxr_core.publishing.palette import GREY, SERIES
 from dpcxr_core.publishing.tables import with_seeds_where_known
 from dpcxr_core.study.macro_aurocs import CONDITION
@@ -22,7 +22,7 @@ from dpcxr_core.study.verdicts import AGAINST, IN_FAVOUR, MISSING, OPEN, UNMEASU
 
 NOT_RUN = "these cells have not run"
 VERDICT_COLOURS = {IN_FAVOUR: SERIES[2], AGAINST: SERIES[1], OPEN: GREY, MISSING: GREY, UNMEASURABLE: GREY}
-_ROW, _AROUND = 0.27, 0.95  # inches
+_AROUND = 0.95  # inches above and below the rows of a forest
 
 
 def plot_contrasts(rows: pd.DataFrame, colours: Mapping[str, str], colour_by: str, what: str) -> Figure:
@@ -42,7 +42,7 @@ def plot_contrasts(rows: pd.DataFrame, colours: Mapping[str, str], colour_by: st
     if not panels:
         return figures.nothing_to_show(NOT_RUN)
     n_rows = [len(panel) + panel.loc[panel["heading"] != "", "heading"].nunique() for _, panel in panels]
-    size = (7.2, sum(_ROW * each + _AROUND for each in n_rows))
+    size = (7.2, sum(ROW * each + _AROUND for each in n_rows))
     figure, axes = plt.subplots(len(panels), 1, figsize=size, height_ratios=n_rows, squeeze=False)
     for ax, (title, panel) in zip(axes.flat, panels, strict=True):
         names: list[str] = []

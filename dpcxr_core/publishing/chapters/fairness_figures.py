@@ -13,33 +13,34 @@ from matplotlib.figure import Figure
 
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
 from dpcxr_core.publishing.figures import check_one_metric
-from dpcxr_core.publishing.forest import KIND_MARKERS, MARKERS, draw_row, in_order, legend_below, name_rows
+from dpcxr_core.publishing.forest import KIND_MARKERS, MARKERS, ROW, draw_row, in_order, legend_below, name_rows
 from dpcxr_core.publishing.palette import GREY, SERIES, init_colours
 from dpcxr_core.publishing.results import CONDITION, level_name, level_names, metric_name
 
 _LINES = ("-", "--", "-.", ":")
+_AROUND = 1.2  # inches above and below the rows of a forest
 
 
-def plot_panels(
-    table: pd.DataFrame, by: str, draw: Callable[[pd.DataFrame, Axes], None], height: float, n_columns: int = 3
-) -> Figure:
-    """A figure with a panel for each value in the column ``by``, drawn by ``draw`` from its rows.
+def plot_panels(table: pd.DataFrame, by: str, draw: Callable[[pd.DataFrame, Axes], None], n_columns: int = 3) -> Figure:
+    """A figure with a forest for each value in the column ``by``, drawn by ``draw`` from its rows, and high enough.
 
     Args:
         table: What to draw; empty for a figure that says so.
         by: A column of ``table``.
         draw: Draws the rows of one panel, such as ``plot_gap_forest``.
-        height: Of one panel, in inches.
         n_columns: Panels in a row.
     """
     panels = list(table.groupby(by, sort=False))
     n_columns = max(1, min(n_columns, len(panels)))
     n_rows = max(1, -(-len(panels) // n_columns))
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=(9, height * n_rows), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     for ax, (_, rows) in zip(axes.flat, panels, strict=False):
         draw(rows, ax)
+        ax.locator_params(axis="x", nbins=2)
+    named = max((len(ax.get_yticks()) for ax in axes.flat[: len(panels)]), default=0)
+    figure.set_size_inches(9, n_rows * (ROW * named + _AROUND))
     if not panels:
         axes[0, 0].text(0.5, 0.5, "nothing to show", ha="center", transform=axes[0, 0].transAxes)
     return figure

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from dpcxr_core.config import UserError
 from dpcxr_core.publishing.chapters import fairness_figures
+from dpcxr_core.publishing.forest import name_rows
 from dpcxr_core.publishing.palette import init_colours
 from dpcxr_core.publishing.results import metrics_with_runs
 
@@ -95,14 +97,25 @@ def test_age_windows_are_a_line_a_level_in_the_order_of_age(results, ax):
 
 def test_panels_are_those_that_the_table_has(results):
     table = metrics_with_runs(*results).query("dataset == 'hospital_a' and metric.str.contains('difference')")
-    figure = fairness_figures.plot_panels(
-        table, "metric", lambda rows, ax: ax.set_title(rows["metric"].iloc[0]), 2.0, 2
-    )
+    figure = fairness_figures.plot_panels(table, "metric", lambda rows, ax: ax.set_title(rows["metric"].iloc[0]), 2)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes if ax.axison] == list(
         dict.fromkeys(table["metric"])
     )
-    nothing = fairness_figures.plot_panels(table[:0], "metric", fairness_figures.plot_gap_forest, 2.0)
+    nothing = fairness_figures.plot_panels(table[:0], "metric", fairness_figures.plot_gap_forest)
     assert [text.get_text() for ax in nothing.axes for text in ax.texts] == ["nothing to show"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("n_rows", [2, 30])
+def test_panels_leave_every_row_room_for_its_name(n_rows):
+    def draw(rows, ax):
+        name_rows(ax, [f"initialisation {place}" for place in range(n_rows)])
+
+    figure = fairness_figures.plot_panels(pd.DataFrame({"metric": ["tpr", "fpr"]}), "metric", draw, 2)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == n_rows
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
     plt.close("all")
 
 
