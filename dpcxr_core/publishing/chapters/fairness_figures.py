@@ -38,7 +38,8 @@ def plot_panels(table: pd.DataFrame, by: str, draw: Callable[[pd.DataFrame, Axes
         ax.set_axis_off()
     for ax, (_, rows) in zip(axes.flat, panels, strict=False):
         draw(rows, ax)
-        ax.locator_params(axis="x", nbins=2)
+        ax.locator_params(axis="x", nbins=3)
+        ax.tick_params(axis="x", labelsize="x-small")
     named = max((len(ax.get_yticks()) for ax in axes.flat[: len(panels)]), default=0)
     figure.set_size_inches(9, n_rows * (ROW * named + _AROUND))
     if not panels:
