@@ -21,7 +21,7 @@ from dpcxr_core.data.store import check_images, open_store, rows_of
 from dpcxr_core.data.storing.store_finishing import made_by
 from dpcxr_core.data.storing.store_writing import subset_store
 from dpcxr_core.study.data_choice import PRIVATE_PART, PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
-from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from dpcxr_core.workers import worker_pool
 
 
@@ -42,14 +42,8 @@ def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPla
     stores = cache_dir / "stores" / content_key(choice, stated, made_by())
     prepare = _simulated_stores if choice.data_source == SIMULATED else _official_stores
     parts = prepare(choice, stores, jobs)
-    places = StudyPlaces(
-        stores=stores.resolve(),
-        weights=(cache_dir / "weights").resolve(),
-        runs=(cache_dir / "runs").resolve(),
-        scores=(cache_dir / "scores").resolve(),
-        evaluations=(cache_dir / "evaluations").resolve(),
-        **parts,
-    )
+    folders: dict[str, Any] = {name: (cache_dir / name).resolve() for name in FOLDERS} | {"stores": stores.resolve()}
+    places = StudyPlaces(**folders, **parts)
     for dataset in dict.fromkeys([places.public_dataset, *places.test_datasets]):
         check_images(open_store(places.store(dataset)))
     return places

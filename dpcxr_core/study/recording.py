@@ -73,14 +73,13 @@ def recorded(
     """Folder of the record of one run, trained now unless it is there; after a kill, on from its last checkpoint.
 
     With several ranks all of them train; then the first writes the record, and the others return the folder that it
-    is going to be in.
+    is going to be in. The arguments are those of ``runs.run_one``.
 
-    Args:
-        config: The choices of the run.
-        places: Where images, weights and records are.
-        progress: Whether to show a bar.
-        ranks: The processes that do this run together.
-        checkpoint_every: Seconds between checkpoints at the least; 0 for one after every step.
+    Raises:
+        UserError: The initialisation cannot be had, the training set is not the one that the specification was made
+            for, or the checkpoint is of other code, data or choices.
+        PrivacyEngineError: The engine failed its check before training.
+        DivergedError: As ``train``.
     """
     run_id = run_key(config, places)
     final = places.runs / run_id

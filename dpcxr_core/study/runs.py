@@ -39,6 +39,9 @@ def run_one(
         progress: Whether to show a bar.
         ranks: The processes that do this run together.
         checkpoint_every: Seconds between checkpoints at the least; 0 for one after every step.
+
+    Raises:
+        As ``recorded`` and ``score_images``.
     """
     folder = recorded(config, places, progress=progress, ranks=ranks, checkpoint_every=checkpoint_every)
     if ranks.is_first:

@@ -39,7 +39,11 @@ def scores_folder(folder: Path, dataset: str, places: StudyPlaces) -> Path:
 
 
 def missing_scores(folder: Path, places: StudyPlaces) -> dict[str, Path]:
-    """By data set of ``datasets_scored``, the folder of scores that are not there yet."""
+    """By data set of ``datasets_scored``, the folder of scores that are not there yet.
+
+    Raises:
+        UserError: As ``scores_folder``.
+    """
     left = {name: scores_folder(folder, name, places) for name in datasets_scored(folder, places)}
     return {name: each for name, each in left.items() if not each.exists()}
 

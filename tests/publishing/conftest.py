@@ -40,6 +40,7 @@ GROUPS = {
     "view": ("AP", "PA"),
 }
 CONTRASTS = {"sex": "F-M", "age_band": "70+ - 0-39", "sex_and_age": "F, 70+ - M, 0-39", "view": "AP-PA"}
+TO_A_THOUSANDTH = 0.00051  # as the packed explorer holds numbers: half of the last digit, and a little
 GROUP_METRICS = ("auroc", "auprc", "tpr", "fpr", "ppv", "npv", "f1", "selection_rate", "brier", "ece")
 GROUP_METRICS += ("calibration_slope", "calibration_in_the_large", "prevalence")
 SHIFTS = {"calibration_slope": 0.5, "calibration_in_the_large": -1.0}  # they leave the range from 0 to 1

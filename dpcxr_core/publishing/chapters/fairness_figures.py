@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpcxr_core.evaluation.comparing.seeds import over_seeds
+from dpcxr_core.publishing import figures
 from dpcxr_core.publishing.figures import check_one_metric
 from dpcxr_core.publishing.forest import KIND_MARKERS, MARKERS, ROW, draw_row, in_order, legend_below, name_rows
 from dpcxr_core.publishing.palette import GREY, SERIES, init_colours
@@ -31,8 +32,10 @@ def plot_panels(table: pd.DataFrame, by: str, draw: Callable[[pd.DataFrame, Axes
         n_columns: Panels in a row.
     """
     panels = list(table.groupby(by, sort=False))
-    n_columns = max(1, min(n_columns, len(panels)))
-    n_rows = max(1, -(-len(panels) // n_columns))
+    if not panels:
+        return figures.nothing_to_show("no gap was measured")
+    n_columns = min(n_columns, len(panels))
+    n_rows = -(-len(panels) // n_columns)
     figure, axes = plt.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
@@ -40,10 +43,8 @@ def plot_panels(table: pd.DataFrame, by: str, draw: Callable[[pd.DataFrame, Axes
         draw(rows, ax)
         ax.locator_params(axis="x", nbins=3)
         ax.tick_params(axis="x", labelsize="x-small")
-    named = max((len(ax.get_yticks()) for ax in axes.flat[: len(panels)]), default=0)
+    named = max(len(ax.get_yticks()) for ax in axes.flat[: len(panels)])
     figure.set_size_inches(9, n_rows * (ROW * named + _AROUND))
-    if not panels:
-        axes[0, 0].text(0.5, 0.5, "nothing to show", ha="center", transform=axes[0, 0].transAxes)
     return figure
 
 

@@ -33,7 +33,8 @@ def group_sizes(metrics: pd.DataFrame, dataset: str, finding: str) -> pd.DataFra
         dataset: A test set.
         finding: A finding, or "macro".
     """
-    findings = metrics["finding"].unique() if finding == MACRO else [finding]
+    # not of the mean itself: the rarest finding may be another in each group, and such positives add up to nothing
+    findings = sorted({*metrics["finding"]} - {MACRO}) if finding == MACRO else [finding]
     hidden = [hidden_counts(of_metric(metrics, dataset, ["prevalence"], each)) for each in findings]
     no_images, no_positives = (np.any([each[name] for each in hidden], axis=0) for name in ("images", "positives"))
     rows = without_small_cells(of_metric(metrics, dataset, ["prevalence"], finding))

@@ -6,6 +6,8 @@ import pandas as pd
 
 from dpcxr_core.evaluation.small_counts import hidden_counts
 
+GROUP = ["dataset", "finding", "group_column", "group_value"]
+
 
 def shown_group_counts(metrics: pd.DataFrame) -> dict[str, list[int | None]]:
     """Images and positives of each group, by "test set|finding|group column|group"; None where not shown.
@@ -15,7 +17,7 @@ def shown_group_counts(metrics: pd.DataFrame) -> dict[str, list[int | None]]:
             tested on the same images.
     """
     groups = metrics[metrics["metric"] == "auroc"]
-    groups = groups.drop_duplicates(["dataset", "finding", "group_column", "group_value"])
+    groups = groups.drop_duplicates(GROUP)
     shown: dict[str, list[int | None]] = {}
     for (dataset, finding), rows in groups.groupby(["dataset", "finding"], sort=False):
         hidden = hidden_counts(rows)

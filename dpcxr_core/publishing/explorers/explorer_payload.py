@@ -16,7 +16,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.evaluation.small_counts import showable_metrics
 from dpcxr_core.publishing.explorers.explorer_axes import Axes, axes_of
-from dpcxr_core.publishing.explorers.explorer_counts import shown_group_counts
+from dpcxr_core.publishing.explorers.explorer_counts import GROUP, shown_group_counts
 from dpcxr_core.publishing.palette import init_colours
 from dpcxr_core.publishing.results import CONDITION, checked_runs, epsilon_label, epsilons_of
 from dpcxr_core.tables import METRICS, checked
@@ -59,7 +59,7 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
             there is no metric of a run trained on private images, or even the least does not fit into ``MAX_BYTES``.
     """
     runs, whole = checked_runs(metrics, runs), checked(metrics, METRICS).reset_index(drop=True)
-    table = showable_metrics(whole)  # before any row is left out: which values are withheld hangs on all groups
+    table = showable_metrics(whole)  # before any row is left out: what is withheld hangs on all groups, as do counts
     without_crossed = table[table["group_column"] != "sex_and_age"]
     less = without_crossed["metric"].isin(_LESS_COMPARED) & (without_crossed["group_column"] != "all")
     crossed = "groups by sex and age together"
@@ -69,8 +69,9 @@ def explorer_payload(metrics: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any
         f"{crossed}, and AUPRC, NPV and F1 of other groups": without_crossed[~less],
         f"{crossed}, and every finding but the macro mean": without_crossed[without_crossed["finding"] == MACRO],
     }
+    counts = shown_group_counts(whole[whole["finding"] != MACRO])
     for left_out, rows in reduced.items():
-        payload = {**_payload(rows, whole.loc[rows.index], runs), "left_out": left_out}
+        payload = {**_payload(rows, counts, runs), "left_out": left_out}
         if len(json.dumps(payload)) <= MAX_BYTES:
             return payload
     raise UserError(
@@ -85,8 +86,8 @@ def pack(values: NDArray) -> str:
     return base64.b64encode(zlib.compress(parts.T.tobytes(), 9)).decode("ascii")
 
 
-def _payload(table: pd.DataFrame, evaluated: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
-    """The payload of ``table``, rows that may be shown, and the same rows as they were evaluated."""
+def _payload(table: pd.DataFrame, counts: dict[str, list[int | None]], runs: pd.DataFrame) -> dict[str, Any]:
+    """The payload of ``table``, rows that may be shown, and of ``counts`` those of its groups."""
     runs = runs[runs["run_id"].isin(table["run_id"].unique())].reset_index(drop=True)
     trained = runs[runs["kind"] != "public_only"]
     axes = axes_of(table, first_finding=MACRO)
@@ -95,6 +96,7 @@ def _payload(table: pd.DataFrame, evaluated: pd.DataFrame, runs: pd.DataFrame) -
     labels = list(dict.fromkeys(trained["init_label"]))
     colours = init_colours(labels)
     members = _conditions(runs, labels)
+    groups = set(table[GROUP].agg("|".join, axis=1))
     reasons, estimates, seeds = _numbers(table, runs, axes, [rows.index.to_numpy() for rows in members])
     return {
         "tests": [{"key": name, "label": name} for name in axes.tests],
@@ -105,7 +107,7 @@ def _payload(table: pd.DataFrame, evaluated: pd.DataFrame, runs: pd.DataFrame) -
         "levels": [_level(epsilon) for epsilon in epsilons_of(trained)],
         "initialisations": [{"key": label, "label": label, "colour": colours[label]} for label in labels],
         "conditions": [_condition(rows) for rows in members],
-        "counts": shown_group_counts(evaluated[evaluated["finding"] != MACRO]),
+        "counts": {group: shown for group, shown in counts.items() if group in groups},
         "reasons": reasons,
         "estimates": pack(estimates),
         "seeds": pack(seeds),

@@ -102,7 +102,7 @@ def test_panels_are_those_that_the_table_has(results):
         dict.fromkeys(table["metric"])
     )
     nothing = fairness_figures.plot_panels(table[:0], "metric", fairness_figures.plot_gap_forest)
-    assert [text.get_text() for ax in nothing.axes for text in ax.texts] == ["nothing to show"]
+    assert [text.get_text() for ax in nothing.axes for text in ax.texts] == ["nothing to show: no gap was measured"]
     plt.close("all")
 
 

@@ -63,6 +63,15 @@ def test_sizes_for_the_macro_mean_hide_what_those_of_any_finding_do():
     assert shown.loc[("sex", "F")].to_list() == ["800", "withheld", "withheld", ""]
 
 
+def test_positives_of_the_rarest_finding_of_each_group_hide_nothing_though_they_do_not_add_up():
+    first = _measured([1500, 800, 700, 1500], [300, 204, 96, 300], finding="pneumonia")
+    second = _measured([1500, 800, 700, 1500], [305, 200, 105, 305], finding="atelectasis")
+    macro = _measured([1500, 800, 700, 1500], [300, 200, 96, 300], finding="macro")  # 4 are in neither sex
+    shown = fairness_tables.group_sizes(pd.concat([first, second, macro]), "north", "macro")
+    assert shown["positive images"].to_list() == ["300", "200", "96", "300"]
+    assert not (shown == "withheld").any(axis=None)
+
+
 def test_noise_floors_stand_in_columns_of_findings_with_their_reason():
     floors = pd.DataFrame(
         {

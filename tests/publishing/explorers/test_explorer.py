@@ -11,7 +11,7 @@ import pytest
 from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.publishing.explorers.explorer import MODULE, STYLE, Explorer, show_explorer
 from dpcxr_core.publishing.explorers.explorer_payload import explorer_payload
-from tests.publishing.conftest import LABELS, make_metrics, make_runs
+from tests.publishing.conftest import LABELS, TO_A_THOUSANDTH, make_metrics, make_runs
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -110,7 +110,7 @@ def test_numbers_looked_up_are_those_of_the_table(ask, tables, model, finding, m
 
     def matches(estimate, where=model, **slot):
         found = [estimate[end] for end in ("value", "low", "high")]
-        assert found == pytest.approx(_brought_together(tables, where, finding=finding, **slot), abs=0.00051)
+        assert found == pytest.approx(_brought_together(tables, where, finding=finding, **slot), abs=TO_A_THOUSANDTH)
 
     matches(shown["estimate"], metric=metric, **ALL)
     for point in shown["points"]:
@@ -174,7 +174,7 @@ def test_numbers_below_zero_are_told_and_written_with_their_sign(ask, tables):
         assert f": calibration in the large of pneumonia {value} (95% interval {low} to {high})" in line
         level = f"epsilon of at most {state[model]['level']}"
         written = next(row for row in rows if (row["setting"], row["privacy"]) == (model.upper(), level))
-        assert [float(written[end]) for end in ("value", "low", "high")] == pytest.approx(numbers, abs=0.00051)
+        assert [float(written[end]) for end in ("value", "low", "high")] == pytest.approx(numbers, abs=TO_A_THOUSANDTH)
 
 
 @needs_node

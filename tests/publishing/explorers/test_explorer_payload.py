@@ -16,7 +16,7 @@ from dpcxr_core.publishing.explorers.explorer_payload import FAR_OUT, explorer_p
 from dpcxr_core.publishing.results import CONDITION
 from dpcxr_core.study.evaluating import metrics_table
 from dpcxr_core.study.run_table import runs_table
-from tests.publishing.conftest import GROUP_METRICS, LABELS, NOT_EXPLORED, make_metrics, make_runs
+from tests.publishing.conftest import GROUP_METRICS, LABELS, NOT_EXPLORED, TO_A_THOUSANDTH, make_metrics, make_runs
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,9 @@ def test_every_number_is_that_of_the_seeds_brought_together(explored):
         level = "none" if math.isnan(row.target_epsilon) else f"{row.target_epsilon:g}"
         at = (_place(payload, "tests", row.dataset), _place(payload, "findings", row.finding), slot)
         value, below, above, floor, _ = estimates[:, *at, conditions[row.init_label, level, row.kind]]
-        assert [value, value - below, value + above] == pytest.approx([row.value, row.low, row.high], abs=0.00051)
+        assert [value, value - below, value + above] == pytest.approx(
+            [row.value, row.low, row.high], abs=TO_A_THOUSANDTH
+        )
         assert math.isnan(floor) == (row.metric in GROUP_METRICS)
         checked += 1
     assert checked == 2 * 2 * len(payload["slots"]) * len(payload["conditions"])
@@ -79,7 +81,7 @@ def test_seeds_are_points_of_all_patients(explored):
     condition = [(c["init"], c["level"]) for c in payload["conditions"]].index(("random", "8"))
     at = (_place(payload, "tests", "hospital_b"), _place(payload, "findings", "pneumonia"))
     found = seeds[*at, _place(payload, "metrics", "tpr"), condition]
-    assert sorted(found) == pytest.approx(sorted(rows["value"]), abs=0.00051)
+    assert sorted(found) == pytest.approx(sorted(rows["value"]), abs=TO_A_THOUSANDTH)
 
 
 def test_packing_keeps_every_integer():
@@ -139,6 +141,21 @@ def test_no_rate_tells_a_hidden_share_of_positives_whatever_is_left_out(explored
     assert (reasons[:, tells & ~small] == TELLS_A_COUNT).all()
     assert not np.isnan(here[0][:, ~tells & ~small]).any()
     assert not np.isnan(there[0]).any()
+
+
+def test_counts_that_a_left_out_group_hides_stay_hidden(explored, monkeypatch):
+    runs, metrics, _ = explored
+    metrics = metrics.copy()
+    old_women = (metrics["group_value"] == "F, 70+") & (metrics["dataset"] == "hospital_a")
+    metrics.loc[old_women & (metrics["finding"] == "pneumonia"), "n_positive"] = 9
+    whole = explorer_payload(metrics, runs)
+    limit = len(json.dumps(whole)) - 1
+    monkeypatch.setattr("dpcxr_core.publishing.explorers.explorer_payload.MAX_BYTES", limit)
+    less = explorer_payload(metrics, runs)
+    assert less["left_out"] == "groups by sex and age together"
+    assert less["counts"] == {key: counts for key, counts in whole["counts"].items() if "|sex_and_age|" not in key}
+    assert less["counts"]["hospital_a|pneumonia|sex|F"] == [1000, None]
+    assert less["counts"]["hospital_b|pneumonia|sex|F"] == [1000, 200]
 
 
 @pytest.mark.parametrize(("column", "number"), [("value", 40.0), ("low", -17.0), ("high", 70.0), ("high", math.inf)])
