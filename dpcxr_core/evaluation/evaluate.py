@@ -69,7 +69,8 @@ def evaluate(
         positive, or fewer than 10 a negative, has a NaN and a reason. A macro mean takes the same findings in
         every group compared. The "max-min" gaps, never negative, have the intervals of ``gaps.gap_interval``
         and, as ``noise_floor``, the gap to expect with no true difference. ECE and its gap have neither, as ECE
-        is biased up, the more the smaller the group; nor has a value on which all resamples agree.
+        is biased up, the more the smaller the group; nor has a value on which all resamples agree, or a gap of
+        a finding that compares a group in which they do.
 
     Args:
         scores: SCORES table of one run, of any number of data sets.

@@ -63,15 +63,20 @@ def _run_cells(jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: i
     """Trains and records the cells that are not done; those that others start from first."""
     left = [job for job in jobs.values() if job.kind == "cell" and not is_done(study_dir, job)]
     while ready := [job for job in left if all(is_done(study_dir, jobs[name]) for name in job.needs)]:
-        _run(ready, jobs, study, study_dir, n_jobs)
+        for gpus in (False, True):
+            cells = [job for job in ready if (job.n_gpus > 0) == gpus]
+            if cells:
+                _run(cells, jobs, study, study_dir, n_jobs, gpus=gpus)
         left = [job for job in left if job not in ready]
     if left:
         print(f"{len(left)} cells need one that failed, and were not begun", flush=True)
 
 
-def _run(cells: Sequence[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int) -> None:
-    """Trains and records ``cells``, each by itself; where all were planned without a GPU, they find none."""
-    with worker_pool(n_jobs, gpus=any(job.n_gpus for job in cells)) as pool:
+def _run(
+    cells: Sequence[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int, *, gpus: bool
+) -> None:
+    """Trains and records ``cells``, each by itself; without ``gpus`` they find none, as they were planned."""
+    with worker_pool(n_jobs, gpus=gpus) as pool:
         futures = {job.name: pool.submit(_run_cell, job, jobs, study, study_dir) for job in cells}
         for name, future in futures.items():
             error = future.exception()

@@ -60,20 +60,20 @@ def test_a_chain_of_pretrainings_is_run_to_its_end(chained):
     assert all(order.index(name) < order.index(job.name) for job in begun for name in job.needs if name in order)
 
 
-@pytest.mark.parametrize(("n_gpus", "gpus"), [((0, 0), False), ((0, 1), True)])
-def test_workers_find_a_gpu_only_where_a_cell_is_planned_with_one(chained, monkeypatch, n_gpus, gpus):
+def test_only_the_workers_of_cells_that_are_planned_with_a_gpu_find_one(chained, monkeypatch):
     tiny, begun, _ = chained
     asked = []
 
     def pool(n_jobs, *, gpus):
-        asked.append(gpus)
+        asked.append((gpus, len(begun)))
         return ThreadPoolExecutor(n_jobs)
 
     monkeypatch.setattr(in_process, "worker_pool", pool)
-    cells = [replace(job, n_gpus=n) for job, n in zip(tiny.cell_jobs(), n_gpus, strict=False)]
-    in_process._run(cells, {job.name: job for job in cells}, tiny.study, tiny.study_dir, 1)
-    assert asked == [gpus]
-    assert len(begun) == len(cells)
+    first, *others = tiny.cell_jobs()
+    cells = [replace(job, needs=()) for job in (replace(first, n_gpus=1), *others)]
+    in_process._run_cells({job.name: job for job in cells}, tiny.study, tiny.study_dir, 1)
+    assert asked == [(False, 0), (True, len(others))]
+    assert [job.name for job in begun] == [job.name for job in (*others, first)]
 
 
 def test_what_needs_a_cell_that_failed_is_counted_and_the_failure_has_a_log(chained, capsys):

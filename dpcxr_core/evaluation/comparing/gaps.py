@@ -93,10 +93,11 @@ def difference_rows(grouped: GroupedDraws, metric: str) -> list[dict[str, Any]]:
     for f, finding in enumerate(grouped.findings):
         undefined = [f"{column.groups[g]}: {grouped.reasons[g, f]}" for g in pair if not grouped.defined[g, f]]
         draws = grouped.draws[:, pair[0], f] - grouped.draws[:, pair[1], f]
+        agreeing = _agreeing(grouped, pair, grouped.draws[:, pair, f])
         rows.append(
             metric_row(
                 draws[0],
-                percentile_interval(draws[1:]),
+                _no_interval(agreeing) if agreeing else percentile_interval(draws[1:]),
                 finding=finding,
                 metric=metric,
                 group_column=column.name,
@@ -114,8 +115,9 @@ def range_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
     rows = []
     for f in range(len(aurocs.findings)):
         groups = np.flatnonzero(aurocs.defined[:, f])
-        gap, scatter = gap_and_scatter(aurocs.draws[np.newaxis, :, groups, f])
-        rows.append(_gap_row(aurocs, "auroc_range", f, groups, gap, scatter))
+        draws = aurocs.draws[:, groups, f]
+        agreeing = _agreeing(aurocs, groups, draws)
+        rows.append(_gap_row(aurocs, "auroc_range", f, groups, *gap_and_scatter(draws[np.newaxis]), agreeing))
     return rows
 
 
@@ -131,11 +133,13 @@ def worst_group_rows(aurocs: GroupedDraws) -> list[dict[str, Any]]:
     for f in range(len(aurocs.findings)):
         groups = np.flatnonzero(aurocs.defined[:, f])
         draws = aurocs.draws[:, groups, f]
-        value, margin, note, name = math.nan, math.nan, "", ""
+        value, interval, name = math.nan, _no_interval([]), ""
         if len(groups) >= 2:
             value, name = float(draws[0].min()), aurocs.column.groups[groups[draws[0].argmin()]]
             margin, note = _margin(np.abs(draws[1:] - draws[0]).max(axis=1))
-        interval = (float(np.maximum(0, value - margin)), float(np.minimum(1, value + margin)), note)
+            interval = (float(np.maximum(0, value - margin)), float(np.minimum(1, value + margin)), note)
+        if agreeing := _agreeing(aurocs, groups, draws):
+            interval = _no_interval(agreeing)
         rows.append(_row_of_groups(aurocs, "worst_group_auroc", "min", f, groups, value, interval, told=name))
     return rows
 
@@ -165,8 +169,10 @@ def _gap_rows(metric: str, rates: Sequence[GroupedDraws], combined: Combined) ->
     rows = []
     for f in range(len(first.findings) - 1):
         groups = np.flatnonzero(first.defined[:, f])
-        gaps[f], scatters[:, f] = gap_and_scatter(np.stack([rate.draws[:, groups, f] for rate in rates]), combined)
-        rows.append(_gap_row(first, metric, f, groups, gaps[f], scatters[:, f]))
+        draws = np.stack([rate.draws[:, groups, f] for rate in rates])
+        gaps[f], scatters[:, f] = gap_and_scatter(draws, combined)
+        agreeing = _agreeing(first, groups, *draws)
+        rows.append(_gap_row(first, metric, f, groups, gaps[f], scatters[:, f], agreeing))
     groups = np.flatnonzero(first.defined[:, -1])
     if groups.size:
         gaps[-1] = gaps[:-1][first.shared].mean()
@@ -175,10 +181,39 @@ def _gap_rows(metric: str, rates: Sequence[GroupedDraws], combined: Combined) ->
 
 
 def _gap_row(
-    grouped: GroupedDraws, metric: str, f: int, groups: NDArray, gap: float, scatter: NDArray
+    grouped: GroupedDraws,
+    metric: str,
+    f: int,
+    groups: NDArray,
+    gap: float,
+    scatter: NDArray,
+    agreeing: Sequence[str] = (),
 ) -> dict[str, Any]:
-    interval = gap_interval(gap, scatter)
-    return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, interval, noise_floor=mean_scatter(scatter))
+    interval, floor = gap_interval(gap, scatter), mean_scatter(scatter)
+    if agreeing:
+        interval, floor = _no_interval(agreeing), math.nan
+    return _row_of_groups(grouped, metric, GAP_NAME, f, groups, gap, interval, noise_floor=floor)
+
+
+def _agreeing(grouped: GroupedDraws, groups: Sequence[int] | NDArray, *rates: NDArray) -> list[str]:
+    """Names of the ``groups`` in which all resamples of a rate agree, as those of ten hits out of ten do.
+
+    How far off such a group is no resample tells, so that an interval of what it is part of would be too short.
+    ``rates`` are ``(1 + n_resamples, n_groups)`` each.
+    """
+    return [
+        grouped.column.groups[g] for place, g in enumerate(groups) if any(_agree(rate[1:, place]) for rate in rates)
+    ]
+
+
+def _agree(resampled: NDArray) -> bool:
+    defined = resampled[~np.isnan(resampled)]
+    return bool(defined.size and (defined == defined[0]).all())
+
+
+def _no_interval(agreeing: Sequence[str]) -> tuple[float, float, str]:
+    note = f"all resamples of {' and of '.join(agreeing)} agree: no interval" if agreeing else ""
+    return math.nan, math.nan, note
 
 
 def _row_of_groups(

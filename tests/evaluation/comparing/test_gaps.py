@@ -168,10 +168,35 @@ def test_groups_that_no_resample_moves_have_a_gap_without_interval_or_noise_floo
     for row in (range_rows(_grouped(draws))[0], _gaps(tpr=_grouped(draws))["tpr_difference", "pneumonia"]):
         assert row["value"] == 0.5
         assert np.isnan([row["low"], row["high"], row["noise_floor"]]).all()
-        assert row["reason"] == "all resamples agree: no interval"
+        assert row["reason"] == "all resamples of 0-39 and of 40-69 and of 70+ agree: no interval"
     worst = worst_group_rows(_grouped(draws))[0]
     assert worst["value"] == 0.5
     assert np.isnan([worst["low"], worst["high"]]).all()
+
+
+@pytest.mark.parametrize("rate", ["tpr", "fpr"])
+def test_what_compares_a_group_that_no_resample_moves_has_no_interval_and_its_macro_mean_has(rate):
+    """Ten hits out of ten are ten out of ten in every resample, though the truth may be eight of ten."""
+    draws = 0.6 + 0.1 * np.random.default_rng(0).random((101, 3, 2))
+    draws[:, 2, 0] = 1.0
+    grouped = _grouped(draws)
+    rows = [
+        row
+        for single in (difference_rows(grouped, "a"), range_rows(grouped), worst_group_rows(grouped))
+        for row in single
+    ]
+    gaps = _gaps(tpr=_grouped(draws[:, ::-1] - 0.5)) | _gaps(**{rate: grouped})
+    rows += [row for (name, _), row in gaps.items() if name in (f"{rate}_difference", "equalized_odds_difference")]
+    assert len(rows) == 15
+    for row in rows:
+        without = np.isnan([row["low"], row["high"]])
+        assert row["value"] > 0
+        if row["finding"] == "pneumonia":
+            assert without.all()
+            assert np.isnan(row["noise_floor"])
+            assert row["reason"].endswith("all resamples of 70+ agree: no interval")
+        else:
+            assert not without.any()
 
 
 def test_the_gap_of_ece_has_no_interval_and_that_of_calibration_in_the_large_has():
@@ -286,7 +311,8 @@ def test_equalized_odds_differences_are_the_larger_and_the_mean_of_both_gaps():
 def test_the_worst_group_is_named_and_its_interval_as_wide_as_the_largest_error():
     draws = np.full((101, 3, 2), 0.8)
     draws[:, 1] = 0.7
-    draws[1:, 2] += np.linspace(0, 0.1, 100)[:, None]  # the group that varies is not the worst
+    draws[1:] += np.linspace(0, 1e-9, 100)[:, None, None]
+    draws[1:, 2] += np.linspace(0, 0.1, 100)[:, None]  # the group that varies most is not the worst
     row = worst_group_rows(_grouped(draws))[0]
     assert (row["value"], row["group_value"], row["reason"]) == (0.7, "min", "40-69")
     margin = np.quantile(np.linspace(0, 0.1, 100), 0.95)
