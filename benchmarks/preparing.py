@@ -77,6 +77,7 @@ def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SI
                 with worker_pool(1) as pool:  # a process of its own, whose peak is of this run alone
                     out = Path(folder) / f"store_{n}_{number}"
                     rows.append(pool.submit(_prepared, source, out, size, number).result())
+                    print(rows[-1], flush=True)  # the next may take an hour
     return pd.DataFrame(rows)
 
 
