@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -45,16 +45,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=805_000, help="rows of the cohort table")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files")
     options = parser.parse_args()
-    # every process that reads pictures imports this module: torch would be most of its memory
-    from benchmarks.loading_rates import loading_rates
-
     options.out.mkdir(parents=True, exist_ok=True)
     commit = git_state()  # before files of the repository change
     tables = {
         "preparing": preparing_rates(options.images, options.jobs),
         "cohort_table": cohort_table_times(options.rows),
-        "loading_rates": loading_rates(),
     }
+    # workers hold what this process has imported, and torch would be most of their memory
+    from benchmarks.loading_rates import loading_rates
+
+    tables["loading_rates"] = loading_rates()
     for name, table in tables.items():
         print(f"\n{name}\n{table.to_string(index=False)}")
         table.to_csv(options.out / f"{name}.csv", index=False, float_format="%.6g")
@@ -82,8 +82,10 @@ def preparing_rates(n_images: Sequence[int], jobs: Sequence[int], side: int = SI
 
 
 def _prepared(source: Path, out: Path, size: int, jobs: int) -> dict[str, float]:
-    started, cpu_before, ended, peaks = time.monotonic(), _cpu_seconds(), threading.Event(), [0]
-    watch = threading.Thread(target=_watch_children, args=(ended, peaks), daemon=True)
+    started, cpu_before, ended = time.monotonic(), time.process_time(), threading.Event()
+    peaks: dict[int, int] = {}
+    cpu_seconds: dict[int, float] = {}
+    watch = threading.Thread(target=_watch, args=(ended, peaks, cpu_seconds), daemon=True)
     watch.start()
     report = prepare_official(DATASET, source, out, size=size, jobs=jobs, progress=False)
     seconds = time.monotonic() - started
@@ -93,25 +95,30 @@ def _prepared(source: Path, out: Path, size: int, jobs: int) -> dict[str, float]
         "images": report.n_read,
         "jobs": jobs,
         "seconds": seconds,
-        "cpu_seconds": _cpu_seconds() - cpu_before,
+        "cpu_seconds": time.process_time() - cpu_before + sum(cpu_seconds.values()),
         "images_per_second": report.n_read / seconds,
         "parent_bytes": _peak(os.getpid()),
-        "worker_bytes": max(peaks),
+        "worker_bytes": max(peaks.values()),
         "load": os.getloadavg()[0],
     }
 
 
-def _cpu_seconds() -> float:
-    """Of this process and of the children that have ended."""
-    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in spent)
-
-
-def _watch_children(ended: threading.Event, peaks: list[int]) -> None:
-    # what getrusage says of a child begins with the memory of the process that started it
+def _watch(ended: threading.Event, peaks: dict[int, int], cpu_seconds: dict[int, float]) -> None:
+    """Keeps, by process, what was last seen of those that this one started, and of those that they did."""
+    # workers are forks of a server, and what getrusage says of a child begins with the memory of its parent
     while not ended.wait(0.2):
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        peaks.extend(_peak(int(child)) for child in children)
+        for process in _descendants(os.getpid()):
+            with suppress(OSError):  # it ended just now
+                user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+                cpu_seconds[process] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+                peaks[process] = _peak(process)
+
+
+def _descendants(process: int) -> list[int]:
+    with suppress(OSError):
+        children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+        return [*children, *(each for child in children for each in _descendants(child))]
+    return []
 
 
 def _peak(process: int) -> int:

@@ -59,7 +59,7 @@ display(Markdown(answer_sentences.missing(scored.of_grids("main", "scale", "capa
 claims = claims_table(scored, study.roles)
 verdicts = verdict_per_claim(claims)
 display(Markdown(answer_sentences.verdicts(verdicts)))
-display(answer_tables.show_verdicts(verdicts))
+display(answer_tables.show_verdicts(verdicts), answer_tables.show_tests_of_claims(verdicts))
 
 # %% [markdown]
 # ## Which initialisation is better, at home and abroad?

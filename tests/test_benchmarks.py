@@ -276,3 +276,10 @@ def test_resampling_notices_aurocs_that_differ_by_more_than_rounding(monkeypatch
     monkeypatch.setattr(resampling, "weighted_aurocs", lambda *of: weighted_aurocs(*of) + 1e-9)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         resampling.resampling_times(*resampling.random_tables(2000, 220), n_resamples=1, n_by_sklearn=1, n_rounds=1)
+
+
+def test_preparing_counts_the_time_and_memory_of_the_processes_that_read():
+    row = preparing_rates([300], [2], side=128, size=32).iloc[0]
+    assert row["images"] == 300
+    assert row["cpu_seconds"] > 0.2  # 0.2 s of importing alone, in the processes that read
+    assert 50e6 < row["worker_bytes"] < 1e9

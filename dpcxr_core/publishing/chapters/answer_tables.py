@@ -84,21 +84,21 @@ def show_contrasts(table: pd.DataFrame, by: Mapping[str, Sequence[str]], value: 
 
 
 def show_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """One row a claim: where it is known from, its test, what that needs, its verdict and what the verdict rests on."""
+    """One row a claim: what the paper says, where that is known from, and the verdict."""
+    columns = {"of the paper": verdicts["text"], "known from": verdicts["source"]}
+    return _by_claim(verdicts, columns | {"verdict": in_words(verdicts["verdict"])})
+
+
+def show_tests_of_claims(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """One row a claim: its test, what that needs, and the numbers of contrasts that the verdict rests on."""
     counts = {"in favour": "n_in_favour", "against": "n_against", "missing": "n_missing"}
     counts |= {"not measurable": "n_unmeasurable"}
-    return pd.DataFrame(
-        {
-            "claim": verdicts["claim"],
-            "of the paper": verdicts["text"],
-            "known from": verdicts["source"],
-            "verdict": in_words(verdicts["verdict"]),
-            "test": verdicts["test"],
-            "needs": verdicts["rule"].map(_RULES),
-            "contrasts": verdicts["n_contrasts"],
-            **{words: verdicts[name] for words, name in counts.items()},
-        }
-    ).set_index(["claim", "of the paper"])
+    columns = {"test": verdicts["test"], "needs": verdicts["rule"].map(_RULES), "contrasts": verdicts["n_contrasts"]}
+    return _by_claim(verdicts, columns | {words: verdicts[name] for words, name in counts.items()})
+
+
+def _by_claim(verdicts: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+    return pd.DataFrame({"claim": verdicts["claim"], **columns}).set_index("claim")
 
 
 def show_claim(claims: pd.DataFrame, number: int) -> pd.DataFrame:

@@ -73,9 +73,10 @@ def test_verdicts_say_what_each_claim_needs():
         "verdict": "supported",
     }
     counts = {"n_contrasts": 3, "n_in_favour": 3, "n_against": 0, "n_missing": 0, "n_unmeasurable": 1}
-    shown = answer_tables.show_verdicts(pd.DataFrame([verdict | counts]))
-    row = ["abstract", "supported", "a minus b", "every contrast in favour", 3, 3, 0, 0, 1]
-    assert shown.loc[(1, "It is so.")].to_list() == row
+    verdicts = pd.DataFrame([verdict | counts])
+    assert answer_tables.show_verdicts(verdicts).loc[1].to_list() == ["It is so.", "abstract", "supported"]
+    row = ["a minus b", "every contrast in favour", 3, 3, 0, 0, 1]
+    assert answer_tables.show_tests_of_claims(verdicts).loc[1].to_list() == row
 
 
 def test_only_its_own_public_only_model_is_in_the_forest_and_all_are_in_the_table():
