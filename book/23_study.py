@@ -39,7 +39,7 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from dpcxr_core.collecting.places_by_dataset import places_by_dataset
+from dpcxr_core.collecting.places_by_run import places_by_run
 from dpcxr_core.collecting.study_tables import collect_study
 from dpcxr_core.collecting.tables_folder import read_tables
 from dpcxr_core.planning.cells import cells_of, cells_table
@@ -131,7 +131,7 @@ of_comparison = {record.name for record in find_runs(Path(run_dir))} if run_miss
 if run_missing:
     run_study_here(study, folder, cache_dir=Path(cache_dir), n_jobs=jobs)
 tables_folder = collect_study(study, folder, jobs, weights_dir=weights_dir)
-leave_study(Path(run_dir), study.path, tables_folder, places_by_dataset(study, folder, weights_dir))
+leave_study(Path(run_dir), study.path, tables_folder, places_by_run(study, folder, weights_dir))
 cells = read_tables(tables_folder).tables["cells"]
 
 # %%

@@ -30,7 +30,7 @@ finding: str = "macro"  # or one finding
 curves_of: str = "no_finding"  # the finding whose ROC and calibration curves are drawn
 by: str = "sex"  # or "age_band" or "view": the groups of the decisions and of what is held still
 supposed_auroc: float = 0.8  # of every group, for the gap that chance makes
-n_permutations: int = 500  # of each test
+n_permutations: int = 2500  # of each test; 20 times as many as tests in a family, or none alone can be called
 run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]
@@ -135,7 +135,7 @@ display(fairness_tables.show_movements(changed))
 # The table is {term}`underdiagnosis`: the share of images with a finding that the model calls healthy, the FPR of
 # *no finding*.
 
-# %% mystnb={"figure": {"name": "decision-gaps", "caption": "Largest minus smallest group: AUROC, rates at the frozen threshold, calibration error (ECE). Grey lines: the gap to expect with no true difference. A bar that touches zero does not show a difference."}, "image": {"alt": "Forest plots of gaps between groups, of AUROC, decisions and calibration, one row an initialisation and level of privacy, each with an interval bar and a short grey line where chance alone would put the gap."}}
+# %% mystnb={"figure": {"name": "decision-gaps", "caption": "Largest minus smallest group: AUROC, rates at the frozen threshold, calibration in the large (log odds). Grey lines: the gap to expect with no true difference. A bar that touches zero does not show a difference."}, "image": {"alt": "Forest plots of gaps between groups, of AUROC, decisions and calibration, one row an initialisation and level of privacy, each with an interval bar and a short grey line where chance alone would put the gap."}}
 decisions = tables.of_metric(by_seed, home, fairness_tables.MAX_MIN_GAPS, finding, [by])
 fig = fairness_figures.plot_panels(decisions, "metric", fairness_figures.plot_gap_forest, n_columns=2)
 
@@ -146,7 +146,8 @@ display(fairness_tables.show_rates(underdiagnosis))
 # %% [markdown]
 # The whole curves, of one finding and of the domain initialisation at the strictest epsilon (first seed). A threshold is
 # one point of each ROC curve. Where a group's calibration curve lies below the diagonal, its patients have the finding
-# less often than their scores say. Every step and every point rests on ten images or more.
+# less often than their scores say. Every step rests on ten images or more, every point on ten with the finding and ten
+# without; there are no points where the prevalence of any group is withheld.
 
 # %% mystnb={"figure": {"name": "curves-by-group", "caption": "Left: ROC curve of each group. Right: share of positives against mean score, in bins that the groups share. Internal test set, without intervals."}, "image": {"alt": "Two panels with one line a group and a diagonal: TPR against FPR, and share of positives against mean score."}}
 fig, axes = plt.subplots(1, 2, figsize=(9, 4))
@@ -155,7 +156,8 @@ fairness_figures.plot_curves(*curves_by_group(focus[0], places, by, curves_of), 
 # %% [markdown]
 # ## Is it the group, or what comes with it?
 #
-# Bedside images are of sicker and older patients. A gap that is gone within each view, or at equal ages, came with them.
+# Bedside images are of sicker and older patients. A gap that is gone within each view, or at equal ages, may have come with
+# them; wider intervals there may also hide it.
 # Age bands have edges that somebody chose; a window that slides along age has none. The table is PPV as it is, and at the
 # prevalence that both groups have together; it is withheld where prevalences are.
 
@@ -178,8 +180,9 @@ display(fairness_tables.show_rates(tables.of_metric(rates, home, ["ppv"], findin
 # ## What is seen where the truth is zero?
 #
 # In the null world the same hospital's images are drawn without any effect of sex or age, so the true difference
-# is zero for every model. Intervals should cross zero about nineteen times in twenty; the conditions share their
-# test patients, so they miss together. Real radiographs have no null world, and the table below is then empty.
+# is zero for every model. Of one model, intervals should cross zero about nineteen times in twenty. Those counted
+# here are envelopes over seeds, which do so at least as often; the conditions share their test patients, so they miss
+# together. Real radiographs have no null world, and the table below is then empty.
 
 # %%
 null_gaps = tables.of_metric(conditions, places.null_dataset, ["auroc_difference"], finding, ["sex", "age_band"])

@@ -62,7 +62,7 @@ explorer
 #   {term}`Brier score`, ECE, {term}`calibration slope` and {term}`calibration in the large` whether they can be
 #   believed as probabilities. The last two err to both sides of an ideal, dotted across their curve.
 # - Bars are groups, and below them the same model on every test set. A gap has its own interval; where that of a
-#   signed difference crosses zero, the data show no difference. A gap between largest and smallest is never negative:
+#   signed difference crosses zero, the data do not show one. A gap between largest and smallest is never negative:
 #   hold it against the grey box, the gap to be expected with no true difference.
 # - A second model stands beside the first, on the same axes. Their difference is named without an interval: two models
 #   tested on the same patients are compared, with a test, in {ref}`comparison` and {ref}`fairness`.

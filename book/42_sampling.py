@@ -89,7 +89,7 @@ tables.show_choices(mechanisms["truncated_poisson"])
 # images, some of them twice or more, where shuffling meets each once. With one seed, capped and plain Poisson sampling
 # draw the same batches until the cap is reached.
 #
-# A verdict in the table rests on test patients. As another sampler is also another draw of batches, the sentence below
+# A verdict in the table counts test patients, seeds and the number of samplers (Holm). As another sampler is also another draw of batches, the sentence below
 # the table counts a difference only if it is larger than that between the seeds of Poisson sampling, too.
 
 # %%

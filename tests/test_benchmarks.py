@@ -23,6 +23,7 @@ from benchmarks import (
     resampling,
 )
 from benchmarks.methods import METHODS, OURS, STOCK, Method, make_step, relative_error, rows_per_unit
+from benchmarks.preparing import preparing_rates
 from benchmarks.settings import Plan, Setting, batch_of, exact_compute, network
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from dpcxr_core.collecting.places_by_dataset import places_by_dataset
+from dpcxr_core.collecting.places_by_run import places_by_run
 from dpcxr_core.collecting.shareable import shareable_claims, shareable_metrics
 from dpcxr_core.collecting.tables_folder import StudyTables, runs_of, write_tables
 from dpcxr_core.collecting.up_to_date import TABLES_FOLDER, made_of
@@ -62,7 +62,7 @@ def collect_study(study: Study, study_dir: Path, n_jobs: int = 1, *, weights_dir
     run_ids = [finished[cell].record.run_id if cell in finished else None for cell in cells]
     planned = cells_table(study).assign(state=states, run_id=pd.Series(run_ids, dtype=object))
     metrics = _metrics(list(runs.values()), n_jobs)
-    places = places_by_dataset(study, study_dir, weights_dir)
+    places = places_by_run(study, study_dir, weights_dir)
     scored = scored_cells([each.folder for each in runs.values()], planned, places)
     claims = claims_table(scored, study.roles)
     tables = {

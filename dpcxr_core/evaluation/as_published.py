@@ -18,6 +18,7 @@ parity: of accuracies                  of selection rates
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ AS_PUBLISHED_METRICS = ("auroc", "accuracy", "tpr", "fpr", "ppv", "f1")
 _IN_DENOMINATORS = 1e-15
 
 
-def as_published(scores: pd.DataFrame, cohort: pd.DataFrame, *, n_resamples: int, seed: int) -> pd.DataFrame:
+def as_published(scores: pd.DataFrame, cohort: pd.DataFrame, choice: EvaluationChoice) -> pd.DataFrame:
     """Metrics of one run by finding, sex and age band, as the authors' public code computes them.
 
     ``tpr`` is their sensitivity, ``fpr`` one minus their specificity. The gaps ("max-min" of the values as
@@ -52,8 +53,8 @@ def as_published(scores: pd.DataFrame, cohort: pd.DataFrame, *, n_resamples: int
     Args:
         scores: SCORES table of one run.
         cohort: COHORT table that holds at least the images scored.
-        n_resamples: Bootstrap resamples of images; the authors take 1000.
-        seed: Seeds the resamples, not negative.
+        choice: Ours: the age bands, the number of resamples, of images here, of which the authors take 1000, and
+            their seed.
 
     Returns:
         Columns ``dataset finding metric group_column group_value as_published sd low high``: mean, standard
@@ -66,9 +67,8 @@ def as_published(scores: pd.DataFrame, cohort: pd.DataFrame, *, n_resamples: int
         Code of Tayebi Arasteh et al. (2024), Communications Medicine 4:46, arXiv:2302.01622:
         github.com/tayebiarasteh/DP_CXR, ``Prediction_DP.py`` and ``data/age_sex_fairness.py``.
     """
-    choice = EvaluationChoice(n_resamples=n_resamples, seed=seed, group_columns=("sex", "age_band"))
     tables = []
-    for images in scored_images(scores, cohort, choice):
+    for images in scored_images(scores, cohort, replace(choice, group_columns=("sex", "age_band"))):
         rows = []
         for column in images.columns:
             draws = _draws(images, column, choice)

@@ -28,7 +28,9 @@ def against_public_only(differences: pd.DataFrame) -> str:
     )
     if better == len(private):
         return sentence
-    return sentence + " Where private training does not do better, no private image was needed for that accuracy."
+    return (
+        sentence + " Where private training does not do better, these runs do not show that private images were needed."
+    )
 
 
 def order(claims: pd.DataFrame) -> str:
@@ -51,11 +53,14 @@ def order(claims: pd.DataFrame) -> str:
 
 def gaps(table: pd.DataFrame) -> str:
     """How many of the gaps have an interval that misses zero, and the largest of these."""
-    known = table.dropna(subset=["value"])
+    known = table.dropna(subset=["value", "low"])
+    without = int(table["value"].notna().sum()) - len(known)
     if known.empty:
-        return "There is no such gap to show here."
+        return "There is no such gap with an interval to show here."
     apart = known[(known["low"] > 0) | (known["high"] < 0)]
     sentence = f"{len(apart)} of {len(known)} intervals miss zero."
+    if without:
+        sentence += f" {without} more {'gap has' if without == 1 else 'gaps have'} no interval."
     if apart.empty:
         return sentence
     largest = apart.iloc[int(apart["value"].abs().argmax())]
@@ -78,8 +83,17 @@ def family_of_tests(tests: pd.DataFrame) -> str:
     return (
         f"The family, *{made['family'].iloc[0]}*, has {len(made)} tests. {adjusted} have an adjusted p of at most "
         f"{LEVEL:.2f} (Benjamini-Hochberg); {plain} would have one without adjustment, where about "
-        f"{LEVEL * len(made):.0f} are expected with no true difference."
+        f"{LEVEL * len(made):.0f} are expected with no true difference." + _least_callable(made)
     )
+
+
+def _least_callable(made: pd.DataFrame) -> str:
+    """How many permutation tests must have the smallest p there is before one is called, where one would not do."""
+    if "n_permutations" not in made:
+        return ""
+    smallest = 1 / (int(made["n_permutations"].min()) + 1)
+    least = math.ceil(smallest * len(made) / LEVEL)
+    return "" if least <= 1 else f" With so few permutations none is called unless {least} have the smallest p."
 
 
 def beside_delong(clustered: tuple[float, float, float], delong: PairedTest, finding: str) -> str:

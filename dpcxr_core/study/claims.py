@@ -22,6 +22,7 @@ from dpcxr_core.evaluation.comparing.multiplicity import holm, with_adjusted_p
 from dpcxr_core.evaluation.comparing.paired import contrasts_over_seeds, difference_of_draws, verdict
 from dpcxr_core.study.evaluating import draws_by_run
 from dpcxr_core.study.places import StudyPlaces
+from dpcxr_core.training.record import without_folder
 
 
 def cost_of_privacy(folders: Sequence[Path], runs: pd.DataFrame, places: StudyPlaces) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def order_of_initialisations(
     same = ["kind", "target_epsilon", "seed"]
     pairs = []
     for better, worse in zip(init_names[-2:], init_names[-3:-1], strict=True):
-        first, second = (trained[trained["init_name"] == name] for name in (better, worse))
+        first, second = (trained[trained["init_name"] == without_folder(name)] for name in (better, worse))
         both = first.merge(second, on=same, suffixes=("_first", "_second"))
         both["claim"] = both["init_label_first"] + " > " + both["init_label_second"]
         pairs.append(both.rename(columns={"run_id_first": "first", "run_id_second": "second"}))

@@ -30,6 +30,7 @@ from dpcxr_core.study.evaluating import (
 )
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.scores import scores_on
+from dpcxr_core.training.record import without_folder
 
 _AGE_EDGES = range(0, 121, 10)
 
@@ -43,7 +44,7 @@ def strictest_and_without(folders: Sequence[Path], runs: pd.DataFrame, init_name
         init_name: Full name of the initialisation.
     """
     numbered = runs.reset_index(drop=True)
-    trained = numbered[(numbered["init_name"] == init_name) & (numbered["head"] == "reset")]
+    trained = numbered[(numbered["init_name"] == without_folder(init_name)) & (numbered["head"] == "reset")]
     chosen = (trained["target_epsilon"] == trained["target_epsilon"].min()) | (trained["kind"] == "non_private")
     return [folders[place] for place in trained[chosen].sort_values("seed", kind="stable").index.tolist()]
 
@@ -143,7 +144,7 @@ def beside_published(folder: Path, places: StudyPlaces) -> pd.DataFrame:
     """
     choice, dataset = places.evaluation, places.private_dataset
     cohort = cohort_tested_on(places)
-    theirs = as_published(scores_on(folder, dataset, places), cohort, n_resamples=choice.n_resamples, seed=choice.seed)
+    theirs = as_published(scores_on(folder, dataset, places), cohort, choice)
     metrics = metrics_table([folder], places)
     ours = showable_metrics(metrics).rename(columns={"low": "our_low", "high": "our_high"})
     # not by our reason: theirs choose a threshold of their own, also where we have none

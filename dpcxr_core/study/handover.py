@@ -24,7 +24,7 @@ class FoundStudy:
         file: The study file.
         cells: One row a planned cell, as ``collecting`` tables them, with ``state`` and ``run_id``.
         folders: Record folders of the cells that ran.
-        places: By data set of the study, the places of its runs.
+        places: Of each run, by run_id.
     """
 
     file: Path
@@ -107,19 +107,20 @@ def find_runs(run_dir: Path) -> list[Path]:
 
 
 def leave_study(run_dir: Path, study_file: Path, tables: Path, places: Mapping[str, StudyPlaces]) -> None:
-    """Leave which study was run, its folder of tables, and the places of its runs by data set."""
-    found = {name: _values_of(each) for name, each in places.items()}
+    """Leave which study was run, its folder of tables, and the places of its runs by run_id."""
+    found = {run_id: _values_of(each) for run_id, each in places.items()}
     where = {"study_file": from_project(study_file.resolve()), "tables": from_project(tables.resolve())}
-    write_json(run_dir / "study.json", {**where, "places": found})
+    write_json(run_dir / "study.json", {**where, "places_by_run": found})
 
 
 def find_study(run_dir: Path) -> FoundStudy:
     """The study and what of it has run; left by the study chapter."""
     left = _read(run_dir, "study.json", "23_study")
-    places = {name: _places_from(values) for name, values in left["places"].items()}
+    if "places_by_run" not in left:
+        raise UserError("an older version left no places of runs; run the chapter 23_study again")
+    places = {run_id: _places_from(values) for run_id, values in left["places_by_run"].items()}
     cells = pd.read_parquet(PROJECT_FOLDER / left["tables"] / "cells.parquet")
-    ran = cells[cells["run_id"].notna() & cells["dataset"].isin(places)].drop_duplicates("run_id")
-    folders = [places[dataset].runs / run_id for dataset, run_id in zip(ran["dataset"], ran["run_id"], strict=True)]
+    folders = [each.runs / run_id for run_id, each in places.items()]
     return FoundStudy(PROJECT_FOLDER / left["study_file"], cells, folders, places)
 
 

@@ -61,25 +61,22 @@ def auroc_of(draws: Draws) -> NDArray[np.float64]:
     return draws.of("auroc", MACRO, "all", "all").astype(float)
 
 
-def scored_cells(
-    folders: Sequence[Path], cells: pd.DataFrame, places_by_dataset: Mapping[str, StudyPlaces]
-) -> ScoredCells:
+def scored_cells(folders: Sequence[Path], cells: pd.DataFrame, places_by_run: Mapping[str, StudyPlaces]) -> ScoredCells:
     """The cells with the draws of those whose record is among ``folders``; what is not evaluated yet is now.
 
     Args:
         folders: Record folders, in any order.
         cells: ``planning.cells.cells_table`` with the ``run_id`` of each cell, missing where it has not run.
-        places_by_dataset: Places by data set of the study. Cells of another set, as one that only pretrains, count as
-            not run.
+        places_by_run: Of each run, by run_id. Cells of another run, as of one that only pretrains, count as not run.
     """
-    found = {folder.name: folder for folder in folders}
-    readable = cells["run_id"].isin(found) & cells["dataset"].isin(places_by_dataset)
-    run_ids = cells["run_id"].astype(object).where(readable, None)
+    found = {folder.name: folder for folder in folders if folder.name in places_by_run}
+    run_ids = cells["run_id"].astype(object).where(cells["run_id"].isin(found), None)
     cells = cells.assign(run_id=run_ids, target_epsilon=cells["target_epsilon"].astype(float))
-    dataset = dict(zip(cells["run_id"], cells["dataset"], strict=True))
+    ran = cells.dropna(subset="run_id")
+    places = {name: places_by_run[run_id] for name, run_id in zip(ran["dataset"], ran["run_id"], strict=True)}
     return ScoredCells(
         cells,
-        {run_id: draws_of(found[run_id], places_by_dataset[dataset[run_id]]) for run_id in dataset if run_id},
-        {name: places.private_dataset for name, places in places_by_dataset.items()},
-        {name: places.external_datasets for name, places in places_by_dataset.items()},
+        {run_id: draws_of(found[run_id], places_by_run[run_id]) for run_id in dict.fromkeys(ran["run_id"])},
+        {name: each.private_dataset for name, each in places.items()},
+        {name: each.external_datasets for name, each in places.items()},
     )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import multilabel_confusion_matrix, roc_auc_score, roc_curve
 
-from dpcxr_core.config import FINDINGS
+from dpcxr_core.config import FINDINGS, EvaluationChoice
 from dpcxr_core.evaluation import as_published as module
 from dpcxr_core.evaluation.as_published import AS_PUBLISHED_METRICS, as_published
 
@@ -38,7 +38,7 @@ def test_every_metric_is_that_of_the_authors_way(make_tables, monkeypatch, decim
     monkeypatch.setattr(module, "_weights_of_images", lambda *_: weights)
     monkeypatch.setattr(module, "_gap_rows", lambda *_: [])
     cohort[["sex", "age_years"]] = [None, np.nan]  # so that all images together are the only group
-    table = as_published(scores, cohort, n_resamples=40, seed=0).set_index(["metric", "finding"])
+    table = as_published(scores, cohort, EvaluationChoice(n_resamples=40, seed=0)).set_index(["metric", "finding"])
 
     wide = scores.pivot(index="image_id", columns="finding", values=["y_true", "y_score"])
     y_true, y_score = (wide[name][list(FINDINGS)].to_numpy() for name in ("y_true", "y_score"))
@@ -55,7 +55,7 @@ def test_every_metric_is_that_of_the_authors_way(make_tables, monkeypatch, decim
 
 
 def test_gaps_are_made_of_the_values_as_published(make_tables):
-    table = as_published(*make_tables(), n_resamples=20, seed=1)
+    table = as_published(*make_tables(), EvaluationChoice(n_resamples=20, seed=1))
     assert table.columns.tolist() == [
         *("dataset", "finding", "metric", "group_column", "group_value", "as_published", "sd", "low", "high")
     ]
@@ -70,10 +70,18 @@ def test_gaps_are_made_of_the_values_as_published(make_tables):
         assert value[finding, "accuracy_parity_difference", "sex", "F - others"] == pytest.approx(female - male)
 
 
+def test_age_bands_are_ours(make_tables):
+    choice = EvaluationChoice(n_resamples=5, seed=0, age_band_edges=(0, 30, 60, 120))
+    table = as_published(*make_tables(), choice)
+    bands = set(table.loc[table["group_column"] == "age_band", "group_value"])
+    assert {"0-29", "30-59", "60+"} < bands
+    assert not {"0-39", "40-69", "70+"} & bands
+
+
 def test_parity_weighs_the_other_groups_by_their_images(make_tables):
     scores, cohort = make_tables()
     cohort.loc[cohort["age_years"] >= 80, "age_years"] = 60  # many in the middle, few old
-    value = as_published(scores, cohort, n_resamples=20, seed=1)
+    value = as_published(scores, cohort, EvaluationChoice(n_resamples=20, seed=1))
     value = value[value["finding"] == "macro"].set_index(["metric", "group_value"])["as_published"]
     n_middle, n_old = (
         (cohort["age_years"] >= low) & (cohort["age_years"] < high) for low, high in ((40, 70), (70, 120))
@@ -88,7 +96,7 @@ def test_groups_that_our_table_leaves_undefined_are_left_out(make_tables):
     young = cohort.loc[cohort["age_years"] < 40, "image_id"]
     few = scores["image_id"].isin(young[9:]) & (scores["finding"] == "pneumonia")
     scores.loc[few, "y_true"] = np.nan
-    table = as_published(scores, cohort, n_resamples=5, seed=0)
+    table = as_published(scores, cohort, EvaluationChoice(n_resamples=5, seed=0))
     there = set(zip(table["finding"], table["group_value"], strict=True))
     assert ("pneumonia", "0-39") not in there
     assert {("pneumonia", "40-69"), ("atelectasis", "0-39"), ("macro", "0-39")} <= there
@@ -100,7 +108,7 @@ def test_groups_that_our_table_leaves_undefined_are_left_out(make_tables):
 
 def test_a_threshold_picked_where_it_is_used_finds_skill_in_pure_chance(make_tables):
     scores, cohort = make_tables(n_patients=150, images_per_patient=1, signal=0.0)
-    table = as_published(scores, cohort, n_resamples=100, seed=0)
+    table = as_published(scores, cohort, EvaluationChoice(n_resamples=100, seed=0))
     macro = table[(table["finding"] == "macro") & (table["group_column"] == "all")].set_index("metric")["as_published"]
     # 0.05 of TPR - FPR out of nothing
     assert macro["tpr"] - macro["fpr"] > 0.05
@@ -108,6 +116,8 @@ def test_a_threshold_picked_where_it_is_used_finds_skill_in_pure_chance(make_tab
 
 def test_resamples_depend_on_the_seed(make_tables):
     scores, cohort = make_tables()
-    one = as_published(scores, cohort, n_resamples=10, seed=0)
-    pd.testing.assert_frame_equal(one, as_published(scores, cohort, n_resamples=10, seed=0))
-    assert not one["as_published"].equals(as_published(scores, cohort, n_resamples=10, seed=1)["as_published"])
+    one = as_published(scores, cohort, EvaluationChoice(n_resamples=10, seed=0))
+    pd.testing.assert_frame_equal(one, as_published(scores, cohort, EvaluationChoice(n_resamples=10, seed=0)))
+    assert not one["as_published"].equals(
+        as_published(scores, cohort, EvaluationChoice(n_resamples=10, seed=1))["as_published"]
+    )

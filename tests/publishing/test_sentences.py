@@ -19,7 +19,7 @@ def test_public_only_sentence_counts_private_conditions():
     table.loc[len(table)] = ["non_private", "better"]
     sentence = sentences.against_public_only(table)
     assert sentence.startswith("Of 4 private conditions, 1 do better than the public-only model, 1 do worse, and 2")
-    assert "no private image was needed" in sentence
+    assert "do not show that private images were needed" in sentence
 
 
 def test_public_only_sentence_has_no_warning_when_all_do_better():
@@ -61,7 +61,19 @@ def test_gap_sentence_counts_intervals_that_miss_zero_and_names_the_largest(gap_
 
 
 def test_gap_sentence_says_when_there_is_nothing(gap_table):
-    assert sentences.gaps(gap_table.iloc[:0]) == "There is no such gap to show here."
+    assert sentences.gaps(gap_table.iloc[:0]) == "There is no such gap with an interval to show here."
+
+
+def test_gap_sentence_counts_apart_what_has_no_interval(gap_table):
+    gap_table.loc[0, ["low", "high"]] = math.nan
+    assert sentences.gaps(gap_table).startswith("1 of 1 intervals miss zero. 1 more gap has no interval. The largest")
+
+
+def test_family_says_when_there_are_too_few_permutations_to_call_one_test():
+    tests = pd.DataFrame({"family": "gaps", "p": [0.01, 0.5], "p_adjusted": [0.02, 0.5], "n_permutations": 19})
+    assert sentences.family_of_tests(tests).endswith("none is called unless 2 have the smallest p.")
+    for enough in (tests.assign(n_permutations=39), tests.drop(columns="n_permutations")):
+        assert sentences.family_of_tests(enough).endswith("with no true difference.")
 
 
 def test_family_sentence_counts_calls_with_and_without_adjustment():

@@ -130,6 +130,17 @@ def test_against_public_only_is_the_mean_difference_over_seeds(tiny_study):
     assert row["low"] <= row["value"] <= row["high"]
 
 
+def test_order_finds_weights_in_a_file_wherever_they_lie(tiny_study):
+    runs = runs_table(tiny_study.folders)
+    names = [f"convnext_mini.file:/some/where/{number}.safetensors" for number in range(3)]
+    runs["init_name"] = runs["init_name"].replace(
+        {old: new.replace("/some/where/", "") for old, new in zip(tiny_study.init_names[-3:], names, strict=True)}
+    )
+    table = claims.order_of_initialisations(tiny_study.folders, runs, tiny_study.places, names)
+    assert table["value"].notna().all()
+    assert len(table) == 4  # two claims, with privacy and without
+
+
 def test_order_compares_neighbours_in_the_expected_order(tiny_study):
     runs = runs_table(tiny_study.folders)
     table = claims.order_of_initialisations(tiny_study.folders, runs, tiny_study.places, tiny_study.init_names)

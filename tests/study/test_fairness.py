@@ -29,6 +29,13 @@ def metrics(tiny_study, focus):
     return metrics_table(focus, tiny_study.places)
 
 
+def test_weights_in_a_file_are_found_wherever_they_lie(tiny_study, focus):
+    runs = runs_table(tiny_study.folders)
+    runs["init_name"] = runs["init_name"].replace(tiny_study.init_names[-1], "convnext_mini.file:mine.safetensors")
+    asked = "convnext_mini.file:/home/ann/mine.safetensors"
+    assert fairness.strictest_and_without(tiny_study.folders, runs, asked) == focus
+
+
 def _same_values(ours, theirs):
     """The rows of ``theirs`` have the values of ``ours``, wherever both have a row."""
     keys = ["run_id", "dataset", "finding", "metric", "group_column", "group_value"]

@@ -56,12 +56,20 @@ def test_a_study_is_found_with_the_folders_of_the_runs_it_has(tmp_path):
     cells = pd.DataFrame(rows, columns=["dataset", "run_id"])
     (tmp_path / "tables").mkdir()
     cells.to_parquet(tmp_path / "tables" / "cells.parquet")
-    handover.leave_study(tmp_path, tmp_path / "study.yml", tmp_path / "tables", {"north": _places(tmp_path)})
+    handover.leave_study(tmp_path, tmp_path / "study.yml", tmp_path / "tables", {"run-1": _places(tmp_path)})
     found = handover.find_study(tmp_path)
     assert found.file == tmp_path / "study.yml"
     assert found.folders == [tmp_path / "runs" / "run-1"]
-    assert found.places == {"north": _places(tmp_path)}
+    assert found.places == {"run-1": _places(tmp_path)}
     pd.testing.assert_frame_equal(found.cells, cells)
+
+
+def test_a_study_that_an_older_version_left_is_refused(tmp_path):
+    handover.leave_study(tmp_path, tmp_path / "study.yml", tmp_path / "tables", {})
+    left = tmp_path / "study.json"
+    left.write_text(left.read_text().replace("places_by_run", "places"))
+    with pytest.raises(UserError, match="older version left no places of runs; run the chapter 23_study again"):
+        handover.find_study(tmp_path)
 
 
 def test_specifications_are_found_by_ascending_epsilon(tmp_path):

@@ -212,7 +212,7 @@ def test_claims_of_a_trained_study_are_tested_on_its_records(tiny_study):
         fraction=1.0,
         grids="main",
     )
-    scored = scored_cells(tiny_study.folders, cells, {"sim": tiny_study.places})
+    scored = scored_cells(tiny_study.folders, cells, dict.fromkeys(runs["run_id"], tiny_study.places))
     roles = {
         "supervised": "standin_supervised",
         "self_supervised": "standin_selfsupervised",

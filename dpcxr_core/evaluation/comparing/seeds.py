@@ -28,7 +28,7 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns:
         One row per combination that occurs: ``by``, the columns that name a metric, ``n_seeds``, ``value``
         (mean), ``seed_min``, ``seed_max``, ``low``, ``high``, ``noise_floor`` (mean), ``n``, ``n_positive`` (the
-        fewest of the seeds) and ``reason`` (of the first seed). Where any seed's value is NaN, so are
+        fewest of the seeds) and ``reason`` (those of the seeds). Where any seed's value is NaN, so are
         the mean and all its ends.
 
     Raises:
@@ -58,9 +58,18 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         n_positive=("n_positive", "min"),
         reason=("reason", "first"),
     ).reset_index()
+    number = rows.ngroup()  # the row of ``table``
+    differing = number.isin(number[metrics["reason"] != rows["reason"].transform("first")])
+    joined = metrics.loc[differing, "reason"].groupby(number[differing]).agg(_of_any_seed)
+    table.loc[joined.index, "reason"] = joined
     undefined = table["n_defined"] < table["n_seeds"]
     table.loc[undefined, ["value", "seed_min", "seed_max", "low", "high", "noise_floor"]] = float("nan")
     table.loc[table["n_intervals"] < table["n_seeds"], ["low", "high"]] = float("nan")
     some = undefined & (table["n_defined"] > 0)
     table.loc[some, "reason"] = "undefined for some seeds"
     return table.drop(columns=["n_defined", "n_intervals"])
+
+
+def _of_any_seed(reasons: pd.Series) -> str:
+    """Each reason once; a worst group, which is one, may be another for another seed."""
+    return " or ".join(dict.fromkeys(reason for reason in reasons if reason))

@@ -21,10 +21,10 @@ _NOTES = {"above": "", "below": BELOW_ONE_HALF, "not distinguishable": NOT_TOLD_
 def label_conflicts(aurocs: DrawsOverSeeds, n_patients: Mapping[Any, int]) -> pd.DataFrame:
     """Every cell with its AUROC, and a note where it is below chance or cannot be told from it.
 
-    A model that ranks a finding above chance at home and below it abroad, by more than resampling, seeds and the number
-    of cells explain, found something there that runs against the label: a word used for two things is one cause, so
-    that labels are to be read. A macro mean over findings would hide it. A model that learnt nothing at home says
-    nothing about the labels abroad.
+    A model that ranks a finding above chance at home and below it abroad, by more than resampling, the number of cells
+    and, where there are several, seeds explain, found something there that runs against the label: a word used for two
+    things is one cause, so that labels are to be read. A macro mean over findings would hide it. A model that learnt
+    nothing at home says nothing about the labels abroad.
 
     Args:
         aurocs: ``(n_seeds, 1 + n_resamples)`` by (trained on, tested on, finding).

@@ -97,7 +97,7 @@ def show_tests_of_claims(verdicts: pd.DataFrame) -> pd.DataFrame:
     return _by_claim(verdicts, columns | {words: verdicts[name] for words, name in counts.items()})
 
 
-def _by_claim(verdicts: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+def _by_claim(verdicts: pd.DataFrame, columns: Mapping[str, Sequence[Any] | pd.Series]) -> pd.DataFrame:
     return pd.DataFrame({"claim": verdicts["claim"], **columns}).set_index("claim")
 
 

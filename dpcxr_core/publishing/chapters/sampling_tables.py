@@ -58,14 +58,17 @@ def show_promises(guarantees: Sequence[SamplerGuarantee]) -> pd.DataFrame:
 def accuracy_sentence(aurocs: pd.DataFrame, differences: pd.DataFrame) -> str:
     """How many samplers can be told from Poisson sampling by their AUROC; each is named in ``SAMPLER_WORDS``.
 
-    Another sampler is another draw of batches, and so is another seed: a difference counts only if all seeds agree on
-    its sign, beyond test patients, and it is larger than that between the seeds of Poisson sampling.
+    Another sampler is another draw of batches, and so is another seed: a difference counts only if its verdict, over
+    test patients and seeds, says so, and it is larger than that between the seeds of Poisson sampling.
 
     Args:
         aurocs: As from ``mechanism_tables.aurocs_by_name``.
         differences: As from ``claims.against_one_of`` with Poisson sampling as the reference; at least one.
     """
     seeds = aurocs.loc[aurocs["name"] == SAMPLER_WORDS["poisson"], "value"]
+    differences = differences[differences["verdict"] != "diverged"]
+    if differences.empty:
+        return "No other sampler came to an end: the loss of each stopped being finite."
     spread, n = float(seeds.max() - seeds.min()), len(differences)
     largest = differences.iloc[int(differences["value"].abs().argmax())]
     found = f"The largest difference from Poisson sampling is {largest['value']:+.3f} ({largest['name']})."
@@ -80,7 +83,7 @@ def accuracy_sentence(aurocs: pd.DataFrame, differences: pd.DataFrame) -> str:
             "small differences."
         )
     named = ", ".join(f"{row['name']} ({row['verdict']})" for row in apart.to_dict("records"))
-    return f"{beside} Of the {n} other samplers, {len(apart)} differ from it by more, for every seed: {named}."
+    return f"{beside} Of the {n} other samplers, {len(apart)} differ from it by more: {named}."
 
 
 def shuffling_sentence(guarantees: Sequence[SamplerGuarantee]) -> str:

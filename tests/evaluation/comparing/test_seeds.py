@@ -78,3 +78,9 @@ def test_metrics_tables_of_two_seeds_come_together(make_tables):
     assert (rows["n_seeds"] == 2).all()
     expected = (tables[0]["value"].to_numpy() + tables[1]["value"].to_numpy()) / 2
     np.testing.assert_allclose(rows["value"], expected, atol=1e-12)
+
+
+def test_a_worst_group_that_differs_between_seeds_has_the_names_of_all():
+    worst = _rows(metric="worst_group_auroc", seed=[0, 1, 2, 0, 1], target_epsilon=[8.0] * 3 + [np.nan] * 2)
+    worst = worst.assign(value=0.7, low=0.6, high=0.8, reason=["F", "M", "F", "F", "F"])
+    assert over_seeds(worst, by=["target_epsilon"])["reason"].tolist() == ["F or M", "F"]

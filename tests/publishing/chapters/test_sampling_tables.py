@@ -45,7 +45,7 @@ def test_every_sampler_has_words():
 @pytest.mark.parametrize(
     ("poisson", "difference", "words"),
     [
-        ([0.7, 0.71], (0.02, "better"), "1 differ from it by more, for every seed: shuffled (better)"),
+        ([0.7, 0.71], (0.02, "better"), "1 differ from it by more: shuffled (better)"),
         ([0.7, 0.73], (0.02, "better"), "none of the 1 other samplers"),
         ([0.7, 0.71], (0.02, "not distinguishable"), "none of the 1 other samplers"),
         ([0.7], (0.02, "better"), "One seed cannot tell"),
@@ -55,6 +55,13 @@ def test_a_difference_counts_only_beyond_that_between_seeds(poisson, difference,
     sentence = sampling_tables.accuracy_sentence(_aurocs(poisson), _differences(shuffled=difference))
     assert "+0.020 (shuffled)" in sentence
     assert words in sentence
+
+
+def test_a_sampler_whose_runs_diverged_is_not_counted():
+    differences = _differences(shuffled=(0.02, "better"), **{"balls and bins": (math.nan, "diverged")})
+    sentence = sampling_tables.accuracy_sentence(_aurocs([0.7, 0.71]), differences)
+    assert "Of the 1 other samplers, 1 differ" in sentence
+    assert "No other sampler" in sampling_tables.accuracy_sentence(_aurocs([0.7, 0.71]), differences.iloc[1:])
 
 
 def test_guarantees_name_their_neighbours_and_no_poisson_epsilon_of_another_sampler_passes_for_one():
