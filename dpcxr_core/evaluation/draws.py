@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Draws:
         groups: ``(group_column, group_value)`` of each group.
         values: By metric, ``(1 + n_resamples, n_groups, n_findings)`` float32; row 0 is the data. NaN where
             undefined.
+        n_patients: ``(n_groups, n_findings)``: patients of the rarer class, whatever the metric; 0 where nothing is
+            measured.
     """
 
     run_id: str
@@ -36,6 +39,7 @@ class Draws:
     findings: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]
     values: Mapping[str, NDArray[np.float32]]
+    n_patients: NDArray[np.int64]
 
     def of(self, metric: str, finding: str, column: str, value: str) -> NDArray[np.float32]:
         """``(1 + n_resamples,)`` of one metric, finding and group.
@@ -43,10 +47,29 @@ class Draws:
         Raises:
             UserError: There is no such metric, finding or group.
         """
-        for name, there in ((metric, self.values), (finding, self.findings), ((column, value), self.groups)):
-            if name not in there:
-                raise UserError(f"the draws on {self.dataset!r} hold no {name!r}; they hold {list(there)}")
-        return self.values[metric][:, self.groups.index((column, value)), self.findings.index(finding)]
+        self._check(metric, self.values)
+        return self.values[metric][:, *self._place(finding, column, value)]
+
+    def degrees(self, finding: str, groups: Iterable[tuple[str, str]]) -> float:
+        """Degrees of freedom of how far resamples of patients scatter, where they compare ``groups``.
+
+        Few patients tell little of how much they vary: one degree less than the rarer class of the smallest group that
+        can be measured has patients. Infinite where none can.
+
+        Raises:
+            UserError: As ``of``.
+        """
+        counts = [int(self.n_patients[self._place(finding, *group)]) for group in groups]
+        return min((count - 1.0 for count in counts if count), default=math.inf)
+
+    def _place(self, finding: str, column: str, value: str) -> tuple[int, int]:
+        self._check(finding, self.findings)
+        self._check((column, value), self.groups)
+        return self.groups.index((column, value)), self.findings.index(finding)
+
+    def _check(self, name: object, there: Collection[object]) -> None:
+        if name not in there:
+            raise UserError(f"the draws on {self.dataset!r} hold no {name!r}; they hold {list(there)}")
 
 
 def draws_of_columns(run_id: str, dataset: str, columns: Sequence[Mapping[str, GroupedDraws]]) -> Draws:
@@ -57,13 +80,15 @@ def draws_of_columns(run_id: str, dataset: str, columns: Sequence[Mapping[str, G
     }
     parted = [by_metric["auroc"].column for by_metric in columns]
     groups = tuple((column.name, group) for column in parted for group in column.groups)
-    return Draws(run_id, dataset, columns[0]["auroc"].findings, groups, values)
+    n_patients = np.concatenate([by_metric["auroc"].n_patients for by_metric in columns])
+    return Draws(run_id, dataset, columns[0]["auroc"].findings, groups, values, n_patients)
 
 
 def write_draws(path: Path, draws: Draws) -> None:
     """Write ``draws`` as an npz file of plain arrays."""
     names = {"run_id": draws.run_id, "dataset": draws.dataset, "findings": draws.findings, "groups": draws.groups}
     arrays = {name: np.array(each) for name, each in names.items()}
+    arrays["n_patients"] = draws.n_patients
     arrays |= {f"values/{name}": each for name, each in draws.values.items()}
     np.savez(path, allow_pickle=False, **arrays)
 
@@ -78,4 +103,5 @@ def read_draws(path: Path) -> Draws:
             tuple(stored["findings"].tolist()),
             tuple((column, value) for column, value in stored["groups"].tolist()),
             values,
+            stored["n_patients"],
         )

@@ -169,6 +169,20 @@ def unmeasurable(y_true: NDArray, patient_of_image: NDArray) -> str:
     return " and ".join(short)
 
 
+def patients_of_rarer_class(y_true: NDArray, patient_of_image: NDArray) -> int:
+    """How many patients have an image of the class, positive or negative, that fewer patients have.
+
+    Args:
+        y_true: As ``unmeasurable``.
+        patient_of_image: As there.
+
+    Example:
+        >>> patients_of_rarer_class(np.array([1.0, 1.0, 0.0, 0.0]), np.array([7, 7, 8, 9]))
+        1
+    """
+    return min(np.unique(patient_of_image[y_true == label]).size for label in (0, 1))
+
+
 def few_patients(name: str) -> str:
     """Why many images cannot be measured: ``name``, "positives" or "negatives", are of fewer than 10 patients."""
     return f"{name} of {_few('patients')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -12,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.gap_differences import gap_difference
+from dpcxr_core.evaluation.comparing.grouped import MACRO
 from dpcxr_core.study import scaling
 from dpcxr_core.study.scored_cells import ScoredCells, auroc_of
 
@@ -37,6 +39,7 @@ class Contrast:
         seeds: ``REGIME``, ``seed`` and the columns of ``needs``, None where what one names is not there.
         needs: What has to be there for a seed to count.
         measure: ``(1 + n_resamples,)`` of a row of ``seeds``, and how much of it unequal noise may explain.
+        degrees: Of freedom, of the patients' error in a row of ``seeds``; infinite where all patients are compared.
     """
 
     part: str
@@ -44,6 +47,7 @@ class Contrast:
     seeds: pd.DataFrame
     needs: tuple[str, ...]
     measure: Callable[[Row], tuple[NDArray[np.float64], float]]
+    degrees: Callable[[Row], float] = lambda _: math.inf
 
 
 def _private(cells: pd.DataFrame) -> pd.DataFrame:
@@ -117,9 +121,15 @@ def _gap(scored: ScoredCells, roles: Roles, metric: str, column: str) -> Contras
         supervised, ours = (scored.at_home(row[name], row["dataset"]) for name in (SUPERVISED, SELF_SUPERVISED))
         return gap_difference(supervised, ours, metric, column)
 
+    def degrees(row: Row) -> float:
+        home = scored.at_home(row[SUPERVISED], row["dataset"])  # the patients are those of the other run, too
+        return home.degrees(MACRO, [group for group in home.groups if group[0] == column])
+
     name = f"{metric}{BY_GROUP}{column}, {SUPERVISED} minus {SELF_SUPERVISED}"
     needs = (SUPERVISED, SELF_SUPERVISED, groups)
-    return Contrast(f"{metric}{BY_GROUP}{column}", name, seeds.assign(**{groups: parted or None}), needs, measure)
+    return Contrast(
+        f"{metric}{BY_GROUP}{column}", name, seeds.assign(**{groups: parted or None}), needs, measure, degrees
+    )
 
 
 def self_supervised_abroad(scored: ScoredCells, roles: Roles) -> list[Contrast]:

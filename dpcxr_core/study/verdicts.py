@@ -199,15 +199,16 @@ def _tested(contrast: Contrast) -> list[dict[str, Any]]:
     name: dict[Any, Any] = {"part": contrast.part, "contrast": contrast.name}
     rows = []
     for _, in_dataset in contrast.seeds.groupby("dataset", sort=False):
-        measured, regimes = [], []
+        measured, degrees, regimes = [], [], []
         for _, seeds in in_dataset.groupby(REGIME, sort=False, dropna=False):
             regime, whole = seeds.iloc[0][REGIME].to_dict(), seeds.dropna(subset=[*contrast.needs])
             if whole.empty:
                 rows.append({**name, **regime, "n_seeds": 0, "reason": _lacking(seeds[[*contrast.needs]])})
             else:
                 measured.append(_measured(contrast, whole))
+                degrees.append(min(map(contrast.degrees, whole.to_dict("records"))))
                 regimes.append(regime)
-        tested = table_over_seeds(measured)
+        tested = table_over_seeds(measured, np.array(degrees))
         # without any spread between seeds, p would take one training for all there could be
         alone = tested["p"].notna() & tested["se_seeds"].isna()
         reason = tested["reason"].mask(alone, "a second seed").mask(tested["value"].isna(), _UNDEFINED)

@@ -10,6 +10,7 @@ from dpcxr_core.evaluation.draws import DRAWN_METRICS, Draws
 from dpcxr_core.study.scored_cells import ScoredCells
 
 N_RESAMPLES = 80
+N_PATIENTS = 1000  # of the rarer class of each group: enough to know how much they vary
 GROUPS = (("all", "all"), *(("sex", each) for each in "FM"), *(("age_band", each) for each in ("0-39", "40-69", "70+")))
 APART = np.array([0, -0.5, 0.5, -0.5, 0, 0.5])  # where a group lies, in gaps
 # How far a value may come out from the truth, about three deviations or more. A run errs by 0.0036, of seeds and of its
@@ -47,7 +48,10 @@ def study_of():
             measured = auroc + gap * APART + of_seed + error[:, :1]
             values = np.concatenate([measured, measured + error[:, 1:]], axis=1)
             both = np.repeat(values[..., np.newaxis], 2, axis=-1).astype(np.float32)
-            return Draws(run_id, hospital, ("pneumonia", "macro"), GROUPS, dict(zip(DRAWN_METRICS, both, strict=True)))
+            by_metric = dict(zip(DRAWN_METRICS, both, strict=True))
+            return Draws(
+                run_id, hospital, ("pneumonia", "macro"), GROUPS, by_metric, np.full((len(GROUPS), 2), N_PATIENTS)
+            )
 
         draws = {}
         for run_id, cell in zip(run_ids, truth.to_dict("records"), strict=True):

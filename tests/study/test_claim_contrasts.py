@@ -76,6 +76,21 @@ def test_claims_3_and_4_subtract_the_gaps_of_self_supervised_runs(scored):
         assert 0 < draws[0] < 0.3
 
 
+def test_gaps_know_how_few_patients_the_smallest_group_has_and_comparisons_of_all_do_not_ask(scored):
+    for of_run in scored.draws.values():
+        for draws in of_run.values():
+            draws.n_patients[draws.groups.index(("age_band", "70+"))] = 30
+            draws.n_patients[draws.groups.index(("sex", "M"))] = 40
+    fewest = {}
+    for contrast in claim_contrasts.gaps_between_groups(scored, ROLES):
+        (row,) = contrast.seeds.to_dict("records")
+        fewest[contrast.part] = contrast.degrees(row)
+    assert fewest["tpr_difference by sex"] == 39
+    assert fewest["tpr_difference by age_band"] == 29
+    (at_home,) = claim_contrasts.self_supervised_at_home(scored, ROLES)
+    assert at_home.degrees(at_home.seeds.to_dict("records")[0]) == math.inf
+
+
 def test_claim_6_subtracts_gains_of_neighbours(scored):
     contrasts = claim_contrasts.gains_by_initialisation(scored, ROLES)
     assert [contrast.part for contrast in contrasts] == ["data", "data", "capacity", "capacity"]

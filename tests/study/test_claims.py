@@ -25,7 +25,9 @@ def measured(monkeypatch):
 
     def draws_of(folder, places):
         values = np.asarray(aurocs[folder.name], dtype=np.float32).reshape(-1, 1, 1)
-        return {"north": Draws(folder.name, "north", ("macro",), (("all", "all"),), {"auroc": values})}
+        return {
+            "north": Draws(folder.name, "north", ("macro",), (("all", "all"),), {"auroc": values}, np.full((1, 1), 500))
+        }
 
     def folder_of(run_id, auroc, error=0.002):
         rng = np.random.default_rng([*run_id.encode()])

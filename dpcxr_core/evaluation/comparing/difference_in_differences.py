@@ -81,7 +81,9 @@ def gap_movements(draws: Mapping[str, Draws], runs: pd.DataFrame, gaps: Sequence
     for name, run in (("gap_with", "run_id"), ("gap_without", "run_id_without")):
         asked[name] = [_gap_on_the_data(draws[pair[run]], pair) for pair in asked.to_dict("records")]
     gaps_over_seeds = asked.groupby(_BY, sort=False)[["gap_with", "gap_without"]].mean().reset_index()
-    return gaps_over_seeds.merge(contrasts_over_seeds(asked, _BY, partial(_moved, draws)), on=_BY)
+    return gaps_over_seeds.merge(
+        contrasts_over_seeds(asked, _BY, partial(_moved, draws), partial(_degrees, draws)), on=_BY
+    )
 
 
 def changed_by_initialisation(
@@ -118,7 +120,7 @@ def changed_by_initialisation(
         reference = {"run_id": four["run_id_reference"], "run_id_without": four["run_id_without_reference"]}
         return _moved(draws, four) - _moved(draws, four | reference)
 
-    return contrasts_over_seeds(_asked_of(both, gaps), _BY, change)
+    return contrasts_over_seeds(_asked_of(both, gaps), _BY, change, partial(_degrees, draws))
 
 
 def _asked_of(pairs: pd.DataFrame, gaps: Sequence[Gap]) -> pd.DataFrame:
@@ -133,6 +135,12 @@ def _moved(draws: Mapping[str, Draws], pair: dict[Any, Any]) -> NDArray[np.float
         for side in ("minuend", "subtrahend")
     )
     return minuend - subtrahend
+
+
+def _degrees(draws: Mapping[str, Draws], pair: dict[Any, Any]) -> float:
+    """Of freedom, of the patients' error; all runs of a comparison are scored on the same patients."""
+    groups = [(pair["group_column"], pair[side]) for side in ("minuend", "subtrahend")]
+    return draws[pair["run_id"]].degrees(pair["finding"], groups)
 
 
 def _gap_on_the_data(draws: Draws, gap: dict[Any, Any]) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dpcxr_core.config import FINDINGS
-from dpcxr_core.evaluation.groups import GroupColumn, unmeasurable
+from dpcxr_core.evaluation.groups import GroupColumn, patients_of_rarer_class, unmeasurable
 from dpcxr_core.evaluation.resampling.intervals import percentile_interval
 from dpcxr_core.evaluation.scored_images import ScoredImages
 
@@ -35,6 +35,8 @@ class GroupedDraws:
         draws: ``(1 + n_resamples, G, F + 1)``; row 0 is the value on the data. NaN where undefined.
         n: ``(G, F + 1)`` labelled images; for macro, the images with any of its labels.
         n_positive: ``(G, F + 1)`` positives; for macro, the fewest of its findings.
+        n_patients: ``(G, F + 1)`` patients of the rarer class, 0 where nothing is measured; for macro, the fewest of
+            the findings it covers.
         reasons: ``(G, F + 1)`` of text: why a value is NaN, or which findings a macro mean covers.
         shared: ``(F,)`` of bool: findings defined in every compared group; macro is their mean.
     """
@@ -44,6 +46,7 @@ class GroupedDraws:
     draws: NDArray[np.float64]
     n: NDArray[np.int64]
     n_positive: NDArray[np.int64]
+    n_patients: NDArray[np.int64]
     reasons: NDArray[np.object_]
     shared: NDArray[np.bool_]
 
@@ -74,7 +77,7 @@ def grouped_draws(
     shape = (len(column.groups), len(images.findings) + 1)
     draws = {metric: np.full((n_rows, *shape), np.nan) for metric in metrics}
     reasons = {metric: np.full(shape, "", dtype=object) for metric in metrics}
-    n, n_positive = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    n, n_positive, n_patients = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     patient_of_image, _ = pd.factorize(images.patient_ids)
     for g, group in enumerate(column.groups):
         inside = column.of_image == group
@@ -82,11 +85,13 @@ def grouped_draws(
             labelled = np.flatnonzero(inside & ~np.isnan(images.y_true[:, f]))
             n[g, f], n_positive[g, f] = labelled.size, np.sum(images.y_true[labelled, f] == 1)
             reason = unmeasurable(images.y_true[labelled, f], patient_of_image[labelled])
+            if not reason:
+                n_patients[g, f] = patients_of_rarer_class(images.y_true[labelled, f], patient_of_image[labelled])
             measured = {} if reason else measure(f, labelled)
             for metric in metrics:
                 draws[metric][:, g, f], reasons[metric][g, f] = measured.get(metric, (np.nan, reason))
     return {
-        metric: _with_macro(images, column, draws[metric], n.copy(), n_positive.copy(), reasons[metric])
+        metric: _with_macro(images, column, draws[metric], n, n_positive, n_patients, reasons[metric])
         for metric in metrics
     }
 
@@ -97,9 +102,11 @@ def _with_macro(
     draws: NDArray,
     n: NDArray,
     n_positive: NDArray,
+    n_patients: NDArray,
     reasons: NDArray,
 ) -> GroupedDraws:
-    """The arrays as ``GroupedDraws``, their last finding filled with the macro mean."""
+    """The arrays as ``GroupedDraws``, their last finding filled with the macro mean; counts as copies."""
+    n, n_positive, n_patients = n.copy(), n_positive.copy(), n_patients.copy()
     defined = ~np.isnan(draws[0, :, :-1])
     compared, shared = compared_and_shared(defined)
     reason = macro_reason(np.array(images.findings)[shared].tolist())
@@ -110,7 +117,8 @@ def _with_macro(
             draws[:, g, -1] = draws[:, g, :-1][:, shared].mean(axis=1)
             n[g, -1] = np.sum(any_label & (column.of_image == group))
             n_positive[g, -1] = n_positive[g, :-1][shared].min()
-    return GroupedDraws(column, (*images.findings, MACRO), draws, n, n_positive, reasons, shared)
+            n_patients[g, -1] = n_patients[g, :-1][shared].min()
+    return GroupedDraws(column, (*images.findings, MACRO), draws, n, n_positive, n_patients, reasons, shared)
 
 
 def compared_and_shared(defined: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -106,7 +106,10 @@ def over_seeds_of_draws(by_seed: ArrayLike) -> dict[Hashable, Any]:
 
 
 def contrasts_over_seeds(
-    pairs: pd.DataFrame, by: Sequence[str], contrast: Callable[[dict[Any, Any]], NDArray[np.float64]]
+    pairs: pd.DataFrame,
+    by: Sequence[str],
+    contrast: Callable[[dict[Any, Any]], NDArray[np.float64]],
+    degrees: Callable[[dict[Any, Any]], float] = lambda _: math.inf,
 ) -> pd.DataFrame:
     """A row for every comparison, over its seeds; the variance between seeds is pooled over the rows.
 
@@ -114,13 +117,16 @@ def contrasts_over_seeds(
         pairs: A comparison and seed a row, such as which run stands against which.
         by: The columns that tell comparisons apart; missing values are a group of their own.
         contrast: The draws of one row of ``pairs``, ``(1 + n_resamples,)``.
+        degrees: Of freedom, of its patients' error; a comparison has the fewest of its seeds.
 
     Returns:
         ``by`` and the columns of ``table_over_seeds``, in the order in which comparisons occur.
     """
     by = list(by)
     groups = [seeds for _, seeds in pairs.groupby(by, dropna=False, sort=False)]
-    found = table_over_seeds([[contrast(pair) for pair in seeds.to_dict("records")] for seeds in groups])
+    records = [seeds.to_dict("records") for seeds in groups]
+    fewest = [min(map(degrees, seeds)) for seeds in records]
+    found = table_over_seeds([[contrast(pair) for pair in seeds] for seeds in records], np.array(fewest))
     same = pd.DataFrame([seeds.iloc[0][by].to_dict() for seeds in groups], columns=by)
     return pd.concat([same, found], axis="columns")
 

@@ -1,8 +1,10 @@
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm, t
 
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.comparing.difference_in_differences import (
@@ -31,7 +33,7 @@ def _runs(labels=("a", "b"), epsilons=(1.0, 8.0), seeds=(0, 1, 2)):
     return pd.DataFrame(rows).assign(run_id=[f"run-{row}" for row in range(len(rows))])
 
 
-def _draws(runs, seed=0):
+def _draws(runs, seed=0, n_patients=500):
     """Each run's metrics: random, but with much that all runs share on each resample."""
     rng = np.random.default_rng(seed)
     shape = (1 + N_RESAMPLES, len(GROUPS), 2)
@@ -43,6 +45,7 @@ def _draws(runs, seed=0):
             ("pneumonia", "macro"),
             GROUPS,
             {name: (0.7 + shared + rng.normal(scale=0.01, size=shape)).astype(np.float32) for name in ("auroc", "tpr")},
+            np.full((len(GROUPS), 2), n_patients),
         )
         for run_id in runs["run_id"]
     }
@@ -147,3 +150,15 @@ def test_what_cannot_be_compared_is_named():
         gap_movements(_draws(runs), private, [SEX])
     with pytest.raises(UserError, match="'c' has no runs"):
         changed_by_initialisation(_draws(runs), runs, [SEX], reference="c")
+
+
+def test_gaps_of_few_patients_are_tested_by_students_t():
+    """With ten patients of a class, how far they scatter is itself uncertain: nine degrees of freedom."""
+    runs = _runs().query("seed == 0")
+    for ask in (gap_movements, partial(changed_by_initialisation, reference="a")):
+        row = ask(_draws(runs, n_patients=10), runs, [SEX]).iloc[0]
+        size = abs(row["value"]) / row["se_sampling"]
+        assert row["p"] == pytest.approx(2 * t.sf(size, 9))
+        many = ask(_draws(runs, n_patients=1_000_000), runs, [SEX]).iloc[0]
+        assert many["p"] == pytest.approx(2 * norm.sf(size), rel=1e-3)
+        assert many["p"] < row["p"]

@@ -31,7 +31,9 @@ def _draws(values, run_id="run-a", findings=FINDINGS):
             name: np.append(each, each.mean(axis=2, keepdims=True), 2) for name, each in values.items()
         }.items()
     }
-    return Draws(run_id, "north", findings, (("all", "all"), *BANDS), whole)
+    return Draws(
+        run_id, "north", findings, (("all", "all"), *BANDS), whole, np.full((1 + len(BANDS), len(findings)), 500)
+    )
 
 
 def _rates(rng, names=("auroc", "tpr", "fpr", "selection_rate")):

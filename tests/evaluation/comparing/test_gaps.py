@@ -55,7 +55,7 @@ def _grouped(draws, column=AGE_BAND, shared=(True, True)):
     shape = with_macro.shape[1:]
     n = np.arange(1, 1 + math.prod(shape)).reshape(shape) * 100
     reasons = np.where(np.isnan(with_macro[0]), "too few", "").astype(object)
-    return GroupedDraws(column, FINDINGS, with_macro, n, n // 10, reasons, np.array(shared))
+    return GroupedDraws(column, FINDINGS, with_macro, n, n // 10, n // 20, reasons, np.array(shared))
 
 
 def _gaps(**by_metric):

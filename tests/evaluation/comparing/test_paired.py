@@ -23,7 +23,7 @@ N_RESAMPLES = 200
 def _draws(values, run_id="run-a", dataset="north"):
     """AUROCs of a run in one finding and two groups, from ``(1 + n_resamples, 2)``."""
     values = np.asarray(values, dtype=np.float32)[:, :, np.newaxis]
-    return Draws(run_id, dataset, ("macro",), (("sex", "F"), ("sex", "M")), {"auroc": values})
+    return Draws(run_id, dataset, ("macro",), (("sex", "F"), ("sex", "M")), {"auroc": values}, np.full((2, 1), 500))
 
 
 def _seeds(rng, truth, patients, seeds, n_seeds):

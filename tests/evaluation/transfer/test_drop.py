@@ -24,7 +24,14 @@ def _draws(run_id, dataset, values, seed=0):
     noise[0] = 0
     aurocs = np.asarray(values) + noise
     aurocs = np.column_stack([aurocs, np.nanmean(aurocs, axis=1)])
-    return Draws(run_id, dataset, FINDINGS, (("all", "all"),), {"auroc": aurocs[:, np.newaxis].astype(np.float32)})
+    return Draws(
+        run_id,
+        dataset,
+        FINDINGS,
+        (("all", "all"),),
+        {"auroc": aurocs[:, np.newaxis].astype(np.float32)},
+        np.full((1, len(FINDINGS)), 500),
+    )
 
 
 def _study():

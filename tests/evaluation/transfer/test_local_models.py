@@ -10,7 +10,7 @@ def _draws(run_id, dataset, auroc):
     noise = np.random.default_rng([*dataset.encode()]).normal(0, 0.02, 201)
     noise[0] = 0
     values = np.column_stack([auroc + noise, auroc + noise])[:, np.newaxis].astype(np.float32)
-    return Draws(run_id, dataset, ("pneumonia", "macro"), (("all", "all"),), {"auroc": values})
+    return Draws(run_id, dataset, ("pneumonia", "macro"), (("all", "all"),), {"auroc": values}, np.full((1, 2), 500))
 
 
 @pytest.fixture
