@@ -113,6 +113,20 @@ display(first_costs_shown(first_cost_table(jobs_of(study, weights_dir))).set_ind
 display(plan_tables.show_at_scale(results_dir))
 
 # %% [markdown]
+# Pictures of 1024 x 1024 px are prepared in any number of processes, none of which ever holds the set. Load on the machine
+# makes seconds longer and hardly those of all cores (`python -m benchmarks.preparing`).
+
+# %%
+display(plan_tables.show_preparing(results_dir))
+
+# %% [markdown]
+# Random batches of 64 from a store of pictures of 224 x 224 px, as training reads them. Bytes are what a GPU is sent; the
+# input of a network is made of them there, and on a machine without one by its cores.
+
+# %%
+display(plan_tables.show_loading(results_dir))
+
+# %% [markdown]
 # And the engine itself, with cells that do nothing: to read and plan the study, to find out what to do, to run all
 # cells on two cores, and to find that nothing is left (`python -m benchmarks.scheduling`).
 

@@ -150,9 +150,9 @@ def _basis_lines(costs: pd.DataFrame) -> Iterator[str]:
         yield f"{number} cells: {basis}"
     yield (
         "Measured by benchmarks.at_scale: before each training every byte of its store is compared with its checksum, "
-        f"{measured_speed.checked_per_second() / 1e9:.2g} GB a second. Seen, and not among the results of benchmarks: "
-        f"{measured_speed.PICTURES_READ:g} pictures of 1024 x 1024 px read a second by one process, or "
-        f"{measured_speed.PIXELS_DRAWN:,.0f} pixels drawn."
+        f"{measured_speed.checked_per_second() / 1e9:.2g} GB a second; by benchmarks.preparing: "
+        f"{measured_speed.pictures_read_per_second():.0f} pictures of 1024 x 1024 px read a second by one core. Seen, "
+        f"and not among the results of benchmarks: {measured_speed.PIXELS_DRAWN:,.0f} pixels drawn."
     )
     yield (
         f"Assumed, not measured: {WATTS_PER_GPU} W a GPU, {WATTS_PER_CORE} W a core, {SECONDS_PER_JOB:g} s to start a "

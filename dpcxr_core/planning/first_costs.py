@@ -9,7 +9,12 @@ import pandas as pd
 
 from dpcxr_core.planning.costs import SECONDS_PER_JOB, WATTS_PER_CORE
 from dpcxr_core.planning.jobs import Job
-from dpcxr_core.planning.measured_speed import PICTURES_READ, PIXELS_DRAWN, checked_per_second, speed_of
+from dpcxr_core.planning.measured_speed import (
+    PIXELS_DRAWN,
+    checked_per_second,
+    pictures_read_per_second,
+    speed_of,
+)
 from dpcxr_core.planning.set_sizes import set_size
 from dpcxr_core.study.data_choice import SIMULATED, DataChoice
 from dpcxr_core.study.standin_choice import DOMAIN_TAG, StartingPoints
@@ -51,9 +56,12 @@ def _preparing(choice: DataChoice) -> tuple[float, float, str]:
     size, drawn = set_size(choice), choice.data_source == SIMULATED
     if math.isnan(size.made):
         return math.nan, math.nan, f"images: {size.source}"
-    rate = PIXELS_DRAWN / choice.image_size**2 if drawn else PICTURES_READ
+    if drawn:
+        rate, basis = PIXELS_DRAWN / choice.image_size**2, "seen: {:.3g} images drawn a second, one core"
+    else:
+        rate, basis = pictures_read_per_second(), "measured: {:.3g} images read a second, one core"
     seconds = size.made / rate + size.stored * choice.image_size**2 / checked_per_second()
-    return size.made, seconds, f"seen: {rate:.3g} images {'drawn' if drawn else 'read'} a second, one core"
+    return size.made, seconds, basis.format(rate)
 
 
 def _pretraining(choice: StartingPoints, image_size: int) -> tuple[float, float, str]:

@@ -16,6 +16,7 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 Way = Literal["private", "ordinary"]
 RESULTS = PROJECT_FOLDER / "benchmarks" / "results"
 STEP_TIMES = RESULTS / "step_times.csv"
+PREPARING = RESULTS / "preparing.csv"
 EVALUATION_AT_SCALE, STORE_AT_SCALE = RESULTS / "at_scale_evaluation.csv", RESULTS / "at_scale_store.csv"
 # Noise is left out: one draw a step, which the hundreds of images of a step share.
 METHODS: dict[Way, str] = {"private": "ours, noise off", "ordinary": "ordinary, fast depthwise"}
@@ -32,9 +33,9 @@ GPU_UTILISATION = 0.35
 BFLOAT16_SPEEDUP = 2.0
 
 
-# Seen, and not among the results: what one process does in a second.
-PICTURES_READ = 20.0  # PNG files of 1024 x 1024 px: 20 to 29 (benchmarks.preparing); of larger pictures fewer
-PIXELS_DRAWN = 1.4e6  # of phantoms: 300 to 360 images of 64 x 64 px, 27 to 34 of 224 x 224 px
+# Seen, and not among the results: what one process draws of phantoms in a second, 300 to 360 images of 64 x 64 px and
+# 27 to 34 of 224 x 224 px.
+PIXELS_DRAWN = 1.4e6
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,16 @@ def checked_per_second() -> float:
     """Bytes of a store that one core compares with its checksum a second, as ``benchmarks.at_scale`` measured."""
     measured = _at_scale(STORE_AT_SCALE)
     return float(measured["size"] / measured["checking every byte, as each run does"])
+
+
+@cache
+def pictures_read_per_second() -> float:
+    """PNG files of 1024 x 1024 px that one core prepares a second, as ``benchmarks.preparing`` measured on the most.
+
+    Of larger pictures it is fewer.
+    """
+    most = pd.read_csv(PREPARING).sort_values("images").iloc[-1]
+    return float(most["images"] / most["cpu_seconds"])
 
 
 def _at_scale(file: Path) -> pd.Series:

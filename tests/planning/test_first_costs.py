@@ -7,7 +7,12 @@ import pytest
 from dpcxr_core.planning.costs import SECONDS_PER_JOB, WATTS_PER_CORE
 from dpcxr_core.planning.first_costs import IMAGES_A_STEP, first_cost_table
 from dpcxr_core.planning.jobs import jobs_of
-from dpcxr_core.planning.measured_speed import PICTURES_READ, PIXELS_DRAWN, checked_per_second, speed_of
+from dpcxr_core.planning.measured_speed import (
+    PIXELS_DRAWN,
+    checked_per_second,
+    pictures_read_per_second,
+    speed_of,
+)
 from dpcxr_core.planning.set_sizes import set_size
 from dpcxr_core.training.standins import ATTRIBUTES_RECIPE, CLASSES_RECIPE, DOMAIN_RECIPE, VICREG_RECIPE
 
@@ -23,7 +28,7 @@ def test_every_job_before_the_cells_has_a_row(study_with):
     assert first_cost_table(jobs)["job"].to_list() == [job.name for job in jobs if job.kind != "cell"]
 
 
-@pytest.mark.parametrize(("dataset", "rate"), [("sim-a", PIXELS_DRAWN / 64**2), ("north", PICTURES_READ)])
+@pytest.mark.parametrize(("dataset", "rate"), [("sim-a", PIXELS_DRAWN / 64**2), ("north", pictures_read_per_second())])
 def test_images_are_made_at_the_rate_seen_and_checked_once(study_with, dataset, rate):
     study = study_with()
     size, side = set_size(study.data[dataset]), study.data[dataset].image_size

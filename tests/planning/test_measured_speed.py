@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dpcxr_core.planning import measured_speed
 from dpcxr_core.planning.measured_speed import (
     BFLOAT16_SPEEDUP,
     EVALUATION_AT_SCALE,
@@ -15,6 +16,7 @@ from dpcxr_core.planning.measured_speed import (
     STORE_AT_SCALE,
     checked_per_second,
     evaluated_per_second,
+    pictures_read_per_second,
     speed_of,
 )
 from dpcxr_core.planning.network_flops import network_size
@@ -85,3 +87,13 @@ def test_store_is_checked_as_fast_as_it_was_at_scale():
 def _at_scale(quantity: str, file: Path = EVALUATION_AT_SCALE) -> list[float]:
     measured = pd.read_csv(file)
     return measured.loc[measured["quantity"] == quantity, "value"].to_list()
+
+
+def test_pictures_are_read_as_fast_as_in_the_largest_run_measured(tmp_path, monkeypatch):
+    table = pd.DataFrame({"images": [100_000, 2000], "cpu_seconds": [2000.0, 10.0]})
+    table.to_csv(tmp_path / "preparing.csv", index=False)
+    assert 5 < pictures_read_per_second() < 500  # of a core
+    pictures_read_per_second.cache_clear()
+    monkeypatch.setattr(measured_speed, "PREPARING", tmp_path / "preparing.csv")
+    assert pictures_read_per_second() == 50
+    pictures_read_per_second.cache_clear()

@@ -15,6 +15,7 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.publishing.tables import two_columns
 
 AT_SCALE, SCHEDULING = ("at_scale_store", "at_scale_evaluation"), "scheduling.csv"
+PREPARING, LOADING = "preparing.csv", "loading_rates.csv"
 _KINDS = {"private": "with privacy", "non_private": "without privacy", "public_only": "public data only"}
 _STATES = ("done", "failed", "missing")
 
@@ -102,6 +103,46 @@ def show_at_scale(results_dir: str | Path) -> pd.DataFrame:
     rows = pd.concat([pd.DataFrame(columns=["part", "quantity", "value", "unit"]), *_read(files)])
     shown = [_amount(value, unit) for value, unit in zip(rows["value"], rows["unit"], strict=True)]
     return rows[["part", "quantity"]].assign(measured=shown).set_index(["part", "quantity"])
+
+
+def show_preparing(results_dir: str | Path) -> pd.DataFrame:
+    """Time and memory of preparing pictures, by how many they are; empty where it was not measured.
+
+    Args:
+        results_dir: Where ``python -m benchmarks.preparing`` wrote, seen from the project.
+    """
+    columns = {
+        "images": ("images", ""),
+        "processes": ("jobs", ""),
+        "seconds": ("seconds", ""),
+        "seconds of all cores": ("cpu_seconds", ""),
+        "memory of the process that writes": ("parent_bytes", "bytes"),
+        "memory of each that reads": ("worker_bytes", "bytes"),
+    }
+    return _amounts(PROJECT_FOLDER / results_dir / PREPARING, columns, ["images"])
+
+
+def show_loading(results_dir: str | Path) -> pd.DataFrame:
+    """Images a second that random batches bring from a store; empty where it was not measured.
+
+    Args:
+        results_dir: As ``show_preparing``.
+    """
+    columns = {
+        **{name: (name, "") for name in ("source", "what", "processes")},
+        "images a second": ("images_per_second", ""),
+    }
+    return _amounts(PROJECT_FOLDER / results_dir / LOADING, columns, ["source", "what", "processes"])
+
+
+def _amounts(file: Path, columns: Mapping[str, tuple[str, str]], index: list[str]) -> pd.DataFrame:
+    """The table in ``file`` under the names of ``columns``, each of which is (its column there, unit)."""
+    rows = pd.concat([pd.DataFrame(columns=[name for name, _ in columns.values()]), *_read([file])])
+    shown = {
+        words: [each if isinstance(each, str) else _amount(each, unit).strip() for each in rows[name]]
+        for words, (name, unit) in columns.items()
+    }
+    return pd.DataFrame(shown).set_index(index)
 
 
 def show_scheduling(results_dir: str | Path) -> pd.DataFrame:

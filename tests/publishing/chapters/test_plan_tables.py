@@ -73,6 +73,22 @@ def test_what_was_measured_at_scale_is_shown_where_it_was(tmp_path):
     assert plan_tables.show_at_scale(tmp_path)["measured"].to_list() == ["40.4 GB", "512 images/s", "0.5 s"]
 
 
+def test_time_and_memory_of_preparing_are_shown_where_they_were_measured(tmp_path):
+    assert plan_tables.show_preparing(tmp_path).empty
+    row = {"images": 2000, "jobs": 2, "seconds": 27.1, "cpu_seconds": 149.4, "parent_bytes": 3e8, "worker_bytes": 1.6e8}
+    pd.DataFrame([row | {"load": 1.0}]).to_csv(tmp_path / plan_tables.PREPARING, index=False)
+    shown = plan_tables.show_preparing(tmp_path)
+    assert shown.index.to_list() == ["2,000"]
+    assert shown.to_numpy().tolist() == [["2", "27.1", "149", "0.3 GB", "0.2 GB"]]
+
+
+def test_rates_of_loading_are_shown_where_they_were_measured(tmp_path):
+    assert plan_tables.show_loading(tmp_path).empty
+    row = {"what": "bytes", "source": "disk", "processes": 2, "images_per_second": 14038.7, "load": 1.2}
+    pd.DataFrame([row]).to_csv(tmp_path / plan_tables.LOADING, index=False)
+    assert plan_tables.show_loading(tmp_path).loc[("disk", "bytes", "2"), "images a second"] == "14,039"
+
+
 def test_seconds_of_scheduling_are_shown_by_the_number_of_cells_where_they_were_measured(tmp_path):
     assert plan_tables.show_scheduling(tmp_path).empty
     table = pd.DataFrame({"cells": [500, 4000], "planning": [0.26, 2.1], "running": [50.0, 1400.4]})
