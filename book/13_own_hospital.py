@@ -36,7 +36,7 @@ seed: int = 0  # draws the invented hospital, and the pictures shown
 jobs: int = 2  # processes
 show_images: bool = True  # only where the manifest allows it
 cache_dir: str = "../.cache"  # the image store, reused while nothing changed
-run_dir: str = "../runs/demo"  # where results go; nothing is left there
+run_dir: str = "../runs/demo"  # where results go
 
 # %% tags=["hide-input"]
 from pathlib import Path
@@ -45,6 +45,7 @@ from IPython.display import Code, Markdown, display
 
 from dpcxr_core.config import content_key
 from dpcxr_core.data.describing import galleries, summary
+from dpcxr_core.data.describing.origins import pictures_may_be_shown
 from dpcxr_core.data.prepare import prepare_official
 from dpcxr_core.data.simulation.own_standin import MISTAKES, write_own_standin
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake
@@ -52,6 +53,7 @@ from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.store import open_store
 from dpcxr_core.provenance import PACKAGE_FOLDER, source_key
 from dpcxr_core.publishing.chapters import data_tables, policy_tables
+from dpcxr_core.study.handover import leave_own_store
 from dpcxr_core.publishing import figures
 
 figures.use_house_style()
@@ -84,6 +86,8 @@ out = Path(cache_dir) / "own" / content_key(text, str(source), standin, image_si
 report = prepare_official("own", source, out, size=image_size, manifest=written, jobs=jobs, progress=False)
 store = open_store(out)
 hospital = {report.dataset: store}
+if manifest:
+    leave_own_store(Path(run_dir), out)  # so that no page is published that names one of its images or patients
 display(data_tables.show_reading(summary.reading_table(hospital)))
 display(data_tables.show_refusals(report.refused))
 display(data_tables.show_counted({**report.counts, "files_in_no_row": len(report.unlisted)}))
@@ -141,12 +145,13 @@ shown = figures.plot_gallery(*gallery, ncols=8)
 # ## What if the manifest is wrong?
 #
 # Each block shows a line of the manifest, what it was changed to, and the answer. The answer comes before any picture
-# is read. It quotes values of the table; of a manifest of your own nothing is tried but what
-# `mistakes` names.
+# is read. It quotes values of the table, dates of birth among them, so it is shown only where pictures may be; and of a
+# manifest of your own nothing is tried but what `mistakes` names.
 
 # %%
+may_be_quoted = pictures_may_be_shown(store, facts)
 for right, wrong in mistakes or (() if manifest else MISTAKES):
-    answer = answer_to_mistake(written, source, right=right, wrong=wrong)
+    answer = answer_to_mistake(written, source, right=right, wrong=wrong) if may_be_quoted else "not shown: it quotes the table"
     display(Code(f"- {right}\n+ {wrong}\n\n{answer}", language="text"))
 
 # %% [markdown]

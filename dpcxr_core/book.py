@@ -19,7 +19,7 @@ from dpcxr_core.publishing.disclosing.page_disclosure import ids_in_stores
 from dpcxr_core.publishing.pages.build import build_book
 from dpcxr_core.publishing.pages.execute import execute_chapter, is_up_to_date
 from dpcxr_core.publishing.pages.parameters import check_parameters, declared_parameters
-from dpcxr_core.study.handover import find_places
+from dpcxr_core.study.handover import find_own_store, find_places
 from dpcxr_core.workers import worker_pool
 
 _SIDE_BY_SIDE = 2  # chapters; each has phases that use one core only, and starts with seconds of imports
@@ -55,8 +55,15 @@ def make_book(profile_name: str, runs: Path, out: Path) -> Path:
             stale.add(source)
             (notebooks / f"{source.stem}.ipynb").unlink(missing_ok=True)
     _execute_all(needed, notebooks, parameters)
-    ids = ids_in_stores(find_places(run_dir).stores) if (run_dir / "places.json").is_file() else frozenset()
-    return build_book(BOOK_FOLDER, PROJECT_FOLDER / "_config.yml", notebooks, out / profile.name, ids)
+    return build_book(BOOK_FOLDER, PROJECT_FOLDER / "_config.yml", notebooks, out / profile.name, _ids(run_dir))
+
+
+def _ids(run_dir: Path) -> frozenset[str]:
+    """Ids of all images and patients that the chapters met, which no page may name."""
+    stores = {find_places(run_dir).stores} if (run_dir / "places.json").is_file() else set()
+    if own := find_own_store(run_dir):
+        stores.add(own.parent)
+    return frozenset().union(*map(ids_in_stores, stores))
 
 
 def needed_by_each(sources: list[Path]) -> dict[Path, set[Path]]:

@@ -1,9 +1,13 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dpcxr_core import book, profiles
 from dpcxr_core.config import UserError
+from dpcxr_core.data.store import COHORT_FILE
+from dpcxr_core.study.handover import leave_own_store, leave_places
+from dpcxr_core.study.places import FOLDERS, StudyPlaces
 
 CHAPTER = """# %% [markdown]
 # # {name}
@@ -125,3 +129,15 @@ def test_shared_parameter_that_no_chapter_declares_is_refused_before_anything_ru
     with pytest.raises(UserError, match="wrod"):
         _made(toy_book)
     assert not (toy_book.parent / "runs").exists()
+
+
+def test_no_page_may_name_an_image_of_any_store_that_the_chapters_met(tmp_path):
+    assert book._ids(tmp_path) == frozenset()
+    folders = {name: tmp_path / name for name in FOLDERS}
+    leave_places(tmp_path, StudyPlaces(**folders, public_dataset="a", private_dataset="a"))
+    leave_own_store(tmp_path, tmp_path / "own" / "key")
+    for store, image in ((folders["stores"] / "a", "image-0001"), (tmp_path / "own" / "key", "ward7-0002")):
+        store.mkdir(parents=True)
+        pd.DataFrame({"image_id": [image], "patient_id": [f"patient of {image}"]}).to_parquet(store / COHORT_FILE)
+    found = {"image-0001", "ward7-0002"}
+    assert book._ids(tmp_path) == found | {f"patient of {each}" for each in found}

@@ -43,6 +43,17 @@ def find_places(run_dir: Path) -> StudyPlaces:
     return _places_from(_read(run_dir, "places.json", "11_data_preparation"))
 
 
+def leave_own_store(run_dir: Path, store: Path) -> None:
+    """Leave where the images of a hospital's own export are, that one chapter shows and no run is trained on."""
+    write_json(run_dir / "own_store.json", {"store": from_project(store)})
+
+
+def find_own_store(run_dir: Path) -> Path | None:
+    """The store that ``leave_own_store`` left, if any."""
+    file = run_dir / "own_store.json"
+    return PROJECT_FOLDER / json.loads(file.read_text())["store"] if file.is_file() else None
+
+
 def leave_specifications(run_dir: Path, specifications: Mapping[float, PrivacySpecification]) -> None:
     """Leave the privacy specification of every target epsilon."""
     rows = [{"target_epsilon": epsilon, **asdict(each)} for epsilon, each in specifications.items()]

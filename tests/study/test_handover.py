@@ -131,3 +131,9 @@ def test_epsilon_that_was_not_calibrated_is_refused_with_those_that_were(tmp_pat
 def test_what_is_missing_names_the_chapter_to_run(tmp_path, find, chapter):
     with pytest.raises(UserError, match=chapter):
         find(tmp_path)
+
+
+def test_the_store_of_a_hospitals_own_export_is_found_where_there_is_one(tmp_path):
+    assert handover.find_own_store(tmp_path) is None
+    handover.leave_own_store(tmp_path, tmp_path / "cache" / "own" / "key")
+    assert handover.find_own_store(tmp_path) == tmp_path / "cache" / "own" / "key"

@@ -72,6 +72,8 @@ def tables_of_codes(store: ImageStore, facts: Mapping[str, Any] | None) -> list[
 def codes_in_words(store: ImageStore, facts: Mapping[str, Any] | None) -> str:
     """What the tables of codes are of, or why there is none."""
     name = store.description["dataset"]
+    if not facts and _codes_are_kept(store):
+        return f"The codes of *{name}* are not shown, as its manifest was not given: set the parameter `manifest`."
     if not facts or not _codes_are_kept(store):
         return f"The labels of *{name}* are 1 and 0 from the start: there is no code, and no policy to choose."
     codes = "; ".join(f"*{code}*: {meaning}" for code, meaning in facts["codes"].items())

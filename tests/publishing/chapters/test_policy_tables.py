@@ -116,6 +116,7 @@ def test_store_without_codes_or_manifest_has_no_tables(store, tmp_path):
     assert len(policy_tables.tables_of_codes(store, FACTS)) == 2
     assert "*maybe*: uncertain" in policy_tables.codes_in_words(store, FACTS)
     assert policy_tables.tables_of_codes(store, None) == []
+    assert "its manifest was not given" in policy_tables.codes_in_words(store, None)
     bare = ImageStore(tmp_path, None, store.cohort.drop(columns="code_pneumonia"), {"dataset": "toy"})
     assert policy_tables.tables_of_codes(bare, FACTS) == []
     assert "no policy to choose" in policy_tables.codes_in_words(bare, facts_of("simulated"))
