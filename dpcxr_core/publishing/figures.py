@@ -168,14 +168,20 @@ def plot_epsilon_vs_noise(table: pd.DataFrame, ax: Axes) -> None:
 
 def nothing_to_show(words: str) -> Figure:
     """A figure that holds no more than ``words``: why there is nothing to show."""
-    figure, ax = plt.subplots(figsize=(7.2, 1))
+    figure, ax = plt.subplots()
     write_nothing_to_show(words, ax)
     return figure
 
 
 def write_nothing_to_show(words: str, ax: Axes) -> None:
-    """Write on ``ax``, in place of all else, that there is nothing to show, and ``words``: why."""
+    """Write on ``ax``, in place of all else, that there is nothing to show, and ``words``: why.
+
+    A figure of nothing else is made as low as the words need.
+    """
     ax.set_axis_off()
+    figure = ax.get_figure(root=True)
+    if figure is not None and figure.axes == [ax]:
+        figure.set_size_inches(7.2, 1)
     ax.text(0.5, 0.5, f"nothing to show: {words}", ha="center", va="center", transform=ax.transAxes)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dpcxr_core.config import UserError
 
+OTHER_SEED = ", other seed: "  # between reasons that differ
 METRIC_KEY = ("dataset", "finding", "metric", "group_column", "group_value")
 
 
@@ -72,4 +73,4 @@ def over_seeds(metrics: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 def _of_any_seed(reasons: pd.Series) -> str:
     """Each reason once; a worst group, which is one, may be another for another seed."""
-    return " or ".join(dict.fromkeys(reason for reason in reasons if reason))
+    return OTHER_SEED.join(dict.fromkeys(reason for reason in reasons if reason))

@@ -19,6 +19,7 @@ from dpcxr_core.publishing.palette import GREY, SERIES, init_colours
 from dpcxr_core.publishing.results import CONDITION, level_name, level_names, metric_name
 
 _LINES = ("-", "--", "-.", ":")
+_MOST_WINDOWS_NAMED = 12
 _AROUND = 1.2  # inches above and below the rows of a forest
 
 
@@ -124,6 +125,9 @@ def plot_age_windows(table: pd.DataFrame, ax: Axes) -> None:
         ax: Where to draw.
     """
     rows = over_seeds(table, by=CONDITION)
+    if rows["value"].isna().all():
+        figures.write_nothing_to_show("no window holds enough patients", ax)
+        return
     windows = list(dict.fromkeys(rows["group_value"]))
     for place, (name, line) in enumerate(rows.groupby(level_names(rows), sort=False)):
         at = [windows.index(window) for window in line["group_value"]]
@@ -132,7 +136,8 @@ def plot_age_windows(table: pd.DataFrame, ax: Axes) -> None:
         ax.plot(
             at, line["value"], color=colour, linestyle=_LINES[place % len(_LINES)], marker="o", markersize=4, label=name
         )
-    ax.set_xticks(range(len(windows)), windows, rotation=60)
+    every = -(-len(windows) // _MOST_WINDOWS_NAMED)
+    ax.set_xticks(range(0, len(windows), every), windows[::every], rotation=60)
     ax.set_xlabel("age in years")
     ax.set_ylabel(f"{table['finding'].iloc[0].replace('_', ' ')} AUROC")
     ax.legend()
@@ -154,7 +159,11 @@ def plot_curves(roc: pd.DataFrame, calibration: pd.DataFrame, axes: Sequence[Axe
             x, y = (table.loc[table["group"] == group, name] for name in table.columns[1:])
             ax.plot(x, y, color=colour, linestyle=line, marker=MARKERS[place % len(MARKERS)], markersize=4, label=group)
     names = (("FPR", "TPR"), ("mean score", "share of positives"))
-    for ax, (x_name, y_name) in zip(axes, names, strict=True):
+    lacking = ("groups too small", "groups too small,\nor prevalences withheld")
+    for ax, table, (x_name, y_name), why in zip(axes, (roc, calibration), names, lacking, strict=True):
+        if table.empty:
+            figures.write_nothing_to_show(why, ax)
+            continue
         ax.axline((0, 0), slope=1, color="black", linewidth=1)
         ax.set(xlabel=x_name, ylabel=y_name)
-    axes[0].legend()
+        ax.legend()

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dpcxr_core.evaluation.comparing.gaps import GAP_NAME
 from dpcxr_core.evaluation.comparing.grouped import MACRO
+from dpcxr_core.evaluation.comparing.seeds import OTHER_SEED
 from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT, hidden_counts, without_small_cells
 from dpcxr_core.publishing.disclosing.small_cells import WITHHELD
 from dpcxr_core.publishing.results import level_name, level_names, metric_name
@@ -45,7 +46,7 @@ def group_sizes(metrics: pd.DataFrame, dataset: str, finding: str) -> pd.DataFra
             "images": np.where(no_images, WITHHELD, rows["n"].map("{:,}".format)),
             "positive images": np.where(no_positives, WITHHELD, rows["n_positive"].map("{:,}".format)),
             "prevalence": np.where(no_positives, WITHHELD, with_intervals(rows)),
-            "note": rows["reason"],
+            "note": rows["reason"].str.replace("_", " "),
         }
     ).set_index(["by", "group"])
 
@@ -82,9 +83,16 @@ def show_worst_groups(table: pd.DataFrame) -> pd.DataFrame:
     named = table.assign(
         by=table["group_column"].str.replace("_", " "),
         level=level_names(table),
-        cell=[f"{cell} ({reason})" for cell, reason in zip(with_intervals(table), table["reason"], strict=True)],
+        cell=[
+            f"{cell} ({_worst(reason)})" for cell, reason in zip(with_intervals(table), table["reason"], strict=True)
+        ],
     )
     return _by_condition(named, "by")
+
+
+def _worst(reason: str) -> str:
+    """The groups that a reason of ``gaps.worst_group_rows`` begins with, each once, where seeds have several."""
+    return " or ".join(dict.fromkeys(each.partition("; ")[0] for each in reason.split(OTHER_SEED)))
 
 
 def show_rates(table: pd.DataFrame) -> pd.DataFrame:

@@ -165,10 +165,8 @@ function stage(root, data, start, { onState, link }) {
 
   const draw = () => {
     const axes = domains(data, state);
-    for (const letter of ["a", "b"]) {
-      boxes[letter].hidden = !state[letter];
-      if (state[letter]) drawModel(boxes[letter], data, state, letter, axes);
-    }
+    for (const letter of ["a", "b"]) boxes[letter].hidden = !state[letter];  // first: a chart is as wide as its box
+    for (const letter of ["a", "b"]) if (state[letter]) drawModel(boxes[letter], data, state, letter, axes);
   };
   const show = (next) => {
     state = next;

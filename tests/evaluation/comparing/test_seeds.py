@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from dpcxr_core.config import EvaluationChoice, UserError
-from dpcxr_core.evaluation.comparing.seeds import over_seeds
+from dpcxr_core.evaluation.comparing.seeds import OTHER_SEED, over_seeds
 from dpcxr_core.evaluation.evaluate import evaluate
 
 
@@ -83,4 +83,4 @@ def test_metrics_tables_of_two_seeds_come_together(make_tables):
 def test_a_worst_group_that_differs_between_seeds_has_the_names_of_all():
     worst = _rows(metric="worst_group_auroc", seed=[0, 1, 2, 0, 1], target_epsilon=[8.0] * 3 + [np.nan] * 2)
     worst = worst.assign(value=0.7, low=0.6, high=0.8, reason=["F", "M", "F", "F", "F"])
-    assert over_seeds(worst, by=["target_epsilon"])["reason"].tolist() == ["F or M", "F"]
+    assert over_seeds(worst, by=["target_epsilon"])["reason"].tolist() == [f"F{OTHER_SEED}M", "F"]

@@ -95,6 +95,17 @@ def test_age_windows_are_a_line_a_level_in_the_order_of_age(results, ax):
     assert lines["epsilon 1"].get_ydata() == pytest.approx([expected, math.nan, expected], nan_ok=True)
 
 
+def test_of_many_windows_some_are_named_and_of_none_there_is_a_word(results, ax):
+    chosen = "metric == 'auroc' and group_column == 'all' and dataset == 'hospital_a' and init_label == 'random'"
+    plain = metrics_with_runs(*results).query(chosen)
+    windows = pd.concat([plain.assign(group_column="age_window", group_value=f"{n}-{n + 14}") for n in range(30)])
+    fairness_figures.plot_age_windows(windows, ax)
+    assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["0-14", "3-17", "6-20"]
+    ax.clear()
+    fairness_figures.plot_age_windows(windows.assign(value=math.nan), ax)
+    assert [text.get_text() for text in ax.texts] == ["nothing to show: no window holds enough patients"]
+
+
 def test_panels_are_those_that_the_table_has(results):
     table = metrics_with_runs(*results).query("dataset == 'hospital_a' and metric.str.contains('difference')")
     figure = fairness_figures.plot_panels(table, "metric", lambda rows, ax: ax.set_title(rows["metric"].iloc[0]), 2)
@@ -129,3 +140,7 @@ def test_curves_are_a_line_a_group(ax):
     shown = {line.get_label(): line for line in other.get_lines()}
     assert shown["M"].get_xydata().tolist() == [[0.1, 0.2], [0.6, 0.5]]
     assert shown["M"].get_color() == ax.get_lines()[1].get_color()
+    other.clear()
+    fairness_figures.plot_curves(roc, calibration[:0], [ax, other])
+    assert "or prevalences withheld" in other.texts[0].get_text()
+    assert not other.axison

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dpcxr_core.evaluation.comparing.seeds import OTHER_SEED
 from dpcxr_core.evaluation.small_counts import TELLS_A_COUNT
 from dpcxr_core.publishing import tables
 from dpcxr_core.publishing.chapters import fairness_tables
@@ -115,6 +116,9 @@ def test_worst_groups_are_named(conditions):
     )
     shown = fairness_tables.show_worst_groups(worst)
     assert shown["sex and age"].str.endswith("] (F, 70+)").all()
+    told = f"F, 70+; mean over no_finding; without M, 70+{OTHER_SEED}M, 0-39; mean over no_finding{OTHER_SEED}F, 70+"
+    shown = fairness_tables.show_worst_groups(worst.assign(reason=told))
+    assert shown["sex and age"].str.endswith("] (F, 70+ or M, 0-39)").all()
 
 
 def test_rates_tell_what_was_held_still(conditions):

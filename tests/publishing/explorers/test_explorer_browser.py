@@ -237,6 +237,24 @@ def test_file_holds_what_the_table_shows(page, toy_page, server, tmp_path):
     assert [row[value] for row in shown[1:]] == [f"{float(row[value]):.3f}" for row in rows[1:]]
 
 
+def test_charts_are_as_wide_as_their_boxes_from_the_start_and_with_a_second_model(page, toy_page, server):
+    """Else their letters are larger or smaller than those beside them, until the window changes its width."""
+    page.set_viewport_size({"width": 700, "height": 900})
+    _open(page, toy_page, "file", server)
+    first = page.locator(".dpcxr-explorer").first
+    widths = (
+        """svgs => svgs.filter(svg => svg.clientWidth > 100).map(svg => [svg.viewBox.baseVal.width, svg.clientWidth])"""
+    )
+    button = first.locator("button").first
+    for press in ("", "Compare with a second model", "Show one model"):
+        if press:
+            assert button.inner_text() == press
+            button.click()
+        drawn = first.locator("svg[role=img]").evaluate_all(widths)
+        assert drawn
+        assert all(made == shown for made, shown in drawn), press
+
+
 def test_nothing_is_wider_than_a_phone(page, toy_page, server):
     page.set_viewport_size({"width": 360, "height": 740})
     _open(page, toy_page, "file", server)
