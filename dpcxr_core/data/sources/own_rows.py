@@ -115,10 +115,12 @@ def _ends(path: str, n_parts: int) -> set[str]:
 def _with_label_table(
     source: Path, mapping: Mapping[str, Any], raw: pd.DataFrame, mistakes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """``raw`` with the columns of a table that says something about files, images or studies."""
+    """``raw`` with the columns of a table about files, images or studies; a blank key fits nothing."""
     table = mapping["table"]
     others = {**mapping["columns"], **_label_columns(mapping["labels"]), **mapping["keep"]}
-    labels = read_own_table(source, table, {"key": table["key"], **others}).drop_duplicates()
+    listed = read_own_table(source, table, {"key": table["key"], **others})
+    keyless = listed["key"] == ""  # as is a tag that is absent, of images of anybody
+    labels = listed[~keyless].drop_duplicates()
     if table["key_is"] == "file":
         labels["key"] = paths_by_end(labels["key"], raw["path"].tolist(), mistakes)
     key = raw[_OURS_OF_TAG[table["key_is"]]]
@@ -134,7 +136,7 @@ def _with_label_table(
     if without.all() and len(raw):
         mistakes.append(
             f"no row of {table['file']} fits an image by {table['key_is']}: the images have "
-            f"{', '.join(key.head(3))}; column {table['key']!r} has {', '.join(labels['key'].head(3).map(str))}. "
+            f"{_first(key)}; column {table['key']!r} has {_first(listed['key'])}. "
             "Mend table.key or table.key_is."
         )
     for name in others:
@@ -142,4 +144,9 @@ def _with_label_table(
     return raw, {
         "images_without_a_label_row": int(without.sum()),
         "label_rows_without_an_image": int(len(labels) - len(known)),
+        "label_rows_without_a_key": int(keyless.sum()),
     }
+
+
+def _first(keys: pd.Series) -> str:
+    return ", ".join(keys[keys != ""].head(3)) or "none"

@@ -220,9 +220,23 @@ def test_labels_are_found_by_file_image_or_study(archive, key_is):
     assert official.counts["images_without_a_label_row"] == 4
 
 
+@pytest.mark.parametrize("key_is", ["AccessionNumber", "StudyInstanceUID"])
+def test_image_without_a_key_takes_the_label_of_no_row(archive, key_is):
+    """An absent tag and a blank cell are both "", and are not the same study."""
+    write_dicom(archive / "C" / "9", PatientID="P9", **{key_is: "1.9"})
+    (archive / "labels.csv").write_text("Acc,P\n1.9,0\n,1\n,0\n,0\n")
+    for name in ("A/1", "A/2", "B/3", "B/4"):
+        write_dicom(archive / name, PatientID=name)
+    official = _read(archive, DICOM.replace("AccessionNumber", key_is))
+    assert official.table.set_index("path")["code_pneumonia"].dropna().to_dict() == {"C/9": "negative"}
+    expected = {"images_without_a_label_row": 4, "label_rows_without_an_image": 0, "label_rows_without_a_key": 3}
+    assert {name: official.counts[name] for name in expected} == expected
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
+        ("Acc,P\n,1\n", "no row of labels.csv fits an image .*: the images have X1, X1, X2; column 'Acc' has none"),
         ("Acc,P\nX1,1\nX1,0\n", r"labels.csv has rows that differ for 1 of its keys \(first: X1\)"),
         ("Acc,P\nY1,1\n", "no row of labels.csv fits an image by AccessionNumber: the images have X1, X1, X2"),
         ("Acc,P\nX1,ja\n", r"column 'P', does not map 'ja' \(2 times\); it maps '1', '0', ''"),
