@@ -73,6 +73,8 @@ def _in_our_words(
     kept = {"study": "study_id", "age": RAW + "age", **{name: name for name in map(str, raw) if name.startswith(RAW)}}
     kept |= {name: name for name in mapping["keep"]}
     also = raw[[name for name in kept if name in raw]].rename(columns=kept)
+    for name in also.columns.intersection(["study_id", *mapping["keep"]]):  # a blank is no study and no group
+        also[name] = also[name].where(also[name] != "", None)
     said = {"patients_are_not_recorded": len(raw)} if mapping["patient"] == "none" else {}
     return table.join(also).join(codes), {**counts, **of_labels, **said}
 

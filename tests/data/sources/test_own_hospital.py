@@ -7,13 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dpcxr_core.config import UserError
+from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.data.cohort import SplitChoice, cohort_of
 from dpcxr_core.data.manifests import MANIFESTS
 from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import facts_of_text, own_facts
 from dpcxr_core.data.splits import check_patient_disjoint
+from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.publishing.pages.execute import execute_chapter
 from tests.conftest import PROJECT
 from tests.data.conftest import prevalence_by_policy
@@ -85,7 +86,7 @@ def test_table_comes_back_in_our_words(source):
     assert table["age_years"].isna().tolist() == [False, False, False, True, True]
     assert table["path"].iloc[0] == "bilder/1.png"
     assert table["study_id"].tolist() == ["S1", "S1", "S2", "S3", "S4"]
-    assert table["insurance"].iloc[0] == "AOK"
+    assert table["insurance"].tolist() == ["AOK", "AOK", "TK", "privat", None]
     assert table["raw_labels"].iloc[0] == "Pneumonie, Fraktur"
     assert table["code_pneumonia"].tolist() == ["positive", "positive", "uncertain", "not mentioned", None]
     assert table["code_cardiomegaly"].isna().all()
@@ -105,7 +106,17 @@ def test_cohort_of_the_table_holds_and_prevalence_follows_the_policy(source):
     assert prevalence.to_dict() == {"as_published": 0.5, "u_zero": 0.5, "u_one": 0.75, "u_ignore": 1.0}
 
 
-BIRTH, VIEW, LABELS = 4, 6, 8
+def test_blank_of_a_kept_column_is_no_group_and_no_study(source):
+    _write(source, _with(4, STUDY, ""))
+    facts = facts_of_text(MANIFEST, source / "my.yml")
+    official = read_own(source, facts)
+    assert official.table["study_id"].tolist() == ["S1", "S1", "S2", "S3", None]
+    cohort = cohort_of(official, facts, policy_named(facts, None), SplitChoice(recipe="patients")).cohort
+    *_, insurance = group_columns(cohort, EvaluationChoice(group_columns=("insurance",)))
+    assert insurance.groups == ("AOK", "TK")
+
+
+STUDY, BIRTH, VIEW, LABELS = 2, 4, 6, 8
 
 
 @pytest.mark.parametrize(
