@@ -41,8 +41,8 @@ def decoded(values: pd.Series, coding: Mapping[str, str], what: str, mistakes: l
 def ages_of(raw: pd.DataFrame, age: Mapping[str, Any], mistakes: list[str]) -> tuple[pd.Series, int]:
     """Ages in years, and how many that were given were set to missing.
 
-    An age is taken from the column of ages where it has one, else from the dates of birth and study. Texts are read
-    as the manifest says; none is guessed. An age outside 0 to 120 becomes missing; it is never clipped.
+    An age is taken from the column of ages where it has one that is possible, else from the dates of birth and study.
+    Texts are read as the manifest says; none is guessed. An age outside 0 to 120 is missing; it is never clipped.
     """
     text = raw.get("age", pd.Series("", index=raw.index, dtype=object))
     mapped = text.map({"": "", **age["values"]}).astype(object)
@@ -59,7 +59,7 @@ def ages_of(raw: pd.DataFrame, age: Mapping[str, Any], mistakes: list[str]) -> t
     if "birth_date" in raw:
         born, seen = (_dates(raw[name], age, name, mistakes) for name in ("birth_date", "study_date"))
         by_dates = (seen - born).dt.days / DAYS_IN_A_YEAR
-        years = years.where(given, by_dates.where(by_dates.between(*AGE_LIMITS)))
+        years = years.where(years.notna(), by_dates.where(by_dates.between(*AGE_LIMITS)))
         given = given | ((raw["birth_date"] != "") & (raw["study_date"] != ""))
     return years.astype(float), int((given & years.isna()).sum())
 

@@ -81,6 +81,14 @@ def test_dates_give_the_age_where_there_is_none():
     assert mistakes == []
 
 
+@pytest.mark.parametrize("text", ["unknown", "999Y", "-"])
+def test_age_that_says_nothing_leaves_the_dates_to_say_it(text):
+    mistakes, dates = [], ["2000-01-01", "2000-01-01"]
+    raw = _raw(age=[text, text], birth_date=["1950-01-01", ""], study_date=dates)
+    ages, n_missing = _ages(mistakes, raw=raw, values={"unknown": "missing", "-": "missing"})
+    assert (ages, n_missing, mistakes) == ([50.0, None], 1, [])
+
+
 def test_dates_of_another_form_are_named_with_counts():
     mistakes = []
     raw = _raw(birth_date=["31.12.1950", "31.12.1950"], study_date=["2000-01-01", "2000-02-30"])
