@@ -154,8 +154,14 @@ def patients_of(raw: pd.DataFrame, mapping: Mapping[str, Any], mistakes: list[st
         patients = names.map({name: match.group(1) or "" if match else "" for name, match in found.items()})
         looked_in = f"the file name by {mapping['patient']!r}"
     nobody = patients == ""
-    if nobody.any() and mapping["rows_without_patient"] == "refuse":
-        first = ", ".join(raw.loc[nobody, "image"].head(3))
+    first = ", ".join(raw.loc[nobody, "image"].head(3))
+    if len(raw) and nobody.all():  # whether or not such rows are left out: no image would be left
+        mistakes.append(
+            f"none of {len(raw)} rows has a patient in {looked_in} (first: {first}). Say where else it stands, such as "
+            "patient: '^([0-9]+)_' for a part of the file name, or 'patient: none' if it is not known: then every "
+            "image counts as a patient of its own."
+        )
+    elif nobody.any() and mapping["rows_without_patient"] == "refuse":
         mistakes.append(
             f"{int(nobody.sum())} of {len(raw)} rows have no patient in {looked_in} (first: {first}). "
             "Mend them, or say 'rows_without_patient: leave_out'."

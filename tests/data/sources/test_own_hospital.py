@@ -259,6 +259,14 @@ def test_label_table_that_does_not_fit_is_refused(archive, labels, message):
         _read(archive, DICOM)
 
 
+def test_archive_without_patients_is_read_as_its_error_says(archive):
+    for name in ("A/1", "A/2", "B/3", "B/4"):
+        write_dicom(archive / name, PatientID="", AccessionNumber="X1")
+    with pytest.raises(UserError, match="none of 4 rows has a patient in column 'PatientID'.*'patient: none' if it"):
+        _read(archive, DICOM)
+    assert _read(archive, DICOM + "patient: none").counts["patients_are_not_recorded"] == 4
+
+
 def test_folder_without_any_radiograph_says_what_was_there(tmp_path):
     write_dicom(tmp_path / "x" / "ct", Modality="CT")
     folders = "name: a\nrows_from: dicom\nlabels: {folders: {pneumonia: [x]}}"

@@ -197,3 +197,15 @@ def test_rows_without_a_patient_are_refused_unless_the_manifest_leaves_them_out(
     mistakes = []
     assert _patients(raw, mistakes, rows_without_patient="leave_out") == ["1", None, None, None, None]
     assert mistakes == []
+
+
+@pytest.mark.parametrize("rows_without_patient", ["refuse", "leave_out"])
+@pytest.mark.parametrize("patient", ["recorded", r"^(p\d+)_"])
+def test_rows_that_all_lack_a_patient_are_not_told_to_be_left_out(rows_without_patient, patient):
+    mistakes = []
+    raw = _raw(image=["a", "b"], path=[None, None], patient=["", ""])
+    assert _patients(raw, mistakes, rows_without_patient=rows_without_patient, patient=patient) == [None, None]
+    (mistake,) = mistakes
+    assert "none of 2 rows has a patient in" in mistake
+    assert "'patient: none'" in mistake
+    assert "leave_out" not in mistake
