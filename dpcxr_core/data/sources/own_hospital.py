@@ -13,7 +13,7 @@ from dpcxr_core.data.cohort import OfficialTable
 from dpcxr_core.data.sources.own_manifest import facts_of_text
 from dpcxr_core.data.sources.own_rows import rows_of
 from dpcxr_core.data.sources.own_values import RAW, ages_of, codes_of, decoded, patients_of
-from dpcxr_core.data.sources.picture_files import find_pictures
+from dpcxr_core.data.sources.picture_files import find_pictures, said_of_links
 
 
 def read_own(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
@@ -37,9 +37,10 @@ def read_own(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         raise UserError(
             f"no picture in {source}, looked in {', '.join(mapping['pictures'])} for files that end in "
             f"{', '.join(filter(None, mapping['picture_endings'])) or 'anything'}. Mend pictures or picture_endings."
+            f"{said_of_links(n_links_out)}"
         )
     mistakes: list[str] = []
-    raw, counts = rows_of(source, mapping, found, mistakes)
+    raw, counts = rows_of(source, mapping, found, mistakes, n_links_out)
     table, of_values = _in_our_words(raw, mapping, mistakes)
     _tell_of_repeats(table, mistakes)
     if mistakes:

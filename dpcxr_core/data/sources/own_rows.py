@@ -11,13 +11,13 @@ import pandas as pd
 from dpcxr_core.data.sources.own_dicom import TAGS, read_headers
 from dpcxr_core.data.sources.own_table import read_own_table
 from dpcxr_core.data.sources.own_values import RAW
-from dpcxr_core.data.sources.picture_files import leaves_source
+from dpcxr_core.data.sources.picture_files import leaves_source, said_of_links
 
 _OURS_OF_TAG = {"file": "path", **{tag: ours for ours, tag in TAGS.items()}, "AccessionNumber": "accession"}
 
 
 def rows_of(
-    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str]
+    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str], n_links_out: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """One row an image, and counts: text columns ``image patient sex ...`` and, where recorded, ``raw_<label>``.
 
@@ -26,13 +26,17 @@ def rows_of(
         mapping: ``own_facts(...)["mapping"]``.
         found: Pictures in the source, relative to it.
         mistakes: What does not fit is told here.
+        n_links_out: Links that lead out of the source, behind which pictures may lie.
     """
     if mapping["rows_from"] == "table":
-        return _of_table(source, mapping, found, mistakes)
+        return _of_table(source, mapping, found, mistakes, n_links_out)
     if mapping["rows_from"] == "dicom":
         raw, counts = read_headers(source, found)
         if raw.empty and found:
-            mistakes.append(f"none of {len(found)} files (first: {found[0]}) is a DICOM radiograph; left out: {counts}")
+            mistakes.append(
+                f"none of {len(found)} files (first: {found[0]}) is a DICOM radiograph; left out: {counts}."
+                f"{said_of_links(n_links_out)}"
+            )
     else:
         raw, counts = pd.DataFrame({"image": found, "path": found}, dtype=object), {}
     if mapping["table"].get("file"):
@@ -50,7 +54,7 @@ def _label_columns(labels: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_table(
-    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str]
+    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str], n_links_out: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     wanted = {**mapping["columns"], **_label_columns(mapping["labels"]), **mapping["keep"]}
     raw = read_own_table(source, mapping["table"], wanted)
@@ -63,7 +67,7 @@ def _of_table(
         mistakes.append(
             f"{int(missing.sum())} of {len(raw)} pictures were not found (first: {first}). Looked for: the end of a "
             f"path below {', '.join(mapping['pictures'])} in {source}, with or without its ending. "
-            f"Pictures there: {len(found)} (first: {there})."
+            f"Pictures there: {len(found)} (first: {there}).{said_of_links(n_links_out)}"
         )
     leaving = raw.loc[missing, "image"].map(leaves_source)
     return raw, {

@@ -168,6 +168,15 @@ def test_pictures_behind_links_out_of_the_source_are_not_used(source, tmp_path):
     assert official.counts["links_out_of_source"] == 1
 
 
+@pytest.mark.parametrize("pictures", ["[bilder]", "[bilder, thumbs]"])
+def test_folder_behind_a_link_out_of_the_source_is_told_where_its_pictures_are_missed(source, tmp_path, pictures):
+    _picture(source / "thumbs" / "t.png")
+    (source / "bilder").rename(tmp_path / "nas")
+    (source / "bilder").symlink_to(tmp_path / "nas")
+    with pytest.raises(UserError, match=r"(no picture in|5 of 5 pictures).* 1 links lead out of the source.*copy"):
+        _read(source, MANIFEST.replace("[bilder]", pictures))
+
+
 def test_rows_without_a_patient_are_left_out_when_the_manifest_says_so(source):
     _write(source, _with(0, 1, ""))
     text = MANIFEST + "rows_without_patient: leave_out\n"
@@ -265,6 +274,14 @@ def test_archive_without_patients_is_read_as_its_error_says(archive):
     with pytest.raises(UserError, match="none of 4 rows has a patient in column 'PatientID'.*'patient: none' if it"):
         _read(archive, DICOM)
     assert _read(archive, DICOM + "patient: none").counts["patients_are_not_recorded"] == 4
+
+
+def test_dicom_files_behind_a_link_out_of_the_source_are_told_of(archive, tmp_path):
+    for name in ("A", "B"):
+        (archive / name).rename(tmp_path / name)
+        (archive / name).symlink_to(tmp_path / name)
+    with pytest.raises(UserError, match="none of 1 files .*labels.csv.* is a DICOM radiograph.* 2 links lead out"):
+        _read(archive, DICOM)
 
 
 def test_folder_without_any_radiograph_says_what_was_there(tmp_path):
