@@ -42,7 +42,7 @@ def read_own(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
     mistakes: list[str] = []
     raw, counts = rows_of(source, mapping, found, mistakes, n_links_out)
     table, of_values = _in_our_words(raw, mapping, mistakes)
-    _tell_of_repeats(table, mistakes)
+    (_tell_of_copies if mapping["rows_from"] == "dicom" else _tell_of_repeats)(table, mistakes)
     if mistakes:
         raise UserError(_answer(mistakes))
     listed = set(table["path"].dropna()) | {mapping["table"].get("file")}
@@ -90,6 +90,18 @@ def _tell_of_repeats(table: pd.DataFrame, mistakes: list[str]) -> None:
         if len(twice):
             mistakes.append(f"{twice.nunique()} {what} (first: {', '.join(twice.unique()[:3])}). {cure}")
             return
+
+
+def _tell_of_copies(table: pd.DataFrame, mistakes: list[str]) -> None:
+    """One row is one DICOM file here, so that there are no rows to mend."""
+    copies = table[table["image_id"].duplicated(keep=False)]
+    if len(copies):
+        first = copies["image_id"].iloc[0]
+        paths = copies.loc[copies["image_id"] == first, "path"].head(2)
+        mistakes.append(
+            f"{copies['image_id'].nunique()} image ids (SOPInstanceUID) stand in several files (first: {first} in "
+            f"{' and '.join(paths)}). Delete all but one copy of each, or name in pictures the folders to read."
+        )
 
 
 def _answer(mistakes: list[str]) -> str:

@@ -1,3 +1,4 @@
+import shutil
 import textwrap
 
 import numpy as np
@@ -265,6 +266,13 @@ def test_image_without_a_key_takes_the_label_of_no_row(archive, key_is):
 def test_label_table_that_does_not_fit_is_refused(archive, labels, message):
     (archive / "labels.csv").write_text(labels)
     with pytest.raises(UserError, match=message):
+        _read(archive, DICOM)
+
+
+def test_copies_of_a_dicom_file_are_named_by_their_paths(archive):
+    for name in ("A/1", "B/3"):
+        shutil.copy(archive / name, archive / f"{name} copy")
+    with pytest.raises(UserError, match=r"^2 image ids .* in A/1 and A/1 copy\). Delete all but one copy"):
         _read(archive, DICOM)
 
 
