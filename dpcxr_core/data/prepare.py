@@ -26,7 +26,7 @@ from dpcxr_core.data.sources.mimic_cxr_jpg import read_mimic_cxr_jpg
 from dpcxr_core.data.sources.own_hospital import read_own
 from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.data.sources.padchest import read_padchest
-from dpcxr_core.data.sources.picture_files import leaves_source
+from dpcxr_core.data.sources.picture_files import leaves_source, said_of_links
 from dpcxr_core.data.sources.taix_ray import read_taix_ray, read_taix_ray_picture
 from dpcxr_core.data.sources.uka_cxr import read_uka_cxr
 from dpcxr_core.data.sources.vindr_cxr import read_vindr_cxr
@@ -101,7 +101,7 @@ def prepare_official(
     read_tables, open_picture = DATASETS[dataset]
     official = cohort_of(read_tables(source, facts), facts, labels, split)
     _refuse_no_training(dataset, official.cohort["split"])
-    _refuse_mostly_missing(source, official.cohort["path"])
+    _refuse_mostly_missing(source, official.cohort["path"], official.counts.get("links_out_of_source", 0))
     folder = shard.folder(out)
     already_finished = (folder / DESCRIPTION_FILE).is_file()
     reading = PictureReading(source, open_picture, chosen.render, size)
@@ -181,13 +181,13 @@ def _refuse_no_training(dataset: str, splits: pd.Series) -> None:
         )
 
 
-def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:
+def _refuse_mostly_missing(source: Path, paths: pd.Series, n_links_out: int) -> None:
     """Said before hours of decoding: an archive was probably not unpacked."""
     n_missing = int(paths.isna().sum())
     if most_of(n_missing, len(paths)):
         raise UserError(
             f"{n_missing} of {len(paths)} listed pictures are not in {source}. "
-            "Unpack every archive there, in the folders that the manifest names."
+            f"Unpack every archive there, in the folders that the manifest names.{said_of_links(n_links_out)}"
         )
 
 

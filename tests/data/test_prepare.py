@@ -106,6 +106,14 @@ def test_prepare_refuses_a_folder_without_its_pictures(make_official, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+def test_prepare_says_that_links_to_the_missing_pictures_are_not_followed(make_official, tmp_path):
+    source = make_official()
+    _pictures(source).rename(tmp_path / "nas")
+    _pictures(source).symlink_to(tmp_path / "nas")
+    with pytest.raises(UserError, match="40 of 40 listed pictures are not in .* 1 links lead out of the source"):
+        _prepare(source, tmp_path / "store")
+
+
 def test_prepare_a_second_time_says_so_and_changes_nothing(make_official, tmp_path):
     source = make_official()
     first = _prepare(source, tmp_path / "store")

@@ -13,7 +13,7 @@ from dpcxr_core.data.cohort import OfficialTable
 from dpcxr_core.data.sources.own_manifest import facts_of_text
 from dpcxr_core.data.sources.own_rows import rows_of
 from dpcxr_core.data.sources.own_values import RAW, ages_of, codes_of, decoded, patients_of
-from dpcxr_core.data.sources.picture_files import find_pictures
+from dpcxr_core.data.sources.picture_files import find_pictures, said_of_links
 
 
 def read_own(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
@@ -37,11 +37,12 @@ def read_own(source: Path, facts: Mapping[str, Any]) -> OfficialTable:
         raise UserError(
             f"no picture in {source}, looked in {', '.join(mapping['pictures'])} for files that end in "
             f"{', '.join(filter(None, mapping['picture_endings'])) or 'anything'}. Mend pictures or picture_endings."
+            f"{said_of_links(n_links_out)}"
         )
     mistakes: list[str] = []
-    raw, counts = rows_of(source, mapping, found, mistakes)
+    raw, counts = rows_of(source, mapping, found, mistakes, n_links_out)
     table, of_values = _in_our_words(raw, mapping, mistakes)
-    _tell_of_repeats(table, mistakes)
+    (_tell_of_copies if mapping["rows_from"] == "dicom" else _tell_of_repeats)(table, mistakes)
     if mistakes:
         raise UserError(_answer(mistakes))
     listed = set(table["path"].dropna()) | {mapping["table"].get("file")}
@@ -73,6 +74,8 @@ def _in_our_words(
     kept = {"study": "study_id", "age": RAW + "age", **{name: name for name in map(str, raw) if name.startswith(RAW)}}
     kept |= {name: name for name in mapping["keep"]}
     also = raw[[name for name in kept if name in raw]].rename(columns=kept)
+    for name in also.columns.intersection(["study_id", *mapping["keep"]]):  # a blank is no study and no group
+        also[name] = also[name].where(also[name] != "", None)
     said = {"patients_are_not_recorded": len(raw)} if mapping["patient"] == "none" else {}
     return table.join(also).join(codes), {**counts, **of_labels, **said}
 
@@ -87,6 +90,18 @@ def _tell_of_repeats(table: pd.DataFrame, mistakes: list[str]) -> None:
         if len(twice):
             mistakes.append(f"{twice.nunique()} {what} (first: {', '.join(twice.unique()[:3])}). {cure}")
             return
+
+
+def _tell_of_copies(table: pd.DataFrame, mistakes: list[str]) -> None:
+    """One row is one DICOM file here, so that there are no rows to mend."""
+    copies = table[table["image_id"].duplicated(keep=False)]
+    if len(copies):
+        first = copies["image_id"].iloc[0]
+        paths = copies.loc[copies["image_id"] == first, "path"].head(2)
+        mistakes.append(
+            f"{copies['image_id'].nunique()} image ids (SOPInstanceUID) stand in several files (first: {first} in "
+            f"{' and '.join(paths)}). Delete all but one copy of each, or name in pictures the folders to read."
+        )
 
 
 def _answer(mistakes: list[str]) -> str:

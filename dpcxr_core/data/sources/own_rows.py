@@ -11,13 +11,13 @@ import pandas as pd
 from dpcxr_core.data.sources.own_dicom import TAGS, read_headers
 from dpcxr_core.data.sources.own_table import read_own_table
 from dpcxr_core.data.sources.own_values import RAW
-from dpcxr_core.data.sources.picture_files import leaves_source
+from dpcxr_core.data.sources.picture_files import leaves_source, said_of_links
 
 _OURS_OF_TAG = {"file": "path", **{tag: ours for ours, tag in TAGS.items()}, "AccessionNumber": "accession"}
 
 
 def rows_of(
-    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str]
+    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str], n_links_out: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """One row an image, and counts: text columns ``image patient sex ...`` and, where recorded, ``raw_<label>``.
 
@@ -26,13 +26,17 @@ def rows_of(
         mapping: ``own_facts(...)["mapping"]``.
         found: Pictures in the source, relative to it.
         mistakes: What does not fit is told here.
+        n_links_out: Links that lead out of the source, behind which pictures may lie.
     """
     if mapping["rows_from"] == "table":
-        return _of_table(source, mapping, found, mistakes)
+        return _of_table(source, mapping, found, mistakes, n_links_out)
     if mapping["rows_from"] == "dicom":
         raw, counts = read_headers(source, found)
         if raw.empty and found:
-            mistakes.append(f"none of {len(found)} files (first: {found[0]}) is a DICOM radiograph; left out: {counts}")
+            mistakes.append(
+                f"none of {len(found)} files (first: {found[0]}) is a DICOM radiograph; left out: {counts}."
+                f"{said_of_links(n_links_out)}"
+            )
     else:
         raw, counts = pd.DataFrame({"image": found, "path": found}, dtype=object), {}
     if mapping["table"].get("file"):
@@ -50,7 +54,7 @@ def _label_columns(labels: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_table(
-    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str]
+    source: Path, mapping: Mapping[str, Any], found: Sequence[str], mistakes: list[str], n_links_out: int
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     wanted = {**mapping["columns"], **_label_columns(mapping["labels"]), **mapping["keep"]}
     raw = read_own_table(source, mapping["table"], wanted)
@@ -63,7 +67,7 @@ def _of_table(
         mistakes.append(
             f"{int(missing.sum())} of {len(raw)} pictures were not found (first: {first}). Looked for: the end of a "
             f"path below {', '.join(mapping['pictures'])} in {source}, with or without its ending. "
-            f"Pictures there: {len(found)} (first: {there})."
+            f"Pictures there: {len(found)} (first: {there}).{said_of_links(n_links_out)}"
         )
     leaving = raw.loc[missing, "image"].map(leaves_source)
     return raw, {
@@ -115,10 +119,12 @@ def _ends(path: str, n_parts: int) -> set[str]:
 def _with_label_table(
     source: Path, mapping: Mapping[str, Any], raw: pd.DataFrame, mistakes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """``raw`` with the columns of a table that says something about files, images or studies."""
+    """``raw`` with the columns of a table about files, images or studies; a blank key fits nothing."""
     table = mapping["table"]
     others = {**mapping["columns"], **_label_columns(mapping["labels"]), **mapping["keep"]}
-    labels = read_own_table(source, table, {"key": table["key"], **others}).drop_duplicates()
+    listed = read_own_table(source, table, {"key": table["key"], **others})
+    keyless = listed["key"] == ""  # as is a tag that is absent, of images of anybody
+    labels = listed[~keyless].drop_duplicates()
     if table["key_is"] == "file":
         labels["key"] = paths_by_end(labels["key"], raw["path"].tolist(), mistakes)
     key = raw[_OURS_OF_TAG[table["key_is"]]]
@@ -134,7 +140,7 @@ def _with_label_table(
     if without.all() and len(raw):
         mistakes.append(
             f"no row of {table['file']} fits an image by {table['key_is']}: the images have "
-            f"{', '.join(key.head(3))}; column {table['key']!r} has {', '.join(labels['key'].head(3).map(str))}. "
+            f"{_first(key)}; column {table['key']!r} has {_first(listed['key'])}. "
             "Mend table.key or table.key_is."
         )
     for name in others:
@@ -142,4 +148,9 @@ def _with_label_table(
     return raw, {
         "images_without_a_label_row": int(without.sum()),
         "label_rows_without_an_image": int(len(labels) - len(known)),
+        "label_rows_without_a_key": int(keyless.sum()),
     }
+
+
+def _first(keys: pd.Series) -> str:
+    return ", ".join(keys[keys != ""].head(3)) or "none"

@@ -14,6 +14,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.sources.picture_files import leaves_source
 
 _DAY = pd.Timestamp(2001, 2, 3)
+_A_CENTURY_BEFORE = pd.Timestamp(1901, 2, 3)
 
 
 def text_of(stated: Mapping[str, Any], key: str, default: str) -> str:
@@ -104,19 +105,29 @@ def picture_folders(value: Any) -> list[str]:
 
 
 def date_format_of(stated: Mapping[str, Any], default: str) -> str:
-    """The form of dates, in the words of strptime; it names the year at least.
+    """The form of dates, in the words of strptime; it names the year at least, by all four digits.
 
     Raises:
-        UserError: No date can be read by it.
+        UserError: No date can be read by it, or a year of two digits, of which strptime would guess the century.
     """
     form = text_of(stated, "date_format", default)
-    try:
-        read = pd.to_datetime(_DAY.strftime(form), format=form)
-    except (ValueError, re.error):  # pandas makes a pattern of it
-        read = None
+    read = _read_back(_DAY, form)
     if read is None or read.tz is not None or read.year != _DAY.year:
         raise UserError(f"age.date_format must be such as %d.%m.%Y or %Y-%m-%d, with the year; got {form!r}")
+    before = _read_back(_A_CENTURY_BEFORE, form)
+    if before is None or before.year != _A_CENTURY_BEFORE.year:
+        raise UserError(
+            f"age.date_format must be such as %d.%m.%Y; got {form!r}, whose two digits do not say the century. "
+            "Export dates with years of four digits."
+        )
     return form
+
+
+def _read_back(day: pd.Timestamp, form: str) -> pd.Timestamp | None:
+    try:
+        return pd.to_datetime(day.strftime(form), format=form)
+    except (ValueError, re.error):  # pandas makes a pattern of it
+        return None
 
 
 def encoding_of(stated: Mapping[str, Any], default: str) -> str:

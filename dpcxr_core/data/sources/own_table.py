@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +17,16 @@ from dpcxr_core.data.sources.official_csv import strict_rows
 from dpcxr_core.data.sources.picture_files import leaves_source
 
 _SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
+_PACKED = b"PK\x03\x04"  # a ZIP archive, as .xlsx is
+_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"  # .xls
+_LINE_FOR_EXCEL = re.compile(r"sep=(.?)\1*", re.IGNORECASE | re.DOTALL)
 _LONGEST_NAME = 255  # bytes, on every file system in common use
 
 
 def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> pd.DataFrame:
     """The wanted columns of a table, as text under our names; blank is "".
+
+    A first line ``sep=;``, which is for Excel alone, is passed over.
 
     Args:
         source: The folder that the table lies in; nothing outside it is read.
@@ -28,9 +34,9 @@ def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str,
         columns: Our name -> the column's name in the table.
 
     Raises:
-        UserError: The file is missing, outside the source or not text in that encoding; a column is missing or
-            stands there twice (the header is named); a row is too short or too long; quotation marks do not pair;
-            there is no row.
+        UserError: The file is missing, outside the source, a workbook or not text in that encoding; a column is
+            missing or stands there twice (the header is named); a row is too short or too long; quotation marks do
+            not pair; there is no row.
     """
     path = source / table["file"]
     if len(path.name.encode()) > _LONGEST_NAME:
@@ -40,6 +46,7 @@ def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str,
     if not path.is_file():
         there = sorted(each.name for each in source.glob("*") if each.is_file())[:5] if source.is_dir() else []
         raise UserError(f"{source} has no {table['file']}; files there: {', '.join(there) or 'none'}")
+    _refuse_workbook(path)
     try:
         return _read(path, table, columns)
     except UnicodeError as error:
@@ -53,13 +60,24 @@ def read_own_table(source: Path, table: Mapping[str, str], columns: Mapping[str,
         raise UserError(f"{path.name} is cut off or damaged: {error}. Export it again.") from None
 
 
+def _refuse_workbook(path: Path) -> None:
+    with path.open("rb") as file:
+        begin = file.read(len(_PACKED))
+    if begin in (_PACKED, _OLD_WORKBOOK):
+        what = "an Excel workbook, or a ZIP archive" if begin == _PACKED else "an Excel workbook"
+        raise UserError(f"{path.name} is {what}, and no table of text. Save it as CSV UTF-8, and name that file.")
+
+
 def _read(path: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> pd.DataFrame:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding=table["encoding"], newline="") as lines:
         reader = strict_rows(lines, table["separator"])
         begun = 0
         try:
-            header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
+            header = _names_in(next(reader, []))
+            if _LINE_FOR_EXCEL.fullmatch(table["separator"].join(header)):
+                begun = reader.line_num
+                header = _names_in(next(reader, []))
             places = _places(path.name, header, columns, table["separator"])
             last, rows, longer = max(places, default=-1), [], []
             begun = reader.line_num
@@ -82,6 +100,10 @@ def _read(path: Path, table: Mapping[str, str], columns: Mapping[str, str]) -> p
     if not rows:
         raise UserError(f"{path.name} has a header and no rows")
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _names_in(line: list[str]) -> list[str]:
+    return [name.strip().removeprefix("\ufeff") for name in line]
 
 
 def _too_long(name: str, longer: list[tuple[int, int]], header: list[str], separator: str) -> str:

@@ -41,8 +41,8 @@ def decoded(values: pd.Series, coding: Mapping[str, str], what: str, mistakes: l
 def ages_of(raw: pd.DataFrame, age: Mapping[str, Any], mistakes: list[str]) -> tuple[pd.Series, int]:
     """Ages in years, and how many that were given were set to missing.
 
-    An age is taken from the column of ages where it has one, else from the dates of birth and study. Texts are read
-    as the manifest says; none is guessed. An age outside 0 to 120 becomes missing; it is never clipped.
+    An age is taken from the column of ages where it has one that is possible, else from the dates of birth and study.
+    Texts are read as the manifest says; none is guessed. An age outside 0 to 120 is missing; it is never clipped.
     """
     text = raw.get("age", pd.Series("", index=raw.index, dtype=object))
     mapped = text.map({"": "", **age["values"]}).astype(object)
@@ -59,7 +59,7 @@ def ages_of(raw: pd.DataFrame, age: Mapping[str, Any], mistakes: list[str]) -> t
     if "birth_date" in raw:
         born, seen = (_dates(raw[name], age, name, mistakes) for name in ("birth_date", "study_date"))
         by_dates = (seen - born).dt.days / DAYS_IN_A_YEAR
-        years = years.where(given, by_dates.where(by_dates.between(*AGE_LIMITS)))
+        years = years.where(years.notna(), by_dates.where(by_dates.between(*AGE_LIMITS)))
         given = given | ((raw["birth_date"] != "") & (raw["study_date"] != ""))
     return years.astype(float), int((given & years.isna()).sum())
 
@@ -154,8 +154,14 @@ def patients_of(raw: pd.DataFrame, mapping: Mapping[str, Any], mistakes: list[st
         patients = names.map({name: match.group(1) or "" if match else "" for name, match in found.items()})
         looked_in = f"the file name by {mapping['patient']!r}"
     nobody = patients == ""
-    if nobody.any() and mapping["rows_without_patient"] == "refuse":
-        first = ", ".join(raw.loc[nobody, "image"].head(3))
+    first = ", ".join(raw.loc[nobody, "image"].head(3))
+    if len(raw) and nobody.all():  # whether or not such rows are left out: no image would be left
+        mistakes.append(
+            f"none of {len(raw)} rows has a patient in {looked_in} (first: {first}). Say where else it stands, such as "
+            "patient: '^([0-9]+)_' for a part of the file name, or 'patient: none' if it is not known: then every "
+            "image counts as a patient of its own."
+        )
+    elif nobody.any() and mapping["rows_without_patient"] == "refuse":
         mistakes.append(
             f"{int(nobody.sum())} of {len(raw)} rows have no patient in {looked_in} (first: {first}). "
             "Mend them, or say 'rows_without_patient: leave_out'."

@@ -39,6 +39,16 @@ def find_pictures(source: Path, patterns: Iterable[str], suffixes: Iterable[str]
     return sorted(found), len(not_followed)
 
 
+def said_of_links(n_not_followed: int) -> str:
+    """What to do about links that ``find_pictures`` did not follow, to end an error about missing pictures."""
+    if not n_not_followed:
+        return ""
+    return (
+        f" {n_not_followed} links lead out of the source, or nowhere, and are not followed. "
+        "Name the folder that they lead to as the source, or copy it into the source."
+    )
+
+
 def _folders(source: Path, patterns: Iterable[str]) -> set[str]:
     folders: set[str] = set()
     for pattern in patterns:

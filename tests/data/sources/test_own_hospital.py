@@ -1,3 +1,4 @@
+import shutil
 import textwrap
 
 import numpy as np
@@ -7,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dpcxr_core.config import UserError
+from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.data.cohort import SplitChoice, cohort_of
 from dpcxr_core.data.manifests import MANIFESTS
 from dpcxr_core.data.policies import policy_named
 from dpcxr_core.data.sources.own_hospital import answer_to_mistake, read_own
 from dpcxr_core.data.sources.own_manifest import facts_of_text, own_facts
 from dpcxr_core.data.splits import check_patient_disjoint
+from dpcxr_core.evaluation.groups import group_columns
 from dpcxr_core.publishing.pages.execute import execute_chapter
 from tests.conftest import PROJECT
 from tests.data.conftest import prevalence_by_policy
@@ -85,7 +87,7 @@ def test_table_comes_back_in_our_words(source):
     assert table["age_years"].isna().tolist() == [False, False, False, True, True]
     assert table["path"].iloc[0] == "bilder/1.png"
     assert table["study_id"].tolist() == ["S1", "S1", "S2", "S3", "S4"]
-    assert table["insurance"].iloc[0] == "AOK"
+    assert table["insurance"].tolist() == ["AOK", "AOK", "TK", "privat", None]
     assert table["raw_labels"].iloc[0] == "Pneumonie, Fraktur"
     assert table["code_pneumonia"].tolist() == ["positive", "positive", "uncertain", "not mentioned", None]
     assert table["code_cardiomegaly"].isna().all()
@@ -105,7 +107,17 @@ def test_cohort_of_the_table_holds_and_prevalence_follows_the_policy(source):
     assert prevalence.to_dict() == {"as_published": 0.5, "u_zero": 0.5, "u_one": 0.75, "u_ignore": 1.0}
 
 
-BIRTH, VIEW, LABELS = 4, 6, 8
+def test_blank_of_a_kept_column_is_no_group_and_no_study(source):
+    _write(source, _with(4, STUDY, ""))
+    facts = facts_of_text(MANIFEST, source / "my.yml")
+    official = read_own(source, facts)
+    assert official.table["study_id"].tolist() == ["S1", "S1", "S2", "S3", None]
+    cohort = cohort_of(official, facts, policy_named(facts, None), SplitChoice(recipe="patients")).cohort
+    *_, insurance = group_columns(cohort, EvaluationChoice(group_columns=("insurance",)))
+    assert insurance.groups == ("AOK", "TK")
+
+
+STUDY, BIRTH, VIEW, LABELS = 2, 4, 6, 8
 
 
 @pytest.mark.parametrize(
@@ -155,6 +167,15 @@ def test_pictures_behind_links_out_of_the_source_are_not_used(source, tmp_path):
     official = _read(source)
     assert pd.isna(official.table["path"].iloc[0])
     assert official.counts["links_out_of_source"] == 1
+
+
+@pytest.mark.parametrize("pictures", ["[bilder]", "[bilder, thumbs]"])
+def test_folder_behind_a_link_out_of_the_source_is_told_where_its_pictures_are_missed(source, tmp_path, pictures):
+    _picture(source / "thumbs" / "t.png")
+    (source / "bilder").rename(tmp_path / "nas")
+    (source / "bilder").symlink_to(tmp_path / "nas")
+    with pytest.raises(UserError, match=r"(no picture in|5 of 5 pictures).* 1 links lead out of the source.*copy"):
+        _read(source, MANIFEST.replace("[bilder]", pictures))
 
 
 def test_rows_without_a_patient_are_left_out_when_the_manifest_says_so(source):
@@ -220,9 +241,23 @@ def test_labels_are_found_by_file_image_or_study(archive, key_is):
     assert official.counts["images_without_a_label_row"] == 4
 
 
+@pytest.mark.parametrize("key_is", ["AccessionNumber", "StudyInstanceUID"])
+def test_image_without_a_key_takes_the_label_of_no_row(archive, key_is):
+    """An absent tag and a blank cell are both "", and are not the same study."""
+    write_dicom(archive / "C" / "9", PatientID="P9", **{key_is: "1.9"})
+    (archive / "labels.csv").write_text("Acc,P\n1.9,0\n,1\n,0\n,0\n")
+    for name in ("A/1", "A/2", "B/3", "B/4"):
+        write_dicom(archive / name, PatientID=name)
+    official = _read(archive, DICOM.replace("AccessionNumber", key_is))
+    assert official.table.set_index("path")["code_pneumonia"].dropna().to_dict() == {"C/9": "negative"}
+    expected = {"images_without_a_label_row": 4, "label_rows_without_an_image": 0, "label_rows_without_a_key": 3}
+    assert {name: official.counts[name] for name in expected} == expected
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
+        ("Acc,P\n,1\n", "no row of labels.csv fits an image .*: the images have X1, X1, X2; column 'Acc' has none"),
         ("Acc,P\nX1,1\nX1,0\n", r"labels.csv has rows that differ for 1 of its keys \(first: X1\)"),
         ("Acc,P\nY1,1\n", "no row of labels.csv fits an image by AccessionNumber: the images have X1, X1, X2"),
         ("Acc,P\nX1,ja\n", r"column 'P', does not map 'ja' \(2 times\); it maps '1', '0', ''"),
@@ -231,6 +266,29 @@ def test_labels_are_found_by_file_image_or_study(archive, key_is):
 def test_label_table_that_does_not_fit_is_refused(archive, labels, message):
     (archive / "labels.csv").write_text(labels)
     with pytest.raises(UserError, match=message):
+        _read(archive, DICOM)
+
+
+def test_copies_of_a_dicom_file_are_named_by_their_paths(archive):
+    for name in ("A/1", "B/3"):
+        shutil.copy(archive / name, archive / f"{name} copy")
+    with pytest.raises(UserError, match=r"^2 image ids .* in A/1 and A/1 copy\). Delete all but one copy"):
+        _read(archive, DICOM)
+
+
+def test_archive_without_patients_is_read_as_its_error_says(archive):
+    for name in ("A/1", "A/2", "B/3", "B/4"):
+        write_dicom(archive / name, PatientID="", AccessionNumber="X1")
+    with pytest.raises(UserError, match="none of 4 rows has a patient in column 'PatientID'.*'patient: none' if it"):
+        _read(archive, DICOM)
+    assert _read(archive, DICOM + "patient: none").counts["patients_are_not_recorded"] == 4
+
+
+def test_dicom_files_behind_a_link_out_of_the_source_are_told_of(archive, tmp_path):
+    for name in ("A", "B"):
+        (archive / name).rename(tmp_path / name)
+        (archive / name).symlink_to(tmp_path / name)
+    with pytest.raises(UserError, match="none of 1 files .*labels.csv.* is a DICOM radiograph.* 2 links lead out"):
         _read(archive, DICOM)
 
 

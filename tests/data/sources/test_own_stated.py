@@ -66,10 +66,18 @@ def test_folders_that_could_not_be_looked_up_are_refused(folders):
         own_stated.picture_folders(folders)
 
 
-@pytest.mark.parametrize("form", ["%d.%m.%Y", "%Y%m%d", "%d %b %y", "%Y", "%Y-%m-%d %H:%M:%S"])
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%Y%m%d", "%d %b %Y", "%Y", "%Y-%m-%d %H:%M:%S"])
 def test_form_of_dates_is_kept(form):
     assert own_stated.date_format_of({"date_format": form}, "") == form
-    assert pd.to_datetime(pd.Timestamp(2001, 2, 3).strftime(form), format=form).year == 2001
+    for year in (1915, 2001):
+        assert pd.to_datetime(pd.Timestamp(year, 2, 3).strftime(form), format=form).year == year
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%y", "%d %b %y", "%y", "%x"])
+def test_form_with_a_year_of_two_digits_is_refused(form):
+    """strptime reads 12.03.45 as of 2045."""
+    with pytest.raises(UserError, match="two digits do not say the century. Export dates with years of four digits"):
+        own_stated.date_format_of({"date_format": form}, "")
 
 
 @pytest.mark.parametrize("form", ["%Q", "day", "%d.%m.", "%Y-%m-%d%z", "mixed", "%", "%Y%Y", "\0"])

@@ -6,6 +6,7 @@ from dpcxr_core.config import UserError
 from dpcxr_core.data.sources.own_table import read_own_table
 
 TEXT = "Bild;Größe;Befund\na.png;1;x\n\nb.png;2; y \n"
+WORKBOOK = b"PK\x03\x04\x14\x00\x06\x00" + bytes(99)
 COLUMNS = {"image": "Bild", "size": "Größe"}
 
 
@@ -23,8 +24,11 @@ def _read(folder, data, *, name="t.csv", separator=";", encoding="utf-8-sig", co
         (TEXT.encode("utf-16"), {"encoding": "utf-16"}),
         (TEXT.replace(";", "\t").replace("\n", "\r\n").encode(), {"separator": "\t", "name": "t.tsv"}),
         (gzip.compress(TEXT.replace(";", ",").encode()), {"separator": ",", "name": "t.csv.gz"}),
+        (f"sep=;\r\n{TEXT}".encode(), {}),
+        (f"sep=;;\n{TEXT}".encode("utf-8-sig"), {"encoding": "utf-8"}),
+        (f'"sep=\t"\n{TEXT}'.replace(";", "\t").encode(), {"separator": "\t"}),
     ],
-    ids=["utf8", "byte_order_mark", "windows", "utf16", "tabs", "gzip"],
+    ids=["utf8", "byte_order_mark", "windows", "utf16", "tabs", "gzip", "excel_line", "padded", "excel_line_tab"],
 )
 def test_table_is_read_whatever_its_separator_and_encoding(tmp_path, data, options):
     table = _read(tmp_path, data, **options)
@@ -48,6 +52,7 @@ def test_table_is_read_whatever_its_separator_and_encoding(tmp_path, data, optio
         (b'Bild;Gr\na;b\n"a;b\n', {"columns": {"image": "Bild"}}, "marks do not pair in the row that begins in line 3"),
         (b'Bild;Gr\n"a"b;b\n', {"columns": {"image": "Bild"}}, "quotation marks do not pair .* in line 2.*twice"),
         (b'"Bild;Gr\na;b\n', {"columns": {"image": "Bild"}}, "quotation marks do not pair .* in line 1"),
+        (b'sep=;\n"Bild;Gr\na;b\n', {"columns": {"image": "Bild"}}, "quotation marks do not pair .* in line 2"),
         (
             TEXT.replace("1;x", "1;x;Erguss").replace("y ", "y ;").encode(),
             {},
@@ -56,6 +61,10 @@ def test_table_is_read_whatever_its_separator_and_encoding(tmp_path, data, optio
         (b"", {}, "no column 'Bild', 'Größe'; its header is \\[\\]"),
         (gzip.compress(TEXT.encode())[:-12], {"name": "t.csv.gz"}, "cut off or damaged"),
         (TEXT.encode(), {"name": "t.csv.gz"}, "cut off or damaged"),
+        (WORKBOOK, {"name": "t.xlsx"}, "t.xlsx is an Excel workbook.* Save it as CSV UTF-8"),
+        (WORKBOOK, {"encoding": "latin-1"}, "t.csv is an Excel workbook.* Save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0" + bytes(99), {"name": "t.xls"}, "t.xls is an Excel workbook, and"),
+        (f"sep=;\n{TEXT}".encode(), {"separator": ","}, "no column 'Bild'.*Is the separator ';'\\? State table.sep"),
     ],
     ids=[
         "column",
@@ -68,10 +77,15 @@ def test_table_is_read_whatever_its_separator_and_encoding(tmp_path, data, optio
         "quote",
         "inner_quote",
         "header_quote",
+        "header_quote_after_excel_line",
         "long",
         "empty",
         "cut",
         "not_gzip",
+        "workbook",
+        "workbook_named_csv",
+        "old_workbook",
+        "excel_line_of_another_separator",
     ],
 )
 def test_table_that_does_not_fit_is_refused_with_what_was_found(tmp_path, data, options, message):

@@ -81,6 +81,14 @@ def test_dates_give_the_age_where_there_is_none():
     assert mistakes == []
 
 
+@pytest.mark.parametrize("text", ["unknown", "999Y", "-"])
+def test_age_that_says_nothing_leaves_the_dates_to_say_it(text):
+    mistakes, dates = [], ["2000-01-01", "2000-01-01"]
+    raw = _raw(age=[text, text], birth_date=["1950-01-01", ""], study_date=dates)
+    ages, n_missing = _ages(mistakes, raw=raw, values={"unknown": "missing", "-": "missing"})
+    assert (ages, n_missing, mistakes) == ([50.0, None], 1, [])
+
+
 def test_dates_of_another_form_are_named_with_counts():
     mistakes = []
     raw = _raw(birth_date=["31.12.1950", "31.12.1950"], study_date=["2000-01-01", "2000-02-30"])
@@ -189,3 +197,15 @@ def test_rows_without_a_patient_are_refused_unless_the_manifest_leaves_them_out(
     mistakes = []
     assert _patients(raw, mistakes, rows_without_patient="leave_out") == ["1", None, None, None, None]
     assert mistakes == []
+
+
+@pytest.mark.parametrize("rows_without_patient", ["refuse", "leave_out"])
+@pytest.mark.parametrize("patient", ["recorded", r"^(p\d+)_"])
+def test_rows_that_all_lack_a_patient_are_not_told_to_be_left_out(rows_without_patient, patient):
+    mistakes = []
+    raw = _raw(image=["a", "b"], path=[None, None], patient=["", ""])
+    assert _patients(raw, mistakes, rows_without_patient=rows_without_patient, patient=patient) == [None, None]
+    (mistake,) = mistakes
+    assert "none of 2 rows has a patient in" in mistake
+    assert "'patient: none'" in mistake
+    assert "leave_out" not in mistake

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.sources.picture_files import find_pictures, leaves_source, paths_by_name, paths_named
+from dpcxr_core.data.sources.picture_files import (
+    find_pictures,
+    leaves_source,
+    paths_by_name,
+    paths_named,
+    said_of_links,
+)
 
 
 def _touch(folder, *names):
@@ -48,6 +54,11 @@ def test_links_out_of_the_source_are_counted_and_never_followed(source, tmp_path
     found, n_links_out = find_pictures(source, ["a", "b", "c"], [".png"])
     assert found == ["a/1.png", "a/deep/2.PNG", "b/3.png"]
     assert n_links_out == 4
+
+
+def test_links_are_told_only_where_there_are_any():
+    assert said_of_links(0) == ""
+    assert said_of_links(4).startswith(" 4 links lead out of the source, or nowhere, and are not followed. Name the ")
 
 
 def test_a_folder_beside_the_source_with_a_longer_name_is_outside(source, tmp_path):
