@@ -96,6 +96,14 @@ def read_description(path: Path) -> dict[str, Any]:
     return description
 
 
+def content_of(path: Path) -> dict[str, Any]:
+    """What ``read_description`` says but for who made the store: one that another version made alike is the same."""
+    told = {**read_description(path)}
+    for name in ("made_by", "counts"):  # a later version may count more of the same
+        told.pop(name)
+    return told
+
+
 def _mismatch(path: Path, what: str) -> UserError:
     return UserError(f"image store {path} was changed after it was finished: {what}. Delete it and prepare it again.")
 

@@ -21,6 +21,7 @@ from dpcxr_core.data.store import (
     ImageStore,
     check_images,
     check_patients_known,
+    content_of,
     file_sha256,
     labels_of,
     open_store,
@@ -44,12 +45,16 @@ from dpcxr_core.training.weight_files import WEIGHTS_FILE, write_weights_of
 
 
 def run_key(config: RunConfig, places: StudyPlaces) -> str:
-    """The run's name: readable front, and a key of everything that the result depends on."""
-    data = read_description(places.store(config.dataset))
+    """The run's name: readable front, and a key of everything that the result depends on, but for rounding.
+
+    So neither a store made again with the same images, nor another physical batch, spends privacy again.
+    """
+    data = content_of(places.store(config.dataset))
     start = start_of_run(config, places)
     weights = (start.weights_key, start.input_transform)
     init_name = without_folder(config.init_name)
-    choices = replace(config, init_name=init_name)
+    choices = asdict(replace(config, init_name=init_name))
+    del choices["physical_batch_size"]
     key = content_key(choices, data, *weights, _deciding_code(), deciding_libraries())
     level = f"eps{config.target_epsilon:g}" if config.target_epsilon is not None else config.kind
     architecture, sign, file = init_name.partition(".file:")

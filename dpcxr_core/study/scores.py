@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from dpcxr_core.config import UserError, content_key
-from dpcxr_core.data.store import read_description
+from dpcxr_core.data.store import content_of
 from dpcxr_core.provenance import deciding_libraries, imported_source_key
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.record import read_record
@@ -33,7 +33,7 @@ def scores_folder(folder: Path, dataset: str, places: StudyPlaces) -> Path:
     """
     record = read_record(folder)
     # the name of a run is not enough: with secret randomness, the same run done again has other weights
-    weights, images = record.data["weights_sha256"], read_description(places.store(dataset))
+    weights, images = record.data["weights_sha256"], content_of(places.store(dataset))
     key = content_key(weights, images, imported_source_key("dpcxr_core.study.scoring"), deciding_libraries())
     return places.scores / f"{record.run_id}-on-{dataset}-{key}"
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dpcxr_core.data.store import file_sha256, labels_of, open_store, rows_of
 from dpcxr_core.provenance import PACKAGE_FOLDER, imported_files
 from dpcxr_core.study import recording
 from dpcxr_core.study.recording import recorded, run_key
+from dpcxr_core.study.scores import scores_folder
 from dpcxr_core.study.training_rows import training_rows
 from dpcxr_core.training.record import read_record, read_table
 
@@ -58,6 +60,21 @@ def test_run_key_changes_with_choices_and_images_but_not_with_what_is_tested_and
         **dict.fromkeys(("scores", "evaluations"), Path("elsewhere")),
     )
     assert run_key(config, otherwise) == run_key(config, places)
+
+
+def test_neither_another_maker_of_the_same_images_nor_another_physical_batch_trains_again(tiny_study, tmp_path):
+    """Else an edit of code that reads other sets, or too little memory, would spend privacy on the same patients."""
+    config, folder = tiny_study.configs[0], tiny_study.folders[0]
+    stores = shutil.copytree(tiny_study.places.stores, tmp_path / "stores")
+    file = stores / config.dataset / "store.json"
+    told = json.loads(file.read_text())
+    made_anew = {"made_by": {**told["made_by"], "source": "edited"}, "counts": {**told["counts"], "more": 1}}
+    file.write_text(json.dumps({**told, **made_anew}))
+    places = replace(tiny_study.places, stores=stores)
+    assert run_key(replace(config, physical_batch_size=7), places) == folder.name
+    assert scores_folder(folder, config.dataset, places) == scores_folder(folder, config.dataset, tiny_study.places)
+    file.write_text(json.dumps({**told, "images_sha256": "of other images"}))
+    assert run_key(config, places) != folder.name
 
 
 def test_training_set_far_from_the_declared_size_is_refused(tiny_study):
