@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from dpcxr_core.config import content_key
+from dpcxr_core.config import UserError, content_key
 from dpcxr_core.data.manifests import facts_of, manifest
+from dpcxr_core.data.sources.own_manifest import own_facts, own_table_file
 from dpcxr_core.data.store import file_sha256
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.cells import Cell, cell_name, cell_values, cells_of, pretraining_of, tested_on
@@ -92,7 +93,7 @@ def _data_jobs(study: Study, cells: Iterable[Cell]) -> _DataJobs:
             if (name, recipe) not in jobs:
                 choice = study.data_choice(name, recipe)
                 code = imported_source_key("dpcxr_core.study.preparation")
-                key = content_key(choice, _facts(choice.data_source, choice.manifest), code)
+                key = content_key(choice, _facts(choice), code)
                 jobs[name, recipe] = Job(
                     name=f"data-{name}-{key}", kind="data", dataset=name, choice=choice, mem_mb=_MEM_MB["data"]
                 )
@@ -147,11 +148,20 @@ def _mem_mb(architecture: str) -> int:
     return _MEM_MB["small" if is_small(architecture) else "large"]
 
 
-def _facts(data_source: str, own_manifest: str) -> str:
-    """What a manifest states of the images, as text or the key of one: YAML reads some dates as dates."""
-    if data_source == SIMULATED:
-        return ""
-    return _file_key(own_manifest) if data_source == OWN else json.dumps(facts_of(data_source), default=str)
+def _facts(choice: DataChoice) -> list[str]:
+    """What a manifest states of the images, as text or the key of one: YAML reads some dates as dates.
+
+    Of a hospital's own export also its table, which may be corrected.
+    """
+    if choice.data_source == SIMULATED:
+        return []
+    if choice.data_source != OWN:
+        return [json.dumps(facts_of(choice.data_source), default=str)]
+    try:
+        table = own_table_file(own_facts(PROJECT_FOLDER / choice.manifest), choice.source_dir)
+    except UserError:  # what is wrong with it the job will say
+        table = None
+    return [_file_key(choice.manifest), _file_key(table) if table else ""]
 
 
 def _weights_key(name: str, weights_dir: Path) -> list[str]:

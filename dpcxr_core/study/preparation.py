@@ -16,11 +16,12 @@ from dpcxr_core.data.cohort import SplitChoice
 from dpcxr_core.data.prepare import facts_for, prepare_official
 from dpcxr_core.data.simulation.prepare_simulated import prepare_simulated
 from dpcxr_core.data.simulation.simulated_hospitals import HOSPITALS
+from dpcxr_core.data.sources.own_manifest import own_table_file
 from dpcxr_core.data.splits import part_training_patients
-from dpcxr_core.data.store import check_images, open_store, rows_of
+from dpcxr_core.data.store import check_images, file_sha256, open_store, rows_of
 from dpcxr_core.data.storing.store_finishing import made_by
 from dpcxr_core.data.storing.store_writing import subset_store
-from dpcxr_core.study.data_choice import PRIVATE_PART, PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
+from dpcxr_core.study.data_choice import OWN, PRIVATE_PART, PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from dpcxr_core.workers import worker_pool
 
@@ -31,15 +32,18 @@ def prepare_study(choice: DataChoice, cache_dir: Path, *, jobs: int) -> StudyPla
     A data set of real images is parted into two sets of patients, a public and a private one; without a public part
     it is private as a whole, and the name of the public data set is that of the private one.
 
-    Stores are kept in ``cache_dir`` under a key of the choice, of what the data set's manifest states, and of the
-    code that draws or reads images, so that another choice never meets them. Every byte of a cached store is checked.
+    Stores are kept in ``cache_dir`` under a key of the choice, of what the data set's manifest states, of a hospital's
+    own table, and of the code that draws or reads images, so that another choice never meets them. Every byte of a
+    cached store is checked.
 
     Raises:
         UserError: The official files cannot be read, or a cached store was changed.
     """
     facts = {} if choice.data_source == SIMULATED else facts_for(choice.data_source, _manifest_of(choice))
     stated = json.dumps(facts, default=str)  # YAML reads some dates as dates
-    stores = cache_dir / "stores" / content_key(choice, stated, made_by())
+    table = own_table_file(facts, choice.source_dir) if choice.data_source == OWN else None
+    of_table = [file_sha256(table)] if table is not None and table.is_file() else []
+    stores = cache_dir / "stores" / content_key(choice, stated, made_by(), *of_table)
     prepare = _simulated_stores if choice.data_source == SIMULATED else _official_stores
     parts = prepare(choice, stores, jobs)
     folders: dict[str, Any] = {name: (cache_dir / name).resolve() for name in FOLDERS} | {"stores": stores.resolve()}

@@ -148,6 +148,17 @@ def test_manifest_of_a_hospital_is_part_of_the_name_where_it_can_be_read(study_w
     assert _all_differ(_names_as(manifest, study, "data", ["name: north", "name: the south"]))
 
 
+def test_table_of_a_hospital_is_part_of_the_name(study_with, tmp_path):
+    manifest, table = tmp_path / "north.yml", tmp_path / "export.csv"
+    manifest.write_text(
+        "name: north\ntitle: North\ntable: {file: export.csv}\npictures: [images]\n"
+        "columns: {image: file, patient: person}\nlabels: {column: says, terms: {no_finding: [normal]}}\n"
+    )
+    own = {"data_source": "own", "manifest": str(manifest), "source_dir": str(tmp_path), "public_fraction": 0}
+    study = study_with(data={"north": own}, initialisations={"random": {"weights": "random"}}, own_heads=[])
+    assert _all_differ(_names_as(table, study, "data", ["file,person,says", "file,person,says\n1.png,a,normal"]))
+
+
 def test_relative_paths_are_seen_from_the_project_wherever_the_caller_is(study_with, tmp_path, monkeypatch):
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     for folder in (project, elsewhere):

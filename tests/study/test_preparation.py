@@ -100,6 +100,19 @@ def test_another_text_of_the_manifest_gets_stores_of_its_own(tmp_path, hospital)
     assert prepare_study(hospital, tmp_path / "cache", jobs=1).stores != first.stores
 
 
+def test_a_corrected_table_gets_stores_of_its_own(tmp_path, hospital):
+    first = prepare_study(hospital, tmp_path / "cache", jobs=1)
+    table = tmp_path / "export.csv"
+    table.write_text(table.read_text().replace("0.png,p0,normal", "0.png,p0,pneumonia"))
+    corrected = prepare_study(hospital, tmp_path / "cache", jobs=1)
+    labels = [
+        open_store(each.store(name)).cohort.set_index("image_id")["pneumonia"]
+        for each in (first, corrected)
+        for name in (each.public_dataset, each.private_dataset)
+    ]
+    assert sum(part.sum() for part in labels[2:]) == sum(part.sum() for part in labels[:2]) + 1
+
+
 def test_policy_and_recipe_of_a_choice_are_those_of_its_stores(tmp_path, hospital):
     chosen = replace(hospital, label_policy="u_one", image_recipe="as_published")
     places = prepare_study(chosen, tmp_path / "cache", jobs=1)

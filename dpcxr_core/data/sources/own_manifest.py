@@ -102,6 +102,15 @@ def own_facts(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a text file in UTF-8: {error}. Save it as UTF-8.") from None
 
 
+def own_table_file(facts: dict[str, Any], source_dir: str) -> Path | None:
+    """The table of a hospital's export: its path below ``source_dir``, or else the folder that its manifest names.
+
+    None where there is no table, as in an archive whose headers or folders tell all.
+    """
+    file = facts["mapping"]["table"].get("file")
+    return Path(source_dir or facts["source"]) / file if file else None
+
+
 def facts_of_text(text: str, path: Path) -> dict[str, Any]:
     """``own_facts`` of a manifest whose text is given; ``path`` is where it lies, and what errors name."""
     try:
