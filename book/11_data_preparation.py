@@ -98,7 +98,8 @@ cohorts = {name: store.cohort for name, store in stores.items()}
 
 # %% [markdown]
 # A picture that is missing, damaged or not what its table says is refused, named with its reason in `refused.csv` of the
-# store, and left out. Nothing is read in its place.
+# store, and left out. Nothing is read in its place. Where a data set is parted into a public and a private one, the
+# row, and that file, are of the whole.
 
 # %%
 display(data_tables.show_reading(summary.reading_table(stores)))

@@ -109,18 +109,31 @@ def cohort_of(
     table = _split(table[~nobody].reset_index(drop=True), split, facts.get("patients_drawn_from"))
     in_no_split = table["split"].isna()
     counts["in_no_split"] = int(in_no_split.sum())
-    not_frontal = ~(table["view"].isin(FRONTAL) | (table["view"].isna() & facts["keep_unknown_view"]))
-    counts["view_not_frontal_or_unknown"] = int((not_frontal & ~in_no_split).sum())
-    table = table[~in_no_split & ~not_frontal]
+    unknown = table["view"].isna()
+    not_frontal = ~(unknown | table["view"].isin(FRONTAL))
+    unknown &= not facts["keep_unknown_view"]
+    counts["view_not_frontal"] = int((not_frontal & ~in_no_split).sum())
+    counts["view_unknown"] = int((unknown & ~in_no_split).sum())
+    table = table[~in_no_split & ~not_frontal & ~unknown]
     left_out = left_out_by(policy, table)
     counts[f"left_out_by_policy_{policy.name}"] = int(left_out.sum())
     cohort = table[~left_out].reset_index(drop=True)
     if cohort.empty:
-        raise UserError(f"none of the {len(official.table)} images of {facts['title']} is left; counts: {counts}")
+        raise UserError(
+            f"none of the {len(official.table)} images of {facts['title']} is left; counts: {counts}"
+            + (_cure_of_unknown_views(counts["view_unknown"]) if counts["view_unknown"] else "")
+        )
     cohort = cohort.join(labels_by(policy, cohort))
     check_patient_disjoint(cohort)
     patient_ids = official.patient_ids or facts.get("patient_ids", "recorded")
     return OfficialCohort(checked(cohort, COHORT), counts, official.unlisted, patient_ids)
+
+
+def _cure_of_unknown_views(n_unknown: int) -> str:
+    return (
+        f". {n_unknown} of them name no view: state keep_unknown_view: true in the manifest to keep them as frontal, "
+        "or the column that names it (columns.view) and what its values mean (view)."
+    )
 
 
 def _one_row_an_image(table: pd.DataFrame) -> pd.DataFrame:

@@ -73,13 +73,16 @@ def test_cohort_keeps_what_it_was_given_and_counts_what_it_leaves_out():
         "repeated_rows": 0,
         "no_patient_id": 1,
         "in_no_split": 0,
-        "view_not_frontal_or_unknown": 1,
+        "view_not_frontal": 1,
+        "view_unknown": 0,
         "left_out_by_policy_as_published": 1,
     }
     assert len(made.cohort) == 31
     assert (made.cohort[list(FINDINGS)] == 1).all(axis=None)
     assert made.cohort.groupby("split")["patient_id"].nunique().to_dict() == {"test": 2, "train": 7, "valid": 1}
-    assert len(_cohort(rows, keep_unknown_view=False).cohort) == 31  # the uncertain one is in, the unknown view out
+    without = _cohort(rows, keep_unknown_view=False)
+    assert len(without.cohort) == 31  # the uncertain one is in, the unknown view out
+    assert (without.counts["view_not_frontal"], without.counts["view_unknown"]) == (1, 1)
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -180,8 +183,14 @@ def test_a_set_without_an_official_split_says_what_to_choose():
 
 
 def test_nothing_left_says_where_it_went():
-    with pytest.raises(UserError, match="none of the 2 images of CheXpert is left.*'view_not_frontal_or_unknown': 2"):
-        _cohort([(0, "other", None, "1"), (1, "other", None, "1")])
+    with pytest.raises(UserError, match="none of the 2 images of CheXpert is left.*'view_not_frontal': 2") as told:
+        _cohort([(0, "other", None, "1"), (1, "other", None, "1")], keep_unknown_view=False)
+    assert "keep_unknown_view" not in str(told.value)
+
+
+def test_nothing_left_for_want_of_a_view_says_how_to_keep_it():
+    with pytest.raises(UserError, match="'view_unknown': 2.* 2 of them name no view: state keep_unknown_view: true"):
+        _cohort([(0, None, None, "1"), (1, None, None, "1"), (2, "other", None, "1")], keep_unknown_view=False)
 
 
 @pytest.mark.parametrize(

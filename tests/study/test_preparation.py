@@ -1,10 +1,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.describing.summary import reading_table
 from dpcxr_core.data.store import open_store, rows_of
 from dpcxr_core.study.data_choice import DataChoice
 from dpcxr_core.study.handover import find_places
@@ -85,6 +87,16 @@ def test_own_hospital_parts_its_training_patients_in_two(tmp_path, hospital):
     assert not set(public.cohort["patient_id"]) & set(private.cohort["patient_id"])
     assert len(public.cohort) + len(private.cohort) == 40
     assert private.description["patient_ids"] == "recorded"
+
+
+def test_refused_picture_of_a_parted_hospital_is_told_once_and_of_the_whole(tmp_path, hospital):
+    (tmp_path / "images" / "7.png").write_bytes(b"damaged")
+    places = prepare_study(replace(hospital, public_fraction=0.5), tmp_path / "cache", jobs=1)
+    stores = {name: open_store(places.store(name)) for name in (places.private_dataset, places.public_dataset)}
+    assert [len(pd.read_csv(store.path / "refused.csv")) for store in stores.values()] == [0, 0]
+    table = reading_table(stores)
+    assert table.to_dict("index") == {"north": {"listed": 40, "in the store": 39, "refused": 1}}
+    assert pd.read_csv(places.store("north") / "refused.csv")["image_id"].tolist() == ["7.png"]
 
 
 def test_own_hospital_without_a_public_part_is_private_as_a_whole(tmp_path, hospital):

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from dpcxr_core.config import SPLITS
-from dpcxr_core.data.store import ImageStore, has_patient_ids
+from dpcxr_core.data.store import ImageStore, has_patient_ids, read_description
 
 
 def reading_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:
-    """Images of each data set that its tables list, that are in the store, and whose picture was refused."""
+    """Images of each data set that its tables list, that are in the store, and whose picture was refused.
+
+    A store that is part of another refused nothing itself: the store it was taken from, which lies beside it, has the
+    row, once for all its parts.
+
+    Raises:
+        UserError: The store that a part was taken from is no longer there.
+    """
+    read = dict(_as_read(name, store) for name, store in stores.items())
     rows = {
         name: {
-            "listed": store.description["n_listed"],
-            "in the store": store.description["n_images"],
-            "refused": store.description["n_refused"],
+            "listed": description["n_listed"],
+            "in the store": description["n_images"],
+            "refused": description["n_refused"],
         }
-        for name, store in stores.items()
+        for name, description in read.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("data set")
+
+
+def _as_read(name: str, store: ImageStore) -> tuple[str, Mapping[str, Any]]:
+    """The name and the description of the store that pictures were read into."""
+    whole = store.description["choices"].get("taken_from")
+    return (whole, read_description(store.path.parent / whole)) if whole else (name, store.description)
 
 
 def split_table(stores: Mapping[str, ImageStore]) -> pd.DataFrame:

@@ -60,8 +60,10 @@ def join_shards(out: Path, *, progress: bool = True) -> ImageStore:
     if most_of(n_refused, n_images + n_refused):
         worst = sorted(shards, key=lambda shard: -shard.description["n_refused"])[:5]
         raise UserError(
-            f"{n_refused} of {n_images + n_refused} pictures were refused: more than half. See {REFUSED_FILE} of "
+            f"{n_refused} of {n_images + n_refused} pictures were refused. More than half is taken for a wrong folder. "
+            f"Each is named with its reason in {REFUSED_FILE} of its shard; most in "
             + ", ".join(f"{shard.path} ({shard.description['n_refused']})" for shard in worst)
+            + ". Check the source, delete such shards and prepare them again."
         )
     refuse_occupied(out)
     under_way = out.with_name(out.name + ".joining")

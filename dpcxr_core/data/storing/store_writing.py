@@ -77,8 +77,9 @@ def write_store(
 
     Promise:
         A call after a kill at any moment gives the files, byte for byte, of a call that was not killed, and
-        renders no chunk twice that is on disk. Rows with no readable picture are left out of the store and
-        named in ``refused.csv``. Memory does not grow with the images, only with the rows of ``cohort``.
+        renders no chunk twice that is on disk. Rows with no readable picture are left out of the store and named in
+        ``refused.csv``, or in ``<out>.refused.csv`` where they are so many that no store is made. Memory does not
+        grow with the images, only with the rows of ``cohort``.
 
     Args:
         out: The folder to make; its parent is made if needed.
@@ -116,6 +117,7 @@ def write_store(
         _append_images(under_way, render, rows, size, chunk or _rows_at_once(size), progress)
         _finish(under_way, cohort, begun, companions, rows)
         os.replace(under_way / "store", out)
+        _refused_beside(out).unlink(missing_ok=True)  # of an earlier call, before the cure
         shutil.rmtree(under_way)
     return open_store(out)
 
@@ -312,8 +314,7 @@ def _finish(
         if left.name != IMAGES_FILE:  # tables that a killed call was writing
             left.unlink()
     gone = list(done.refused)
-    refused = cohort.iloc[gone][["image_id", "path"]].assign(reason=list(done.refused.values()))
-    refused.to_csv(folder / REFUSED_FILE, index=False)
+    _write_refused(folder / REFUSED_FILE, cohort, done.refused)
     tables = {}
     for name, table in {"cohort": cohort, **companions}.items():
         if len(table) != len(cohort):
@@ -326,13 +327,25 @@ def _finish(
     finish_store(folder, begun, done.checksums, tables, len(gone))
 
 
+def _write_refused(path: Path, cohort: pd.DataFrame, refused: Mapping[int, str]) -> None:
+    named = cohort.iloc[list(refused)][["image_id", "path"]].assign(reason=list(refused.values()))
+    named.to_csv(path, index=False)
+
+
+def _refused_beside(out: Path) -> Path:
+    """Where the refused pictures are named if there are too many for a store to be made."""
+    return out.with_name(f"{out.name}.{REFUSED_FILE}")
+
+
 def _refuse_unreadable(under_way: Path, cohort: pd.DataFrame, refused: dict[int, str]) -> None:
     if not most_of(len(refused), len(cohort)):
         return
+    listed = _refused_beside(under_way.with_suffix(""))
+    _write_refused(listed, cohort, refused)  # hours of decoding found them
     shutil.rmtree(under_way)  # so that a call after the cure reads them again
     reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(refused.values()).most_common(3))
     first = cohort["path"].fillna(cohort["image_id"]).iloc[min(refused)]
     raise UserError(
-        f"{len(refused)} of {len(cohort)} pictures cannot be used ({reasons}; first: {first}). "
-        "More than half is taken for a wrong folder: check the source and call again."
+        f"{len(refused)} of {len(cohort)} pictures cannot be used ({reasons}; first: {first}). More than half is taken "
+        f"for a wrong folder. Each is named with its reason in {listed}. Check the source and call again."
     )

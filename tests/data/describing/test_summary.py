@@ -30,6 +30,6 @@ def test_split_table_counts_admissions_where_they_stand_for_patients(cohort, tmp
 
 
 def test_reading_table_says_what_was_refused(cohort, tmp_path):
-    description = {"n_listed": 45, "n_images": 40, "n_refused": 5}
+    description = {"n_listed": 45, "n_images": 40, "n_refused": 5, "choices": {}}
     table = summary.reading_table({"toy": ImageStore(tmp_path, None, cohort, description)})
     assert table.loc["toy"].to_dict() == {"listed": 45, "in the store": 40, "refused": 5}

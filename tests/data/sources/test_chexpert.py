@@ -111,7 +111,7 @@ def test_cohort_of_patients_is_drawn_from_train_csv_and_keeps_frontal_images(mak
     _add_test_set(release)
     made = _cohort(release)
     assert made.counts["in_no_split"] == 5  # valid.csv, and the three pictures of the test studies
-    assert made.counts["view_not_frontal_or_unknown"] == 1
+    assert made.counts["view_not_frontal"] == 1
     assert len(made.cohort) == 24
     assert made.cohort.groupby("split")["patient_id"].nunique().to_dict() == {"test": 5, "train": 16, "valid": 2}
     assert made.cohort["image_id"].str.startswith("train/").all()

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dpcxr_core.config import UserError
@@ -131,8 +132,10 @@ def test_a_shard_may_lack_every_picture_but_the_whole_may_not(tmp_path):
     assert (len(joined.images), joined.description["n_refused"]) == (15, 8)
     verify_store(joined.path)
     _shards(tmp_path / "few", 3, render=first_rows_only(8))
-    with pytest.raises(UserError, match=r"15 of 23 pictures were refused.* refused\.csv of .*/"):
+    with pytest.raises(UserError, match=r"15 of 23 pictures were refused.* refused\.csv of .*/few.*prepare them"):
         join_shards(tmp_path / "few", progress=False)
+    named = [pd.read_csv(path / "refused.csv") for path in sorted(tmp_path.glob("few.shard-*"))]
+    assert sum(map(len, named)) == 15
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):

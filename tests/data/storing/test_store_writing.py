@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,23 @@ def test_write_store_refuses_a_source_that_is_mostly_unreadable_and_reads_it_ane
     with pytest.raises(UserError, match=r"23 of 23 pictures cannot be used \(23 empty file; first: images/0.png\)"):
         _write(tmp_path / "toy", nothing)
     assert len(_write(tmp_path / "toy").images) == 20
+
+
+def test_write_store_names_every_picture_of_a_source_that_is_mostly_unreadable(tmp_path):
+    def few(rows):
+        read = rows[rows >= 20]
+        gone = {row: "empty file" if row else "damaged" for row in rows.tolist() if row < 20}
+        return Rendered(np.zeros((len(read), SIZE, SIZE), np.uint8), gone)
+
+    out, listed = tmp_path / "toy.v2", tmp_path / "toy.v2.refused.csv"
+    with pytest.raises(UserError, match=f"20 of 23 pictures .*named with its reason in {re.escape(str(listed))}"):
+        _write(out, few)
+    assert not (tmp_path / "toy.v2.partial").exists()
+    refused = pd.read_csv(listed)
+    assert refused["path"].tolist() == [f"images/{row}.png" for row in range(20)]
+    assert refused["reason"].tolist() == ["damaged", *["empty file"] * 19]
+    _write(out)
+    assert not listed.exists()  # the store has a list of its own
 
 
 def test_write_store_refuses_a_patient_in_two_splits(tmp_path):
