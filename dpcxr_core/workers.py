@@ -8,13 +8,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from multiprocessing.forkserver import ensure_running
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 _SECONDS_BETWEEN_LOOKS = 2.0
@@ -34,6 +37,39 @@ def worker_pool(n_jobs: int, *, gpus: bool = True) -> ProcessPoolExecutor:
     """
     initial = (dict(os.environ), gpus)
     return ProcessPoolExecutor(n_jobs, mp_context=_context(), initializer=_begin, initargs=initial)
+
+
+def each_by_itself(
+    pool_of: Callable[[int], Executor], n_jobs: int, call: Callable[..., Value], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[int, Future[Value]]]:
+    """Every call, as it ends, by its place in ``arguments``.
+
+    A worker that is killed, as for memory, breaks its pool, and with it all calls that have not ended: these are made
+    again, one at a time and each in a pool of its own, so that it is the only one to fail.
+
+    Args:
+        pool_of: Makes a pool of so many workers, as ``worker_pool`` does.
+        n_jobs: Workers side by side.
+        call: What is called.
+        arguments: Of each call.
+    """
+    broken: list[int] = []
+    with pool_of(n_jobs) as pool:
+        places: dict[Future[Value], int] = {}
+        for place, each in enumerate(arguments):
+            try:
+                places[pool.submit(call, *each)] = place
+            except BrokenExecutor:  # by one that was submitted before
+                broken.append(place)
+        for future in as_completed(places):
+            if isinstance(future.exception(), BrokenExecutor):
+                broken.append(places[future])
+            else:
+                yield places[future], future
+    for place in sorted(broken):
+        with pool_of(1) as pool:
+            again = pool.submit(call, *arguments[place])
+        yield place, again
 
 
 def _context() -> BaseContext:

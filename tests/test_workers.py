@@ -4,10 +4,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor
 
 import pytest
 
-from dpcxr_core.workers import worker_pool
+from dpcxr_core.workers import each_by_itself, worker_pool
 
 PARENT = """
 import os, time
@@ -59,6 +60,18 @@ def test_workers_find_gpus_unless_they_shall_not(monkeypatch, gpus, seen):
     with worker_pool(1, gpus=gpus) as pool:
         assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == seen
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"  # of this process
+
+
+def _doubled(number: int, killed: int) -> int:
+    if number == killed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
+
+
+def test_of_a_worker_that_is_killed_only_its_own_call_fails():
+    ended = dict(each_by_itself(worker_pool, 2, _doubled, [(number, 1) for number in range(5)]))
+    assert isinstance(ended.pop(1).exception(), BrokenExecutor)
+    assert {place: future.result() for place, future in ended.items()} == {0: 0, 2: 4, 3: 6, 4: 8}
 
 
 def test_worker_ends_when_its_parent_is_killed(tmp_path):

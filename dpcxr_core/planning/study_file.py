@@ -90,6 +90,9 @@ class Study:
             self._check_initialisation(name, choice)
         check_known("roles", self.roles, ROLES)
         check_known("roles", self.roles.values(), self.initialisations)
+        check_known(
+            "ranks", self.ranks, dict.fromkeys(each for grid in self.grids.values() for each in grid.architectures)
+        )
         for name, grid in self.grids.items():
             where = "" if name == MAIN else f"ablations.{name}."
             check_known(f"{where}data", grid.data, self.data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from dpcxr_core.planning.cells import cells_of
@@ -19,7 +20,7 @@ from dpcxr_core.study.preparation import prepare_study
 from dpcxr_core.study.runs import run_one
 from dpcxr_core.study.standin_choice import StartingPoints
 from dpcxr_core.study.starting_points import make_initialisations
-from dpcxr_core.workers import worker_pool
+from dpcxr_core.workers import each_by_itself, worker_pool
 
 
 def run_study_here(study: Study, study_dir: Path, *, cache_dir: Path, n_jobs: int) -> list[Path | None]:
@@ -76,15 +77,14 @@ def _run(
     cells: Sequence[Job], jobs: Mapping[str, Job], study: Study, study_dir: Path, n_jobs: int, *, gpus: bool
 ) -> None:
     """Trains and records ``cells``, each by itself; without ``gpus`` they find none, as they were planned."""
-    with worker_pool(n_jobs, gpus=gpus) as pool:
-        futures = {job.name: pool.submit(_run_cell, job, jobs, study, study_dir) for job in cells}
-        for name, future in futures.items():
-            error = future.exception()
-            if error is not None:
-                print(f"{name} failed: {error}", flush=True)
-                log = job_folder(study_dir, jobs[name]) / LOG_FILE
-                log.parent.mkdir(parents=True, exist_ok=True)  # it may have failed before it left anything
-                log.write_text(f"{error}\n")
+    arguments = [(job, jobs, study, study_dir) for job in cells]
+    for place, future in each_by_itself(partial(worker_pool, gpus=gpus), n_jobs, _run_cell, arguments):
+        error = future.exception()
+        if error is not None:
+            print(f"{cells[place].name} failed: {error}", flush=True)
+            log = job_folder(study_dir, cells[place]) / LOG_FILE
+            log.parent.mkdir(parents=True, exist_ok=True)  # it may have failed before it left anything
+            log.write_text(f"{error}\n")
 
 
 def _run_cell(job: Job, jobs: Mapping[str, Job], study: Study, study_dir: Path) -> None:

@@ -69,6 +69,7 @@ _SIM = {"data_source": "simulated"}
         ({"roles": {"domain": "randon"}}, "roles names 'randon'"),
         ({"standins": {"tags": []}}, "unknown key 'standins.tags'"),
         ({"ranks": {"convnext_mini": 0}}, "ranks must be at least 1"),
+        ({"ranks": {"convnext_mni": 4}}, "ranks names 'convnext_mni'; known are convnext_mini"),
         ({"recipe": {"ordinary_n_steps": 0}}, "ordinary_n_steps must be positive"),
         (
             {"initialisations": {"a": {"weights": "standin_suprevised"}}, "own_heads": []},

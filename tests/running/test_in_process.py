@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,31 @@ def test_what_needs_a_cell_that_failed_is_counted_and_the_failure_has_a_log(chai
     left = len(tiny.cell_jobs()) - len(begun)
     assert left == 3  # pretrained on sim-d, and the two cells of sim-a that start from there or from sim-c
     assert f"{left} cells need one that failed, and were not begun" in capsys.readouterr().out
+
+
+def test_cells_in_a_pool_that_breaks_are_run_each_by_itself_and_only_the_culprit_fails(chained, monkeypatch, capsys):
+    tiny, begun, _ = chained
+    cells = [replace(job, needs=()) for job in tiny.cell_jobs()]
+    culprit, run_cell = cells[0].name, in_process._run_cell
+    broken, asked = [], []
+
+    def killed_or_run(job, *others):
+        broken.extend([job.name] if job.name == culprit else [])
+        if broken and (len(asked) == 1 or job.name == culprit):  # all of the first pool, as a real one does
+            raise BrokenProcessPool("killed")
+        run_cell(job, *others)
+
+    def pool(n_jobs, *, gpus):
+        asked.append(n_jobs)
+        return ThreadPoolExecutor(n_jobs)
+
+    monkeypatch.setattr(in_process, "worker_pool", pool)
+    monkeypatch.setattr(in_process, "_run_cell", killed_or_run)
+    in_process._run_cells({job.name: job for job in cells}, tiny.study, tiny.study_dir, 2)
+    assert len(asked) > 1
+    assert set(asked[1:]) == {1}
+    assert {job.name for job in begun} == {job.name for job in cells} - {culprit}
+    assert capsys.readouterr().out == f"{culprit} failed: killed\n"
 
 
 def test_a_study_that_another_process_is_at_is_left_alone(chained):
