@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from dpcxr_core.collecting.certificate_checks import check_certificate
-from dpcxr_core.collecting.shareable import shareable_claims, small_counts_in
+from dpcxr_core.collecting.shareable import DECIMALS, more_digits_in, shareable_claims, small_counts_in
 from dpcxr_core.collecting.tables_folder import StudyTables, read_tables, record_values, runs_of, write_tables
 from dpcxr_core.config import UserError, content_key
 from dpcxr_core.tables import METRICS, checked
@@ -30,9 +30,10 @@ def merge_tables(folders: Sequence[Path], out: Path) -> Path:
     the column ``tables``. None is made of all runs together: its tests would need draws, which stay in the hospitals.
 
     Raises:
-        UserError: Tables cannot be read, hold counts from 1 to 9 or rows about single patients, were evaluated in
-            different ways, name runs without a record, or differ about the same run; a certificate is not the one
-            that its configuration gives; or ``out`` holds something else, or is one of ``folders``.
+        UserError: Tables cannot be read, hold counts from 1 to 9, numbers that were not rounded or rows about single
+            patients, were evaluated in different ways, name runs without a record, or differ about the same run; a
+            certificate is not the one that its configuration gives; or ``out`` holds something else, or is one of
+            ``folders``.
         AccountantsDisagreeError: As ``certify``.
     """
     _check_out(out, folders)
@@ -66,13 +67,7 @@ def _checked(folder: Path, found: StudyTables) -> StudyTables:
                     f"{folder / name}.parquet has the column {column}, about single patients; do not pass it on"
                 )
     metrics = checked(found.tables["metrics"], _SHAREABLE_METRICS)
-    small = small_counts_in(metrics)
-    if len(small):
-        where = ", ".join(str(small.iloc[0][name]) for name in ("dataset", "finding", "group_column", "group_value"))
-        raise UserError(
-            f"{folder / 'metrics.parquet'} holds {len(small)} rows with counts from 1 to 9 (the first: {where}), which "
-            "can point at people; have it collected again by dpcxr study, which hides them"
-        )
+    _check_shareable(folder / "metrics.parquet", metrics)
     named = {"metrics": set(metrics["run_id"]), "cells": set(found.tables["cells"]["run_id"].dropna())}
     for name, run_ids in named.items():
         if run_ids != set(found.records):
@@ -85,6 +80,20 @@ def _checked(folder: Path, found: StudyTables) -> StudyTables:
             raise UserError(f"{folder / 'records' / run_id}.json is the record of {record.run_id}; files were renamed")
         check_certificate(record)
     return replace(found, tables={**found.tables, "metrics": metrics})
+
+
+def _check_shareable(path: Path, metrics: pd.DataFrame) -> None:
+    refused = {
+        "counts of images, positives or negatives from 1 to 9": small_counts_in(metrics),
+        f"numbers of more than {DECIMALS} decimals": more_digits_in(metrics),
+    }
+    for what, rows in refused.items():
+        if len(rows):
+            where = ", ".join(str(rows.iloc[0][name]) for name in ("dataset", "finding", "group_column", "group_value"))
+            raise UserError(
+                f"{path} holds {len(rows)} rows with {what} (the first: {where}), which can point at people; have it "
+                "collected again by dpcxr study, which hides counts and rounds"
+            )
 
 
 def _check_same_evaluation(tables: Mapping[Path, StudyTables]) -> None:

@@ -11,6 +11,7 @@ from dpcxr_core.study.claim_contrasts import BY_GROUP, REGIME
 from dpcxr_core.tables import METRICS
 
 DECIMALS = 3  # a rate with all its digits is a fraction, and tells the count below it
+_NUMBERS = ["value", "low", "high", "noise_floor"]
 
 
 def shareable_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -24,8 +25,7 @@ def shareable_metrics(metrics: pd.DataFrame) -> pd.DataFrame:
         rests on fewer than 10 images or positives is NaN, and so is what tells positives that are not shown.
     """
     table, hidden = showable_metrics(metrics), hidden_by_row(metrics)
-    numbers = ["value", "low", "high", "noise_floor"]
-    table[numbers] = table[numbers].round(DECIMALS) + 0.0  # -0.0 becomes 0.0
+    table[_NUMBERS] = table[_NUMBERS].round(DECIMALS) + 0.0  # -0.0 becomes 0.0
     table["n"] = table["n"].astype("Int64").mask(hidden["images"])
     table["n_positive"] = table["n_positive"].astype("Int64").mask(hidden["positives"])
     return table[list(METRICS.columns)]
@@ -51,5 +51,13 @@ def shareable_claims(claims: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFram
 
 
 def small_counts_in(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``table`` with a count of images or positives from 1 to 9."""
-    return table[(table[["n", "n_positive"]].gt(0) & table[["n", "n_positive"]].lt(MIN_COUNT)).any(axis=1)]
+    """The rows of ``table`` with a count of images, positives or negatives from 1 to 9."""
+    counts = table[["n", "n_positive"]].assign(n_negative=table["n"] - table["n_positive"])
+    return table[(counts.gt(0) & counts.lt(MIN_COUNT)).any(axis=1)]
+
+
+def more_digits_in(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``table`` with a number that has more digits than ``shareable_metrics`` leaves it."""
+    numbers = table[_NUMBERS]
+    # rounding again may move the last bits of a huge number, which tells nothing
+    return table[((numbers - numbers.round(DECIMALS)).abs() > 2 * np.spacing(numbers.abs())).any(axis=1)]

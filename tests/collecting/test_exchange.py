@@ -132,7 +132,24 @@ def test_a_count_that_can_point_at_people_is_refused(halves, other, tmp_path, co
         metrics.loc[5, column] = 9
 
     _change_metrics(other, tell)
-    _refused([halves[0], other], tmp_path, "1 rows with counts from 1 to 9")
+    _refused([halves[0], other], tmp_path, "1 rows with counts of images, .* from 1 to 9")
+
+
+def test_few_negatives_are_refused(halves, other, tmp_path):
+    def tell(metrics):
+        metrics.loc[5, ["n", "n_positive"]] = [109, 100]
+
+    _change_metrics(other, tell)
+    _refused([halves[0], other], tmp_path, "1 rows with counts of .*negatives from 1 to 9")
+
+
+@pytest.mark.parametrize("column", ["value", "low", "high", "noise_floor"])
+def test_a_number_that_was_not_rounded_is_refused(halves, other, tmp_path, column):
+    def tell(metrics):
+        metrics.loc[5, column] = 1 / 7
+
+    _change_metrics(other, tell)
+    _refused([halves[0], other], tmp_path, "1 rows with numbers of more than 3 decimals")
 
 
 def test_rows_about_single_patients_are_refused(halves, other, tmp_path):

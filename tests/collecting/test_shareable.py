@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dpcxr_core.collecting.shareable import shareable_claims, shareable_metrics, small_counts_in
+from dpcxr_core.collecting.shareable import more_digits_in, shareable_claims, shareable_metrics, small_counts_in
 from dpcxr_core.evaluation.small_counts import without_small_cells
 from dpcxr_core.tables import METRICS
 
@@ -34,6 +34,20 @@ def test_large_counts_stay_and_values_are_rounded():
     assert shown["n_positive"].tolist() == metrics["n_positive"].tolist()
     assert set(shown["value"]) == {0.612}
     assert (metrics["value"] == 0.61234).all()  # the argument is left alone
+    assert len(more_digits_in(metrics)) == len(metrics)
+    assert len(more_digits_in(shown)) == 0
+
+
+def test_few_negatives_are_a_small_count_and_none_are_not():
+    assert small_counts_in(pd.DataFrame({"n": [109, 110, 100], "n_positive": [100, 100, 100]})).index.tolist() == [0]
+    hidden = pd.DataFrame({"n": [109, None, 9], "n_positive": [None, None, None]}, dtype="Int64")
+    assert small_counts_in(hidden).index.tolist() == [2]
+
+
+@pytest.mark.parametrize("number", [0.0, 0.07, 1.001, -16.384, np.nan, np.inf, 1e13 / 7])
+def test_a_number_that_was_rounded_has_no_digit_too_many(number):
+    shown = shareable_metrics(_metrics([200, 120, 80, 100, 100], [60, 40, 20, 30, 30]).assign(value=number))
+    assert len(more_digits_in(shown)) == 0
 
 
 def test_a_small_count_cannot_be_found_by_subtraction_either():
