@@ -7,7 +7,6 @@ scores amount to is computed apart, by ``dpcxr_core.study.evaluating``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import as_completed
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,7 +17,7 @@ from dpcxr_core.study.recording import recorded
 from dpcxr_core.study.scoring import score_images
 from dpcxr_core.training.loop import DivergedError
 from dpcxr_core.training.ranks import ALONE, Ranks
-from dpcxr_core.workers import worker_pool
+from dpcxr_core.workers import each_by_itself, worker_pool
 
 
 def run_one(
@@ -79,14 +78,12 @@ def _run_all(
     """Record folders of the runs that finished and errors of those that failed, by their place in ``configs``."""
     finished: dict[int, Path] = {}
     failures: dict[int, Exception] = {}
-    with worker_pool(n_jobs) as pool:
-        futures = {pool.submit(run_one, config, places): index for index, config in enumerate(configs)}
-        for future in tqdm(as_completed(futures), total=len(futures), desc="runs", mininterval=5):
-            index = futures[future]
-            try:
-                finished[index] = future.result()
-            except Exception as error:  # every failure is reported by name, once all runs are through
-                failures[index] = error
+    ended = each_by_itself(worker_pool, n_jobs, run_one, [(config, places) for config in configs])
+    for index, future in tqdm(ended, total=len(configs), desc="runs", mininterval=5):
+        try:
+            finished[index] = future.result()
+        except Exception as error:  # every failure is reported by name, once all runs are through
+            failures[index] = error
     return finished, failures
 
 
