@@ -80,8 +80,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     missing = [name for name in (DESCRIPTION_FILE, COHORT_FILE, IMAGES_FILE) if not (path / name).is_file()]
     if missing:
-        cure = "Delete it and prepare it again." if (path / DESCRIPTION_FILE).is_file() else "Run dpcxr prepare."
-        raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. {cure}")
+        raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. Run dpcxr prepare.")
     try:
         description = json.loads((path / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
