@@ -82,12 +82,14 @@ class OfficialCohort:
         counts: What was set to missing or left out, by name.
         unlisted: Files found among the images that no official row names, relative to the source.
         patient_ids: "recorded", or what stands for a patient.
+        drawn: Splits that were drawn here by patient, beside "train": none where all were published.
     """
 
     cohort: pd.DataFrame
     counts: Mapping[str, int]
     unlisted: tuple[str, ...]
     patient_ids: str
+    drawn: tuple[str, ...]
 
 
 def cohort_of(
@@ -106,7 +108,9 @@ def cohort_of(
     counts["repeated_rows"] = len(official.table) - len(table)
     nobody = table["patient_id"].isna() | (table["patient_id"] == "")
     counts["no_patient_id"] = int(nobody.sum())
-    table = _split(table[~nobody].reset_index(drop=True), split, facts.get("patients_drawn_from"))
+    table = table[~nobody].reset_index(drop=True)
+    drawn = _drawn_splits(table, split)
+    table = _split(table, split, facts.get("patients_drawn_from"))
     in_no_split = table["split"].isna()
     counts["in_no_split"] = int(in_no_split.sum())
     unknown = table["view"].isna()
@@ -126,7 +130,7 @@ def cohort_of(
     cohort = cohort.join(labels_by(policy, cohort))
     check_patient_disjoint(cohort)
     patient_ids = official.patient_ids or facts.get("patient_ids", "recorded")
-    return OfficialCohort(checked(cohort, COHORT), counts, official.unlisted, patient_ids)
+    return OfficialCohort(checked(cohort, COHORT), counts, official.unlisted, patient_ids, drawn)
 
 
 def _cure_of_unknown_views(n_unknown: int) -> str:
@@ -163,7 +167,13 @@ def _split(table: pd.DataFrame, choice: SplitChoice, drawn_from: list[str] | Non
     if table["split"].isna().all():
         raise UserError("this data set has no official split; choose the split recipe 'patients'")
     check_patient_disjoint(table[table["split"].notna()])
-    return table if (table["split"] == "valid").any() else carve_validation(table, choice.valid_fraction, rng)
+    return carve_validation(table, choice.valid_fraction, rng) if _drawn_splits(table, choice) else table
+
+
+def _drawn_splits(table: pd.DataFrame, choice: SplitChoice) -> tuple[str, ...]:
+    if choice.recipe == "patients":
+        return ("valid", "test")
+    return () if (table["split"] == "valid").any() else ("valid",)
 
 
 def ages_in_years(values: pd.Series) -> tuple[pd.Series, int]:

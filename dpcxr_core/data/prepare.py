@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dpcxr_core.config import UserError
-from dpcxr_core.data.cohort import OfficialTable, SplitChoice, cohort_of
+from dpcxr_core.data.cohort import OfficialCohort, OfficialTable, SplitChoice, cohort_of
 from dpcxr_core.data.manifests import facts_of
 from dpcxr_core.data.pictures.picture_reading import ListedPicture, OpenPicture, PictureReading, open_file
 from dpcxr_core.data.pictures.recipes import recipe_for
@@ -89,7 +89,8 @@ def prepare_official(
 
     Raises:
         UserError: A choice is out of range, the source is not as documented, more than half of the pictures
-            cannot be used, nobody is left to train on, or ``out`` was made with other choices.
+            cannot be used, nobody is left to train on, a split that is drawn has no patient, or ``out`` was made
+            with other choices.
     """
     check_choices(size, jobs)
     out = store_folder(out)
@@ -101,7 +102,12 @@ def prepare_official(
     read_tables, open_picture = DATASETS[dataset]
     official = cohort_of(read_tables(source, facts), facts, labels, split)
     _refuse_no_training(dataset, official.cohort["split"])
+<<<<<<< HEAD
     _refuse_mostly_missing(source, official.cohort["path"], official.counts.get("links_out_of_source", 0))
+=======
+    _refuse_empty_draws(dataset, official)
+    _refuse_mostly_missing(source, official.cohort["path"])
+>>>>>>> wb
     folder = shard.folder(out)
     already_finished = (folder / DESCRIPTION_FILE).is_file()
     reading = PictureReading(source, open_picture, chosen.render, size)
@@ -181,7 +187,33 @@ def _refuse_no_training(dataset: str, splits: pd.Series) -> None:
         )
 
 
+<<<<<<< HEAD
 def _refuse_mostly_missing(source: Path, paths: pd.Series, n_links_out: int) -> None:
+=======
+def _refuse_empty_draws(dataset: str, official: OfficialCohort) -> None:
+    """Said before hours of decoding: a store without these splits has no decision thresholds and no results."""
+    splits = official.cohort["split"]
+    empty = [split for split in official.drawn if not (splits == split).any()]
+    if not empty:
+        return
+    n_patients = official.cohort["patient_id"].nunique()
+    ids = f"{n_patients} patient id{'s' if n_patients > 1 else ''}"
+    shares = " and ".join(f"--{split}-fraction" for split in empty)
+    cure = f"Prepare more patients, or draw larger shares: {shares}."
+    if dataset == OWN and official.patient_ids == "recorded":
+        cure += (
+            " If there are more, these ids do not tell them apart (de-identified: all alike). State in the manifest a "
+            "column that does, or in 'patient' a part of the file name; or 'patient: none', by which each image counts "
+            "as a patient of its own, and a person may be in training and in test."
+        )
+    raise UserError(
+        f"the {len(splits)} images of {official.cohort['dataset'].iloc[0]} have {ids}, of which a split by patient "
+        f"leaves none for {' and '.join(empty)}. {cure}"
+    )
+
+
+def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:
+>>>>>>> wb
     """Said before hours of decoding: an archive was probably not unpacked."""
     n_missing = int(paths.isna().sum())
     if most_of(n_missing, len(paths)):

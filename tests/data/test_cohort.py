@@ -182,6 +182,19 @@ def test_a_set_without_an_official_split_says_what_to_choose():
         _cohort(MANY, split=SplitChoice(recipe="official"))
 
 
+@pytest.mark.parametrize(
+    ("splits", "recipe", "drawn"),
+    [
+        (("train", "valid", "test"), "official", ()),
+        (("train", "test"), "official", ("valid",)),
+        (("train", "valid"), "patients", ("valid", "test")),
+    ],
+)
+def test_cohort_says_which_splits_were_drawn(splits, recipe, drawn):
+    rows = [(patient, "PA", splits[patient % len(splits)], "1") for patient in range(30)]
+    assert _cohort(rows, split=SplitChoice(recipe=recipe)).drawn == drawn
+
+
 def test_nothing_left_says_where_it_went():
     with pytest.raises(UserError, match="none of the 2 images of CheXpert is left.*'view_not_frontal': 2") as told:
         _cohort([(0, "other", None, "1"), (1, "other", None, "1")], keep_unknown_view=False)

@@ -25,6 +25,7 @@ from dpcxr_core.data.store import open_store
 from dpcxr_core.data.storing.shards import Shard
 from dpcxr_core.provenance import PROJECT_FOLDER
 from tests.data.pictures.conftest import damaged_files
+from tests.data.sources.test_own_dicom import write_dicom
 
 COHORT_CSV = "Data_Entry_2017_v2020.csv"
 SPLIT = SplitChoice(recipe="official", valid_fraction=0.2)
@@ -261,6 +262,62 @@ def test_prepare_refuses_a_set_in_which_nobody_trains(make_official, tmp_path):
     with pytest.raises(UserError, match=r"none of the 4 images of chestxray14 would train \(4 test\)"):
         _prepare(source, tmp_path / "store")
     assert not (tmp_path / "store.partial").exists()
+
+
+_DICOM = """
+name: north
+rows_from: dicom
+labels: {folders: {pneumonia: [a]}, not_used: [b]}
+"""
+
+
+def _archive(folder, patients):
+    for number, patient in enumerate(patients):
+        path = folder / "archive" / "ab"[number % 2] / f"{number}.dcm"
+        write_dicom(path, PatientID=patient, ViewPosition="PA")
+    (folder / "north.yml").write_text(_DICOM)
+    return folder / "archive"
+
+
+def _prepare_archive(folder, patients, **changed):
+    arguments = {"size": 16, "manifest": folder / "north.yml", "progress": False} | changed
+    return prepare_official("own", _archive(folder, patients), folder / "store", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("patients", "message"),
+    [
+        (["ANONYMOUS"] * 8, "8 images of north have 1 patient id, .* leaves none for valid and test.*'patient: none'"),
+        ([f"p{n % 5}" for n in range(10)], "have 5 patient ids, .* leaves none for valid. .*shares: --valid-fraction"),
+    ],
+)
+def test_prepare_refuses_a_drawn_split_that_leaves_nobody_to_validate_or_test(tmp_path, patients, message):
+    with pytest.raises(UserError, match=message):
+        _prepare_archive(tmp_path, patients)
+    assert not (tmp_path / "store.partial").exists()
+
+
+def test_each_cure_of_a_drawn_split_that_leaves_nobody_cures_it(tmp_path):
+    (tmp_path / "few").mkdir()
+    larger = SplitChoice(recipe="patients", valid_fraction=0.2)
+    assert _prepare_archive(tmp_path / "few", [f"p{n % 5}" for n in range(10)], split=larger).splits["valid"] == (2, 1)
+    (tmp_path / "alike").mkdir()
+    source = _archive(tmp_path / "alike", ["ANONYMOUS"] * 10)
+    manifest = tmp_path / "alike" / "north.yml"
+    manifest.write_text(_DICOM + "patient: none\n")
+    report = prepare_official("own", source, tmp_path / "store", size=16, manifest=manifest, progress=False)
+    assert [images for images, _ in report.splits.values()] == [7, 1, 2]
+
+
+def test_published_split_without_a_test_part_is_kept(make_official, tmp_path):
+    source = make_official()
+    names = (source / "test_list.txt").read_text()
+    (source / "test_list.txt").write_text("")
+    with (source / "train_val_list.txt").open("a") as lines:
+        lines.write("\n" + names)
+    report = _prepare(source, tmp_path / "store")
+    assert report.splits["test"] == (0, 0)
+    assert report.splits["valid"][0] > 0
 
 
 _SLOW = """

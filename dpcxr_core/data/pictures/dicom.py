@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import BinaryIO
 
 import numpy as np
 from pydicom import Dataset, FileDataset, dcmread
@@ -26,6 +27,7 @@ from dpcxr_core.data.pictures.picture import MAX_BYTES, Picture, UnreadableImage
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PhotometricInterpretation")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _J2K, _JP2 = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "  # a bare codestream; one in the boxes of a file
+_PREAMBLE = 132  # bytes, the last four of them DICM
 _LUMINANCE = (299, 587, 114)  # ITU-R BT.601, in thousandths
 # A file without preamble begins with its meta group (2) or its first group (8), in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
@@ -33,7 +35,35 @@ _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 def looks_like_dicom(content: bytes) -> bool:
     """Whether the bytes begin as a DICOM file does, with or without the preamble."""
-    return content[128:132] == b"DICM" or content[:2] in _FIRST_GROUPS
+    return has_preamble(content) or content[:2] in _FIRST_GROUPS
+
+
+def has_preamble(content: bytes) -> bool:
+    """Whether the bytes begin with the preamble of a DICOM file, which some files lack."""
+    return content[_PREAMBLE - 4 : _PREAMBLE] == b"DICM"
+
+
+def refuse_inflation(file: BinaryIO) -> None:
+    """Nothing, or a refusal: pydicom inflates a deflated data set whole, even where only its header is asked for.
+
+    Args:
+        file: At its beginning, where it is again afterwards. Read whole, up to the limit, only if it is deflated.
+
+    Raises:
+        UnreadableImageError: It inflates to more than the limit.
+    """
+    begins = file.read(_PREAMBLE + 2)
+    at = _PREAMBLE if has_preamble(begins) else 0
+    if begins[at : at + 2] == b"\x02\x00":
+        file.seek(at)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            deflated = file.read(MAX_BYTES + 1)
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            inflater.decompress(deflated, MAX_BYTES)
+            if inflater.unconsumed_tail or len(deflated) > MAX_BYTES:
+                raise UnreadableImageError(f"inflates to more than the limit of {MAX_BYTES} bytes")
+    file.seek(0)
 
 
 def decode_dicom(content: bytes) -> Picture:
@@ -52,8 +82,9 @@ def decode_dicom(content: bytes) -> Picture:
 
 
 def _data_set(content: bytes) -> FileDataset:
-    _refuse_inflation(content)
-    data_set = dcmread(io.BytesIO(content), force=content[128:132] != b"DICM")
+    file = io.BytesIO(content)
+    refuse_inflation(file)
+    data_set = dcmread(file, force=not has_preamble(content))
     if "PixelData" not in data_set:
         raise UnreadableImageError("DICOM without pixel data")
     for name in _NEEDED:
@@ -62,20 +93,6 @@ def _data_set(content: bytes) -> FileDataset:
     if "TransferSyntaxUID" not in data_set.file_meta:
         _supply_syntax(data_set)
     return data_set
-
-
-def _refuse_inflation(content: bytes) -> None:
-    """Nothing, or a refusal: pydicom inflates a deflated data set whole, however large it becomes."""
-    source = io.BytesIO(content)
-    source.seek(132 if content[128:132] == b"DICM" else 0)
-    if source.getbuffer()[source.tell() : source.tell() + 2] != b"\x02\x00":
-        return
-    meta = read_dataset(source, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflater.decompress(content[source.tell() :], MAX_BYTES)
-        if inflater.unconsumed_tail:
-            raise UnreadableImageError(f"inflates to more than the limit of {MAX_BYTES} bytes")
 
 
 def _supply_syntax(data_set: FileDataset) -> None:

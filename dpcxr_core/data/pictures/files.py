@@ -9,6 +9,7 @@ import re
 import stat
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -38,13 +39,24 @@ def read_picture(path: Path) -> Picture:
 
 
 def _content(path: Path) -> bytes:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise UnreadableImageError(f"{size} bytes; the limit is {MAX_BYTES}")
+        return file.read()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """The file, open to be read.
+
+    Raises:
+        UnreadableImageError: Missing, not to be read, or no regular file; the reason says which.
+        OSError: The disk failed, which says nothing about the picture.
+    """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited on for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited on for ever
             raise UnreadableImageError(f"cannot be opened: {'is a directory' if path.is_dir() else 'not a file'}")
-        if found.st_size > MAX_BYTES:
-            raise UnreadableImageError(f"{found.st_size} bytes; the limit is {MAX_BYTES}")
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         if error.errno not in _ABOUT_THE_NAME:
             raise

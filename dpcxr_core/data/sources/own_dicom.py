@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
+from dpcxr_core.data.pictures.dicom_header import read_header
 from dpcxr_core.data.progress import progress_of
 
 TAGS = {
@@ -24,6 +25,7 @@ TAGS = {
     "view": "ViewPosition",
 }
 RADIOGRAPHS = ("CR", "DX", "RG", "")  # de-identified files may lack Modality
+_LEFT_OUT = ("files_that_are_not_dicom", "dicom_headers_unreadable", "dicom_files_without_an_image_id")
 _DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR, which lists files and is no image
 
 
@@ -36,15 +38,18 @@ def read_headers(source: Path, found: Sequence[str]) -> tuple[pd.DataFrame, dict
         source: Folder of the files.
         found: Paths relative to ``source``, of files of any kind.
 
+    Raises:
+        OSError: The disk failed.
+
     Source:
         DICOM PS3.3, modules Patient, General Study, CR Image and SOP Common.
     """
-    rows, left_out = [], Counter({"files_that_are_not_dicom": 0, "dicom_files_without_an_image_id": 0})
+    rows, left_out = [], Counter(dict.fromkeys(_LEFT_OUT, 0))
     with progress_of("DICOM headers", len(found), 0) as advance:
         for path in found:
             header = _header(source / path)
-            if header is None:
-                left_out["files_that_are_not_dicom"] += 1
+            if "left_out" in header:
+                left_out[header["left_out"]] += 1
             elif header["modality"] not in RADIOGRAPHS:
                 left_out[f"dicom_files_of_modality_{header['modality']}"] += 1
             elif not header["image"]:
@@ -55,17 +60,20 @@ def read_headers(source: Path, found: Sequence[str]) -> tuple[pd.DataFrame, dict
     return pd.DataFrame(rows, columns=[*TAGS, "path"], dtype=object), dict(left_out)
 
 
-def _header(path: Path) -> dict[str, str] | None:
-    """The texts of ``TAGS`` and ``modality``; None where the file is not DICOM or its header cannot be read."""
-    wanted = [*TAGS.values(), "Modality"]
+def _header(path: Path) -> dict[str, str]:
+    """The texts of ``TAGS`` and ``modality``; ``left_out`` instead, where the file is not DICOM or is damaged."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a header that bends the standard is still a header
-            dataset = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+            warnings.simplefilter("ignore")  # a value against the standard is still a value
+            dataset = read_header(path, [*TAGS.values(), "Modality"])
+            if dataset is None:
+                return {"left_out": "files_that_are_not_dicom"}
             texts = {ours: _text(dataset, tag) for ours, tag in TAGS.items()}
             modality = _text(dataset, "Modality").upper()
-    except Exception:  # a damaged header raises anything; the file is counted, the folder read on
-        return None
+    except OSError:  # the disk failed; left out, its images would be missing without a word
+        raise
+    except Exception:  # a damaged value raises anything; the file is counted, the folder read on
+        return {"left_out": "dicom_headers_unreadable"}
     if str(dataset.file_meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY:
         return {**texts, "modality": "DICOMDIR"}
     return {**texts, "modality": modality}

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.cohort import OfficialTable, ages_in_years, recorded_sex
 from dpcxr_core.data.manifests import terms_of
+from dpcxr_core.data.pictures.dicom_header import read_header
 from dpcxr_core.data.policies import CODE
 from dpcxr_core.data.progress import progress_of
 from dpcxr_core.data.sources.official_csv import first_present, read_columns, recoded
@@ -148,8 +149,10 @@ def _headers(source: Path, paths: pd.Series) -> pd.DataFrame:
 def _header(path: Path) -> tuple[str, str] | None:
     """Sex and age as written; ``None`` for a header that cannot be read or is cut off before the picture's size."""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=[SEX, AGE, ROWS])
-        return (_as_written(header, SEX), _as_written(header, AGE)) if ROWS in header else None
+        header = read_header(path, [SEX, AGE, ROWS])
+        return (_as_written(header, SEX), _as_written(header, AGE)) if header and ROWS in header else None
+    except OSError:  # the disk failed; read on, sex and age would be lost without a word
+        raise
     except Exception:  # a damaged header fails anywhere in the parser; its picture is refused later
         return None
 

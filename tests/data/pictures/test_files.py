@@ -166,11 +166,11 @@ def test_a_file_too_large_for_memory_is_not_read(tmp_path):
 
 
 def test_a_failing_disk_is_not_taken_for_a_broken_picture(tmp_path, monkeypatch):
-    def fail(path: Path) -> bytes:
+    def fail(path: Path, mode: str) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
     (tmp_path / "a.png").write_bytes(PLAIN)
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(OSError, match="Input/output error"):
         read_picture(tmp_path / "a.png")
 

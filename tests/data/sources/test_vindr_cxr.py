@@ -172,6 +172,15 @@ def test_header_without_its_file_meta_is_read_all_the_same(make_vindr):
     assert official.counts["headers_unreadable"] == 0
 
 
+def test_header_without_a_preamble_gives_sex_and_age(make_vindr):
+    source = make_vindr()
+    path = source / "train" / f"{IMAGES['train'][0]}.dicom"
+    path.write_bytes(path.read_bytes()[132:])
+    official = read_vindr_cxr(source, FACTS)
+    assert official.table.loc[0, ["sex", "age_years"]].tolist() == ["F", 58]
+    assert official.counts["headers_unreadable"] == 0
+
+
 def test_missing_pictures_links_out_and_strays_are_told_apart(make_vindr, tmp_path):
     source = make_vindr()
     pictures = [source / "train" / f"{image}.dicom" for image in IMAGES["train"]]
