@@ -102,12 +102,8 @@ def prepare_official(
     read_tables, open_picture = DATASETS[dataset]
     official = cohort_of(read_tables(source, facts), facts, labels, split)
     _refuse_no_training(dataset, official.cohort["split"])
-<<<<<<< HEAD
-    _refuse_mostly_missing(source, official.cohort["path"], official.counts.get("links_out_of_source", 0))
-=======
     _refuse_empty_draws(dataset, official)
-    _refuse_mostly_missing(source, official.cohort["path"])
->>>>>>> wb
+    _refuse_mostly_missing(source, official.cohort["path"], official.counts.get("links_out_of_source", 0))
     folder = shard.folder(out)
     already_finished = (folder / DESCRIPTION_FILE).is_file()
     reading = PictureReading(source, open_picture, chosen.render, size)
@@ -187,9 +183,6 @@ def _refuse_no_training(dataset: str, splits: pd.Series) -> None:
         )
 
 
-<<<<<<< HEAD
-def _refuse_mostly_missing(source: Path, paths: pd.Series, n_links_out: int) -> None:
-=======
 def _refuse_empty_draws(dataset: str, official: OfficialCohort) -> None:
     """Said before hours of decoding: a store without these splits has no decision thresholds and no results."""
     splits = official.cohort["split"]
@@ -212,8 +205,7 @@ def _refuse_empty_draws(dataset: str, official: OfficialCohort) -> None:
     )
 
 
-def _refuse_mostly_missing(source: Path, paths: pd.Series) -> None:
->>>>>>> wb
+def _refuse_mostly_missing(source: Path, paths: pd.Series, n_links_out: int) -> None:
     """Said before hours of decoding: an archive was probably not unpacked."""
     n_missing = int(paths.isna().sum())
     if most_of(n_missing, len(paths)):
