@@ -149,7 +149,7 @@ display(fairness_tables.show_rates(underdiagnosis))
 # less often than their scores say. Every step rests on ten images or more, every point on ten with the finding and ten
 # without; there are no points where the prevalence of any group is withheld.
 
-# %% mystnb={"figure": {"name": "curves-by-group", "caption": "Left: ROC curve of each group. Right: share of positives against mean score, in bins that the groups share. Internal test set, without intervals."}, "image": {"alt": "Two panels with one line a group and a diagonal: TPR against FPR, and share of positives against mean score."}}
+# %% mystnb={"figure": {"name": "curves-by-group", "caption": "Left: ROC curve of each group. Right: share of positives against mean score, in bins that the groups share, joined where they are small. Internal test set, without intervals."}, "image": {"alt": "Two panels with one line a group and a diagonal: TPR against FPR, and share of positives against mean score."}}
 fig, axes = plt.subplots(1, 2, figsize=(9, 4))
 fairness_figures.plot_curves(*curves_by_group(focus[0], places, by, curves_of), axes)
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -23,12 +24,12 @@ from benchmarks import (
     resampling,
 )
 from benchmarks.methods import METHODS, OURS, STOCK, Method, make_step, relative_error, rows_per_unit
-from benchmarks.preparing import preparing_rates
 from benchmarks.settings import Plan, Setting, batch_of, exact_compute, network
 from dpcxr_core.config import UserError
 from dpcxr_core.evaluation.statistics.auroc import weighted_aurocs
 from dpcxr_core.publishing.chapters import speed_tables
 from dpcxr_core.publishing.chapters.speed_tables import LARGEST_ROUNDING_ERROR
+from dpcxr_core.workers import worker_pool
 
 TINY = Setting("convnext_mini", 32, 4)
 
@@ -280,7 +281,12 @@ def test_resampling_notices_aurocs_that_differ_by_more_than_rounding(monkeypatch
 
 
 def test_preparing_counts_the_time_and_memory_of_the_processes_that_read():
-    row = preparing_rates([300], [2], side=128, size=32).iloc[0]
+    row = preparing.preparing_rates([300], [2], side=128, size=32).iloc[0]
     assert row["images"] == 300
-    assert row["cpu_seconds"] > 0.2  # 0.2 s of importing alone, in the processes that read
-    assert 50e6 < row["worker_bytes"] < 1e9
+    assert row["cpu_seconds"] > 0
+    assert 50e6 < row["worker_bytes"] < 1e9  # of Python with numpy; 1e9 is what an issue allows a worker
+
+
+def test_workers_are_watched_though_a_server_starts_them():
+    with worker_pool(1) as pool:
+        assert pool.submit(os.getpid).result() in preparing._descendants(os.getpid())

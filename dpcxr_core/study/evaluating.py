@@ -84,9 +84,13 @@ def evaluation_folder(folder: Path, places: StudyPlaces) -> Path:
     run_id = read_record(folder).run_id
     scores = [scores_folder(folder, name, places).name for name in datasets_scored(folder, places)]
     code = imported_source_key(__name__)
-    libraries = {name: versions()[name] for name in _DECIDING_LIBRARIES}
-    key = content_key(places.evaluation, places.test_datasets, scores, code, libraries)
+    key = content_key(places.evaluation, places.test_datasets, scores, code, evaluating_libraries())
     return places.evaluations / f"{run_id}-{key}"
+
+
+def evaluating_libraries() -> dict[str, str]:
+    """Versions of the libraries that an evaluation depends on."""
+    return {name: versions()[name] for name in _DECIDING_LIBRARIES}
 
 
 def evaluated(folder: Path, places: StudyPlaces) -> Path:

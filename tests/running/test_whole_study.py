@@ -8,6 +8,7 @@ import yaml
 
 from dpcxr_core import cli
 from dpcxr_core.collecting.up_to_date import made_of
+from dpcxr_core.config import RunConfig
 from dpcxr_core.files import write_json
 from dpcxr_core.locks import held
 from dpcxr_core.planning.jobs import job_folder, jobs_of, listed_weights
@@ -16,6 +17,7 @@ from dpcxr_core.running import results, whole_study
 from dpcxr_core.running.results import leave_result
 from dpcxr_core.study.handover import leave_initialisations, leave_places
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
+from dpcxr_core.training.record import RunRecord, write_record_json
 from tests.conftest import PROJECT, SMALL_STUDY
 from tests.running.conftest import none_missing
 
@@ -46,7 +48,9 @@ def study_dir(tmp_path):
 def _finish(study_dir, job, tmp_path):
     folder, run = job_folder(study_dir, job), tmp_path / "runs" / job.name
     run.mkdir(parents=True, exist_ok=True)
-    (run / "record.json").write_text("{}")
+    config = RunConfig(dataset="runs", init_name="convnext_mini.random", head="kept")
+    data = {"weights_sha256": "0" * 64}
+    write_record_json(run, RunRecord(job.name, config, "random", data, None, None, [], {}, {}))
     leave_places(folder, StudyPlaces(**dict.fromkeys(FOLDERS, tmp_path), public_dataset="runs", private_dataset="runs"))
     leave_initialisations(folder, ["convnext_mini.random"])
     (folder / "log.txt").write_text("")

@@ -27,7 +27,7 @@ from dpcxr_core.data.pictures.picture import MAX_BYTES, Picture, UnreadableImage
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PhotometricInterpretation")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _J2K, _JP2 = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "  # a bare codestream; one in the boxes of a file
-_PREAMBLE = 132  # bytes, the last four of them DICM
+PREAMBLE = 132  # bytes, the last four of them DICM
 _LUMINANCE = (299, 587, 114)  # ITU-R BT.601, in thousandths
 # A file without preamble begins with its meta group (2) or its first group (8), in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
@@ -40,7 +40,7 @@ def looks_like_dicom(content: bytes) -> bool:
 
 def has_preamble(content: bytes) -> bool:
     """Whether the bytes begin with the preamble of a DICOM file, which some files lack."""
-    return content[_PREAMBLE - 4 : _PREAMBLE] == b"DICM"
+    return content[PREAMBLE - 4 : PREAMBLE] == b"DICM"
 
 
 def refuse_inflation(file: BinaryIO) -> None:
@@ -52,8 +52,8 @@ def refuse_inflation(file: BinaryIO) -> None:
     Raises:
         UnreadableImageError: It inflates to more than the limit.
     """
-    begins = file.read(_PREAMBLE + 2)
-    at = _PREAMBLE if has_preamble(begins) else 0
+    begins = file.read(PREAMBLE + 2)
+    at = PREAMBLE if has_preamble(begins) else 0
     if begins[at : at + 2] == b"\x02\x00":
         file.seek(at)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from pydicom import FileDataset, dcmread
 
-from dpcxr_core.data.pictures.dicom import has_preamble, looks_like_dicom, refuse_inflation
+from dpcxr_core.data.pictures.dicom import PREAMBLE, has_preamble, looks_like_dicom, refuse_inflation
 from dpcxr_core.data.pictures.files import open_regular
 from dpcxr_core.data.pictures.picture import UnreadableImageError
-
-_BEGINS = 132  # bytes that say whether a file is DICOM
 
 
 def read_header(path: Path, tags: list[str] | list[int]) -> FileDataset | None:
@@ -26,7 +24,7 @@ def read_header(path: Path, tags: list[str] | list[int]) -> FileDataset | None:
     """
     with open_regular(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a header that bends the standard is still a header
-        begins = file.read(_BEGINS)
+        begins = file.read(PREAMBLE)
         if not looks_like_dicom(begins):
             return None
         file.seek(0)

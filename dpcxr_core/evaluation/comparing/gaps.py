@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dpcxr_core.evaluation.comparing.grouped import GroupedDraws, joined, metric_row
 from dpcxr_core.evaluation.resampling.intervals import (
+    ALL_AGREE,
     COVERAGE,
     percentile_interval,
     quantile_of_sorted,
@@ -202,13 +203,10 @@ def _agreeing(grouped: GroupedDraws, groups: Sequence[int] | NDArray, *rates: ND
     ``rates`` are ``(1 + n_resamples, n_groups)`` each.
     """
     return [
-        grouped.column.groups[g] for place, g in enumerate(groups) if any(_agree(rate[1:, place]) for rate in rates)
+        grouped.column.groups[g]
+        for place, g in enumerate(groups)
+        if any(varying_resamples(rate[1:, place])[1] == ALL_AGREE for rate in rates)
     ]
-
-
-def _agree(resampled: NDArray) -> bool:
-    defined = resampled[~np.isnan(resampled)]
-    return bool(defined.size and (defined == defined[0]).all())
 
 
 def _no_interval(agreeing: Sequence[str]) -> tuple[float, float, str]:

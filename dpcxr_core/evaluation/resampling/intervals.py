@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 COVERAGE = 0.95
 _TAILS = (0.025, 0.975)
-_ALL_AGREE = "all resamples agree: no interval"
+ALL_AGREE = "all resamples agree: no interval"
 
 
 def defined_resamples(resampled: ArrayLike) -> tuple[NDArray[np.float64], str]:
@@ -26,7 +26,7 @@ def varying_resamples(resampled: ArrayLike) -> tuple[NDArray[np.float64], str]:
     defined, reason = defined_resamples(resampled)
     defined.sort()
     if defined.size and defined[0] == defined[-1]:
-        return defined[:0], _ALL_AGREE
+        return defined[:0], ALL_AGREE
     return defined, reason
 
 

@@ -139,7 +139,7 @@ def _amounts(file: Path, columns: Mapping[str, tuple[str, str]], index: list[str
     """The table in ``file`` under the names of ``columns``, each of which is (its column there, unit)."""
     rows = pd.concat([pd.DataFrame(columns=[name for name, _ in columns.values()]), *_read([file])])
     shown = {
-        words: [each if isinstance(each, str) else _amount(each, unit).strip() for each in rows[name]]
+        words: [each if isinstance(each, str) else _amount(each, unit) for each in rows[name]]
         for words, (name, unit) in columns.items()
     }
     return pd.DataFrame(shown).set_index(index)
@@ -164,7 +164,7 @@ def _amount(value: float, unit: str) -> str:
     if unit == "bytes":
         return f"{value / 1e9:,.1f} GB"
     words = "a second" if unit == "1/s" else unit
-    return f"{value:,.0f} {words}" if value >= 100 else f"{value:.3g} {words}"
+    return f"{value:,.0f} {words}".strip() if value >= 100 else f"{value:.3g} {words}".strip()
 
 
 def _counted(of_grids: pd.DataFrame, column: str, values: list[str]) -> pd.DataFrame:
