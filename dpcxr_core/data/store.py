@@ -80,7 +80,8 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     missing = [name for name in (DESCRIPTION_FILE, COHORT_FILE, IMAGES_FILE) if not (path / name).is_file()]
     if missing:
-        raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. Run dpcxr prepare.")
+        cure = "Delete it and prepare it again." if (path / DESCRIPTION_FILE).is_file() else "Run dpcxr prepare."
+        raise UserError(f"{path} is not a finished image store: no {', '.join(missing)}. {cure}")
     try:
         description = json.loads((path / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dpcxr_core.config import UserError
+from dpcxr_core.data.store import read_description
 from dpcxr_core.files import write_json
 from dpcxr_core.planning.jobs import RESULT_FILE, Job, is_done, job_folder, run_of
 from dpcxr_core.provenance import PROJECT_FOLDER, from_project
@@ -57,9 +58,11 @@ def _is_there(job: Job, folder: Path) -> bool:
         weights = find_initialisations(folder) if job.kind == "standins" else []
         if job.kind == "cell":
             return not missing_scores(run_of(folder), places)
+        if job.kind == "data":
+            for name in (places.public_dataset, *places.test_datasets):
+                read_description(places.store(name))  # a purge may delete files and leave the folders
+            return True
     except UserError:  # the record, a store, or the file that says where things are is itself lost
         return False
-    if job.kind == "data":
-        return all(places.store(name).is_dir() for name in (places.public_dataset, *places.test_datasets))
     keys = [name.partition("@")[2] for name in weights if "@" in name]
     return all((places.weights / f"{key}.safetensors").is_file() for key in keys)

@@ -29,11 +29,13 @@ def test_result_names_the_record(tmp_path):
     assert trained_in(tmp_path) == tmp_path / "runs" / "b"
 
 
-def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
+def test_results_are_forgotten_where_what_they_name_is_gone(tiny_study, tmp_path):
     folders = {part: tmp_path / part for part in FOLDERS}
     places = StudyPlaces(**folders, public_dataset="public", private_dataset="private")
+    for name in (places.public_dataset, places.private_dataset):
+        shutil.copytree(tiny_study.places.store(tiny_study.places.public_dataset), places.store(name))
     made = {
-        "data": tmp_path / "stores" / "private",
+        "data": places.store("private") / "images.npy",
         "standins": tmp_path / "weights" / "k.safetensors",
         "cell": tmp_path / "runs" / "cell" / "record.json",
         "other": tmp_path / "runs" / "other" / "record.json",
@@ -41,10 +43,9 @@ def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
     }
     kinds = {"data": "data", "standins": "standins"}
     jobs = [Job(name=name, kind=kinds.get(name, "cell"), dataset="a") for name in made]
-    (tmp_path / "stores" / "public").mkdir(parents=True)
     for name, path in made.items():
-        path.mkdir(parents=True) if name == "data" else path.parent.mkdir(parents=True, exist_ok=True)
         if name != "data":
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("")
         folder = tmp_path / "jobs" / name
         leave_places(folder, places)
@@ -55,7 +56,7 @@ def test_results_are_forgotten_where_what_they_name_is_gone(tmp_path):
     forget_lost(tmp_path, jobs)
     assert all(path.is_file() for path in left.values())
     for lost in ("cell", "standins", "data"):
-        shutil.rmtree(made[lost]) if lost == "data" else made[lost].unlink()
+        made[lost].unlink()
         forget_lost(tmp_path, jobs)
         assert not left.pop(lost).exists()
         assert all(path.is_file() for path in left.values())

@@ -26,6 +26,7 @@ from tests.running.conftest import none_missing
 def _every_run_is_scored(monkeypatch):
     """These runs have no images to score."""
     monkeypatch.setattr(results, "missing_scores", none_missing)
+    monkeypatch.setattr(results, "read_description", lambda _: {})
 
 
 @pytest.fixture
@@ -214,7 +215,8 @@ def test_nothing_to_do_is_said_without_torch(words, jobs, study_dir, tmp_path):
     _collect(read_study(Path(words[1])), study_dir, weights_dir=tmp_path / "cache" / "weights")
     asked = (
         "import sys; from dpcxr_core.cli import main; from dpcxr_core.running import results; "
-        f"results.missing_scores = lambda *_: {{}}; main({words!r}); sys.exit('torch' in sys.modules)"
+        "results.missing_scores = results.read_description = lambda *_: {}; "
+        f"main({words!r}); sys.exit('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

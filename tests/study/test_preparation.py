@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,21 @@ def test_another_choice_gets_stores_of_its_own_and_the_same_choice_the_same(tmp_
     again = prepare_study(TINY, tmp_path, jobs=1)
     other = prepare_study(replace(TINY, seed=1), tmp_path, jobs=1)
     assert first.stores == again.stores != other.stores
+
+
+def test_stores_of_which_a_purge_left_the_folders_are_made_again_and_half_a_store_is_to_be_deleted(tmp_path):
+    places = prepare_study(TINY, tmp_path, jobs=1)
+    store = places.store(places.private_dataset)
+    before = {path.name: path.read_bytes() for path in store.iterdir()}
+    for path in store.iterdir():
+        path.unlink()
+    prepare_study(TINY, tmp_path, jobs=1)
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == before
+    (store / "images.npy").unlink()
+    with pytest.raises(UserError, match=rf"{store} is not a finished .* no images.npy. Delete it and prepare it again"):
+        prepare_study(TINY, tmp_path, jobs=1)
+    shutil.rmtree(store)
+    assert prepare_study(TINY, tmp_path, jobs=1) == places
 
 
 @pytest.mark.sample
