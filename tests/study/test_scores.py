@@ -45,9 +45,9 @@ def test_scores_are_others_with_other_weights_images_or_code(tiny_study, tmp_pat
     again, record = tmp_path / folder.name, read_record(folder)
     write_record_json(again, replace(record, data=record.data | {"weights_sha256": "other"}))
     found.add(scores_folder(again, home, places))
-    description = scores.read_description(places.store(home))
+    content = scores.content_of(places.store(home))
     with monkeypatch.context() as patched:
-        patched.setattr(scores, "read_description", lambda path: description | {"images_sha256": "other"})
+        patched.setattr(scores, "content_of", lambda path: content | {"images_sha256": "other"})
         found.add(scores_folder(folder, home, places))
     monkeypatch.setattr(scores, "imported_source_key", lambda *modules: "other")
     found.add(scores_folder(folder, home, places))
