@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
@@ -25,9 +27,10 @@ _ORIGIN = "tables"  # their column, once merged
 def merge_tables(folders: Sequence[Path], out: Path) -> Path:
     """``out``, now holding what all of ``folders`` hold, checked; nothing is written where anything is refused.
 
-    Runs that several folders hold are there once. A cell that one of them did is done. The runs table is made anew from
-    the records. Claims and verdicts are those of each part, one below the other, with the part's name (``origins``) in
-    the column ``tables``. None is made of all runs together: its tests would need draws, which stay in the hospitals.
+    Runs that several folders hold, with the same weights, are there once, as one of their machines recorded them. A
+    cell that one of them did is done. The runs table is made anew from the records. Claims and verdicts are those of
+    each part, one below the other, with the part's name (``origins``) in the column ``tables``. None is made of all
+    runs together: its tests would need draws, which stay in the hospitals.
 
     Raises:
         UserError: Tables cannot be read, hold counts from 1 to 9, numbers that were not rounded or rows about single
@@ -119,9 +122,16 @@ def _check_same_runs(tables: Mapping[Path, StudyTables]) -> None:
             for what, content in _CONTENTS.items():
                 if content(tables[first], run_id) != content(found, run_id):
                     raise UserError(
-                        f"{first} and {folder} have different {what} of the run {run_id}: the same run was made twice. "
-                        "Keep one of them"
+                        f"{first} and {folder} have different {what} of the run {run_id}: it was made twice, with two "
+                        "outcomes. Merge without one of these folders; or take the cell of that run, and those that "
+                        "start from its weights, out of one study file and call dpcxr study again, which trains nothing"
                     )
+
+
+def _outcome_of(found: StudyTables, run_id: str) -> dict[str, Any]:
+    """What is the same wherever a run is made, if its weights are: not the machine, nor what was measured on it."""
+    values = record_values(found.records[run_id])
+    return {name: values[name] for name in ("config", "init_label", "data")}  # the certificate was checked with these
 
 
 def _metrics_of(found: StudyTables, run_id: str) -> str:
@@ -131,14 +141,15 @@ def _metrics_of(found: StudyTables, run_id: str) -> str:
 
 
 _CONTENTS: Mapping[str, Callable[[StudyTables, str], object]] = {
-    "records": lambda found, run_id: record_values(found.records[run_id]),
+    "records": _outcome_of,
     "metrics": _metrics_of,
 }
 
 
 def _merged(parts: Sequence[StudyTables]) -> StudyTables:
-    every = {run_id: record for found in parts for run_id, record in found.records.items()}
-    records = {run_id: every[run_id] for run_id in sorted(every)}
+    every = [record for found in parts for record in found.records.values()]
+    every.sort(key=lambda record: (record.run_id, json.dumps(record_values(record), sort_keys=True)))
+    records = {record.run_id: record for record in every}  # one, whichever order the parts are in
     tables = {
         "cells": _merged_cells([found.tables["cells"] for found in parts]),
         "runs": runs_of(records.values()),

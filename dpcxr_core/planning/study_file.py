@@ -12,9 +12,11 @@ import yaml
 
 from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.data.manifests import with_known_keys
+from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.planning.grid import GRID_KEYS, Grid, InitialisationChoice, check_known
 from dpcxr_core.planning.stated import converted, made
-from dpcxr_core.study.data_choice import SIMULATED, DataChoice
+from dpcxr_core.provenance import PROJECT_FOLDER
+from dpcxr_core.study.data_choice import OWN, PRIVATE_PART, SIMULATED, DataChoice
 from dpcxr_core.study.standin_choice import DOMAIN_TAG, STANDIN_TAGS, StartingPoints
 
 MAIN = "main"
@@ -131,11 +133,28 @@ def _check_data(choices: Mapping[str, DataChoice], n_named: int) -> None:
     sizes = {name: choice.image_size for name, choice in choices.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"every data set of a study has one image_size, as all are tested on; got {sizes}")
-    first: dict[DataChoice, str] = {}
+    first: dict[str, str] = {}
     for name, choice in choices.items():
-        if choice in first:
-            raise UserError(f"{first[choice]} and {name} are the same images; change a field, as private_hospital")
-        first[choice] = name
+        other = first.setdefault(_name_in_tables(choice) or name, name)
+        if other != name:
+            raise UserError(
+                f"{other} and {name} both train on images that tables call {_name_in_tables(choice)!r}, where their "
+                "results would be mixed: change private_hospital, or the name in one hospital's manifest, or state "
+                "them in two study files"
+            )
+
+
+def _name_in_tables(choice: DataChoice) -> str:
+    """How records and tables call the images trained on; "" where that stands in a manifest that cannot be read."""
+    if choice.data_source == SIMULATED:
+        return choice.private_hospital
+    dataset = choice.data_source
+    if dataset == OWN:
+        try:
+            dataset = own_facts(PROJECT_FOLDER / choice.manifest)["dataset"]
+        except UserError:  # what is wrong with it the job will say
+            return ""
+    return dataset + (PRIVATE_PART if choice.public_fraction > 0 else "")
 
 
 def read_study(path: Path) -> Study:

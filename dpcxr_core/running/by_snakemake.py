@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from contextlib import chdir
 from pathlib import Path
+
+import yaml
 
 from dpcxr_core.config import UserError
 
 _FOLDER = Path(__file__).resolve().parent
 PROFILES = _FOLDER / "profiles"
 LOCAL = PROFILES / "local"
+SNAKEFILE = "Snakefile"
 
 
 def snakemake_is_here() -> bool:
@@ -43,9 +47,14 @@ def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
         cache_dir: As ``do_job`` takes it.
         n_cores: Cores of this machine; None leaves it to the profile.
         profile: Folder of a ``config.yaml`` for Snakemake.
+
+    Raises:
+        UserError: Pods could not find ``study_dir``.
     """
     from snakemake.cli import main
 
+    # in the study's folder: where pods have no folder in common, Snakemake hands them sources from below it only
+    shutil.copyfile(_FOLDER / SNAKEFILE, study_dir / SNAKEFILE)
     with chdir(study_dir):
         try:
             main(snakemake_words(study_dir, cache_dir=cache_dir, n_cores=n_cores, profile=profile))
@@ -57,10 +66,21 @@ def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
 def snakemake_words(study_dir: Path, *, cache_dir: Path, n_cores: int | None, profile: Path) -> list[str]:
     """The words of Snakemake's command line, arguments as of ``do_by_snakemake``."""
     return [
-        *("--snakefile", str(_FOLDER / "Snakefile"), "--directory", str(study_dir), "--profile", str(profile)),
+        *("--snakefile", str(study_dir / SNAKEFILE), "--directory", str(study_dir), "--profile", str(profile)),
         # what was killed is done again, one failure stops nothing else, and only results that are missing are made
         *("--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "--nolock"),
         *("--scheduler", "greedy", "--quiet", "rules", "reason", "host"),
+        *_storage_words(study_dir, profile),
         *(() if n_cores is None else ("--cores", str(n_cores))),
         *("--config", f"study_dir={json.dumps(str(study_dir))}", f"cache_dir={json.dumps(str(cache_dir))}"),
     ]
+
+
+def _storage_words(study_dir: Path, profile: Path) -> list[str]:
+    """Where results go of jobs that have no working folder in common with us: to where the study expects them."""
+    stated = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8")) or {}
+    if stated.get("default-storage-provider") != "fs":
+        return []
+    if any(letter.isspace() for letter in str(study_dir)):
+        raise UserError(f"the folder {study_dir} has a blank in its path, which Snakemake splits in pods; name another")
+    return ["--default-storage-prefix", str(study_dir)]

@@ -123,7 +123,26 @@ def test_the_same_run_with_other_content_is_refused(halves, other, tmp_path):
 
 def test_the_same_run_with_another_record_is_refused(halves, other, tmp_path):
     _change_record(other, lambda values: values["data"].update(weights_sha256="0" * 64))
-    _refused([halves[1], other], tmp_path, "different records of the run")
+    _refused([halves[1], other], tmp_path, "different records of the run .* Merge without one of these folders; or")
+
+
+def test_the_same_run_of_two_machines_with_the_same_weights_is_there_once(halves, other, tmp_path):
+    def of_another_machine(values):
+        values["versions"].update(platform="Linux-9.9", commit="0123456789ab")
+        values["certificate"]["library_versions"] = {"dp-accounting": "9.9"}
+        values["selfcheck"] = [{**check, "measured": 1.5 * check["measured"]} for check in values["selfcheck"]]
+
+    run_id = _change_record(other, of_another_machine)
+    merged = [
+        merge_tables(folders, tmp_path / name)
+        for folders, name in (([halves[1], other], "out"), ([other, halves[1]], "turned"))
+    ]
+    for path in sorted(path for path in merged[0].rglob("*") if path.is_file()):
+        assert path.read_bytes() == (merged[1] / path.relative_to(merged[0])).read_bytes(), path.name
+    found, before = read_tables(merged[0]), read_tables(halves[1])
+    assert set(found.records) == set(before.records)
+    assert found.records[run_id] in (before.records[run_id], read_tables(other).records[run_id])
+    assert len(found.tables["metrics"]) == len(before.tables["metrics"])
 
 
 @pytest.mark.parametrize("column", ["n", "n_positive"])

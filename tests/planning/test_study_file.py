@@ -1,9 +1,11 @@
 import math
+import re
 
 import pytest
 
 from dpcxr_core.config import EvaluationChoice, UserError
 from dpcxr_core.planning.study_file import read_study
+from dpcxr_core.provenance import PROJECT_FOLDER
 from dpcxr_core.study.data_choice import DataChoice
 from dpcxr_core.study.grid import Recipe
 from dpcxr_core.study.standin_choice import StartingPoints
@@ -60,7 +62,8 @@ _SIM = {"data_source": "simulated"}
         ({"data": {"sim-a": {"data_source": "elsewhere"}}}, "data.sim-a: data_source must be one of"),
         ({"data": {"x": {**_NORTH, "image_recipe": "corrected"}}}, "unknown key 'data.x.image_recipe'"),
         ({"data": {"x": _SIM, "y": {**_SIM, "image_size": 32}}}, "one image_size"),
-        ({"data": {"x": _SIM, "y": _SIM}}, "x and y are the same images"),
+        ({"data": {"x": _SIM, "y": {**_SIM, "seed": 1}}}, "x and y both train on images that tables call 'sim-a'"),
+        ({"data": {"x": _NORTH, "y": {**_NORTH, "source_dir": "y"}}}, "that tables call 'padchest-private'"),
         ({"data": {"mimic": _NORTH}}, "either trained on with privacy or pretrained on"),
         ({"data": ["sim-a"]}, "data must hold 'name: value' lines"),
         ({"own_heads": ["random"]}, "random has no head"),
@@ -113,3 +116,16 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     broken.write_text("")
     with pytest.raises(UserError, match="broken.yml"):
         read_study(broken)
+
+
+def test_two_hospitals_are_told_apart_by_what_their_manifests_call_them(tmp_path, study_with):
+    stated = (PROJECT_FOLDER / "data_manifests" / "own_example.yaml").read_text()
+    name = re.search(r"^name: *(\S+)", stated, re.MULTILINE)[1]
+    manifests = [tmp_path / "a.yml", tmp_path / "b.yml"]
+    data = {file.stem: {"data_source": "own", "manifest": str(file)} for file in manifests}
+    manifests[0].write_text(stated)
+    manifests[1].write_text(stated.replace(f"name: {name}", "name: other"))
+    assert tuple(study_with(data=data).data) == ("a", "b")
+    manifests[1].write_text(stated)
+    with pytest.raises(UserError, match=f"a and b both train on images that tables call '{name}-private'"):
+        study_with(data=data)
