@@ -15,7 +15,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dpcxr_core.accounting.certificate import PrivacyCertificate, certify, privacy_statement
+from dpcxr_core.accounting.certificate import PrivacyCertificate, privacy_statement
+from dpcxr_core.accounting.remembered import remembered_certificate
 from dpcxr_core.config import PrivacySpecification, RunConfig, UserError, content_key
 from dpcxr_core.data.store import (
     ImageStore,
@@ -114,7 +115,8 @@ def recorded(
 def _certificate(config: RunConfig) -> PrivacyCertificate | None:
     if config.privacy is None or config.target_epsilon is None:
         return None
-    return certify(config.privacy, config.privacy.n_units_declared, config.target_epsilon)
+    # remembered: runs of a grid share a few mechanisms, whose certificates take seconds each
+    return remembered_certificate(config.privacy, config.privacy.n_units_declared, config.target_epsilon)
 
 
 def checkpoint_path(config: RunConfig, places: StudyPlaces) -> Path:
