@@ -31,7 +31,7 @@ KEYS_OF_PICTURES = ("file", "SOPInstanceUID", "AccessionNumber", "StudyInstanceU
 NOT_RECORDED = "none"
 DICOM_SIDE_VIEWS = ["LL", "RL", "LLD", "RLD", "LLO", "RLO", "LATERAL", "LAT"]
 _PICTURE_ENDINGS = [".png", ".jpg", ".jpeg", ".dcm", ".dicom"]
-_COLUMNS = ("image", "patient", "study", "sex", "age", "birth_date", "study_date", "view", "split")
+_COLUMNS = ("image", "folder", "patient", "study", "sex", "age", "birth_date", "study_date", "view", "split")
 _DESCRIBED = ("title", "publisher", "url", "version", "licence", "cite", "reference_labels", "access")
 _LABEL_VALUES = ("positive", "negative", "uncertain", "not_mentioned", "missing")
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -236,9 +236,14 @@ def _table(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]
     if rows_from == "table":
         if not table.get("file"):
             raise UserError("table.file must name the table; with no table at all, say 'rows_from: dicom' or 'files'")
-        if "image" not in columns:
-            raise UserError("columns.image must name the column with the picture's file name")
-        refuse_beside(table, ("key", "key_is"), "table", "'rows_from: table'; columns.image is the key there")
+        if ("image" in columns) == ("folder" in columns):
+            raise UserError(
+                "columns.image must name the column with the picture's file name, or columns.folder, in its place, "
+                "that with the folder whose pictures a row is about"
+            )
+        refuse_beside(
+            table, ("key", "key_is"), "table", "'rows_from: table'; columns.image or columns.folder is the key there"
+        )
     elif table:
         if not table.get("file") or not table.get("key"):
             raise UserError("table needs file, and key: the column that says which picture a row is about")
@@ -260,7 +265,7 @@ def _table(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]
 
 
 def _patient(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, str]) -> str:
-    """Where patients are known from: "recorded", "none", or a regular expression for the picture's name."""
+    """Where patients are known from: "recorded", "none", or a regular expression for a picture's name or path."""
     given = text_of(stated, "patient", "")
     if "patient" in columns and given:
         raise UserError("state the patient once: columns.patient, or patient")
@@ -269,7 +274,8 @@ def _patient(stated: Mapping[str, Any], rows_from: str, columns: Mapping[str, st
     if not given:
         raise UserError(
             "who the patient is must be said, as no patient may be in two splits: columns.patient, or a regular "
-            r"expression for the file name such as patient: '^(person\d+)_', or patient: none if it is not known"
+            r"expression for the file name, or for the path if it has a /, such as patient: '^(person\d+)_', or "
+            "patient: none if it is not known"
         )
     if given == NOT_RECORDED:
         return given

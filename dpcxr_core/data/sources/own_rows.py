@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -58,22 +58,26 @@ def _of_table(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     wanted = {**mapping["columns"], **_label_columns(mapping["labels"]), **mapping["keep"]}
     raw = read_own_table(source, mapping["table"], wanted)
-    raw["path"] = paths_by_end(raw["image"], found, mistakes)
+    n_rows = len(raw)
+    if "folder" in raw:
+        raw = pictures_in_folders(raw, found, mistakes)
+    else:
+        raw["path"] = paths_by_end(raw["image"], found, mistakes)
     if mapping["labels"]["kind"] == "folders":
         raw[RAW + "labels"] = raw["path"].map(lambda path: PurePosixPath(path).parent.as_posix() if path else "")
     missing = raw["path"].isna()
     if 2 * missing.sum() > len(raw):
         first, there = ", ".join(raw.loc[missing, "image"].head(3)), ", ".join(found[:3]) or "none"
+        what = "folders with pictures" if "folder" in raw else "pictures"
         mistakes.append(
-            f"{int(missing.sum())} of {len(raw)} pictures were not found (first: {first}). Looked for: the end of a "
+            f"{int(missing.sum())} of {len(raw)} {what} were not found (first: {first}). Looked for: the end of a "
             f"path below {', '.join(mapping['pictures'])} in {source}, with or without its ending. "
             f"Pictures there: {len(found)} (first: {there}).{said_of_links(n_links_out)}"
         )
-    leaving = raw.loc[missing, "image"].map(leaves_source)
     return raw, {
-        "rows_in_table": len(raw),
+        "rows_in_table": n_rows,
         "pictures_not_found": int(missing.sum()),
-        "names_that_leave_the_source": int(leaving.sum()),
+        "names_that_leave_the_source": sum(map(leaves_source, raw.loc[missing, "image"])),
     }
 
 
@@ -82,38 +86,61 @@ def paths_by_end(names: pd.Series, found: Sequence[str], mistakes: list[str]) ->
 
     A name without such a picture is missing here; a name that fits several pictures is a mistake.
     """
+    return _by_end(names, found, _ends_of_picture, "pictures", mistakes)
+
+
+def pictures_in_folders(raw: pd.DataFrame, found: Sequence[str], mistakes: list[str]) -> pd.DataFrame:
+    """A row a picture, with ``image`` and ``path``, of rows about all pictures in a ``folder``, at any depth.
+
+    A folder is the one whose path ends with the name, ``17`` or ``north/17``. One without pictures keeps its row,
+    whose path is missing; a name that fits several folders is a mistake.
+    """
+    pictures: dict[str, list[str]] = {}
+    for path in found:
+        for folder in PurePosixPath(path).parents:
+            pictures.setdefault(str(folder), []).append(path)
+    folders = _by_end(raw["folder"].str.rstrip("/\\"), list(pictures), _end, "folders", mistakes)
+    rows = raw.assign(path=folders.map(lambda folder: pictures.get(folder, [None]))).explode("path", ignore_index=True)
+    return rows.assign(image=rows["path"].where(rows["path"].notna(), rows["folder"]))
+
+
+def _by_end(
+    names: pd.Series, found: Sequence[str], ends_of: Callable[[str, int], set[str]], what: str, mistakes: list[str]
+) -> pd.Series:
     cleaned = names.str.replace("\\", "/").str.removeprefix("./")
     paths = pd.Series(None, index=names.index, dtype=object)
     for depth, group in cleaned.groupby(cleaned.str.count("/")):
-        by_end = _by_end(found, int(depth) + 1)
-        chosen = group.map(by_end).astype(object)
+        n_parts = int(depth) + 1
+        chosen = group.map(_path_of_end(found, n_parts, ends_of)).astype(object)
         several = names[group.index][group.isin(group[chosen == ""].unique())].unique()
         if len(several):
-            fits = [path for path in found if _ends(path, int(depth) + 1) & {cleaned[names == several[0]].iloc[0]}]
+            fits = [path for path in found if ends_of(path, n_parts) & {cleaned[names == several[0]].iloc[0]}]
             mistakes.append(
-                f"{len(several)} names fit several pictures (first: {several[0]!r} fits {', '.join(fits[:3])}). "
+                f"{len(several)} names fit several {what} (first: {several[0]!r} fits {', '.join(fits[:3])}). "
                 "Give the folder with the name."
             )
         paths[group.index] = chosen.where(chosen.notna() & (chosen != ""), None)
     return paths
 
 
-def _by_end(found: Sequence[str], n_parts: int) -> dict[str, str]:
+def _path_of_end(found: Sequence[str], n_parts: int, ends_of: Callable[[str, int], set[str]]) -> dict[str, str]:
     """End of a path -> path; "" where several paths end like that."""
     by_end: dict[str, str] = {}
     for path in found:
-        for end in _ends(path, n_parts):
+        for end in ends_of(path, n_parts):
             by_end[end] = path if by_end.get(end, path) == path else ""
     return by_end
 
 
-def _ends(path: str, n_parts: int) -> set[str]:
+def _end(path: str, n_parts: int) -> set[str]:
     parts = path.split("/")
-    if len(parts) < n_parts:
-        return set()
-    end = "/".join(parts[-n_parts:])
-    stem, dot, _ = end.rpartition(".")
-    return {end, stem} if dot and "/" not in end[len(stem) :] else {end}
+    return {"/".join(parts[-n_parts:])} if len(parts) >= n_parts else set()
+
+
+def _ends_of_picture(path: str, n_parts: int) -> set[str]:
+    """With and without what ends a file's name."""
+    ends = _end(path, n_parts)
+    return ends | {stem for stem, dot, ending in (end.rpartition(".") for end in ends) if dot and "/" not in ending}
 
 
 def _with_label_table(

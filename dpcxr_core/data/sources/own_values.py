@@ -149,17 +149,18 @@ def patients_of(raw: pd.DataFrame, mapping: Mapping[str, Any], mistakes: list[st
     if mapping["patient"] == "recorded":
         patients, looked_in = raw["patient"], f"column {mapping['columns'].get('patient', 'PatientID')!r}"
     else:
-        names = raw["path"].where(raw["path"].notna(), raw["image"]).str.rsplit("/", n=1).str[-1]
+        names, of_path = raw["path"].where(raw["path"].notna(), raw["image"]), "/" in mapping["patient"]
+        names = names if of_path else names.str.rsplit("/", n=1).str[-1]
         found = {name: re.search(mapping["patient"], name) for name in names.unique()}
         patients = names.map({name: match.group(1) or "" if match else "" for name, match in found.items()})
-        looked_in = f"the file name by {mapping['patient']!r}"
+        looked_in = f"the {'path' if of_path else 'file name'} by {mapping['patient']!r}"
     nobody = patients == ""
     first = ", ".join(raw.loc[nobody, "image"].head(3))
     if len(raw) and nobody.all():  # whether or not such rows are left out: no image would be left
         mistakes.append(
             f"none of {len(raw)} rows has a patient in {looked_in} (first: {first}). Say where else it stands, such as "
-            "patient: '^([0-9]+)_' for a part of the file name, or 'patient: none' if it is not known: then every "
-            "image counts as a patient of its own."
+            "patient: '^([0-9]+)_' for a part of the file name, '^([^/]+)/' for the first folder, or 'patient: none' "
+            "if it is not known: then every image counts as a patient of its own."
         )
     elif nobody.any() and mapping["rows_without_patient"] == "refuse":
         mistakes.append(

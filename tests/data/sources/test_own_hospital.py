@@ -335,6 +335,43 @@ def test_pictures_in_no_known_folder_or_of_no_patient_are_named(folders):
     assert "(first: train/OTHER/scan.png)" in str(caught.value)
 
 
+def test_patient_may_be_a_folder(folders):
+    by_folder = FOLDERS.replace(r"'^(person\d+)_'", "'^[^/]+/[^/]+/([^/]+)/'")
+    with pytest.raises(UserError, match=r"2 of 3 rows have no patient in the path by '\^\[\^/\]\+"):
+        _read(folders, by_folder)
+    table = _read(folders, by_folder + "rows_without_patient: leave_out\n").table
+    assert table["patient_id"].dropna().to_list() == ["bacterial"]
+
+
+STUDIES = """
+name: studies
+table: {file: studies.csv}
+columns: {folder: accession, patient: mrn, sex: sex, study: accession}
+labels: {column: findings, terms: {pneumonia: [pneumonia], no_finding: [normal]}}
+"""
+
+
+def test_one_row_a_study_is_about_all_pictures_in_its_folder(tmp_path):
+    for name in ("A1/pa.png", "A1/second.png", "A2/pa.png", "A9/pa.png"):
+        _picture(tmp_path / "out" / name)
+    rows = ["accession,mrn,sex,findings", "A1,7,F,pneumonia", "A2,8,M,normal", "A3,8,M,normal"]
+    (tmp_path / "studies.csv").write_text("\n".join(rows))
+    official = _read(tmp_path, STUDIES)
+    assert official.table["path"].dropna().to_list() == ["out/A1/pa.png", "out/A1/second.png", "out/A2/pa.png"]
+    assert official.table["image_id"].iloc[-1] == "A3"
+    assert official.table["patient_id"].to_list() == ["7", "7", "8", "8"]
+    assert official.table["study_id"].to_list() == ["A1", "A1", "A2", "A3"]
+    assert official.table["code_pneumonia"].to_list() == ["positive", "positive", "not mentioned", "not mentioned"]
+    assert official.counts["rows_in_table"] == 3
+    assert official.counts["pictures_not_found"] == 1
+    assert official.unlisted == ("out/A9/pa.png",)
+    (tmp_path / "studies.csv").write_text("\n".join(rows[:3]))
+    assert _read(tmp_path, STUDIES).counts["names_that_leave_the_source"] == 0
+    (tmp_path / "studies.csv").write_text("\n".join([*rows, "A1,7,F,normal"]))
+    with pytest.raises(UserError, match="2 image ids stand in rows that differ"):
+        _read(tmp_path, STUDIES)
+
+
 def test_unknown_patients_are_said(folders):
     official = _read(folders, FOLDERS.replace(r"'^(person\d+)_'", "none"))
     assert official.table["patient_id"].equals(official.table["image_id"])

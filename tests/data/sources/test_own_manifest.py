@@ -96,6 +96,7 @@ def test_values_of_columns_are_inverted():
         (_instead(", patient: who", "") + "patient: '(a'", "'\\(a' is not a regular expression"),
         (_instead(", patient: who", "") + "patient: 'p[0-9]+_'", "one pair of brackets.*it has 0"),
         (_instead("image: file, ", ""), "columns.image must name the column"),
+        (_instead("image: file, ", "image: file, folder: study, "), "columns.folder, in its place"),
         (_instead("table: {file: images.csv}", ""), "table.file must name the table"),
         (SHORTEST + "rows_from: csv", "rows_from must be one of table, dicom, files; got 'csv'"),
         (_instead("images.csv", "images.csv, separator: ';;'"), "separator must be one character"),
