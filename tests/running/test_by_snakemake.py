@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +22,6 @@ from dpcxr_core.running.by_snakemake import (
 )
 from dpcxr_core.training.record import read_record
 from tests.conftest import PROJECT
-from tests.running.pods import serving_pods
 
 pytestmark = pytest.mark.skipif(not snakemake_is_here(), reason="needs the extra cluster: Snakemake")
 
@@ -167,40 +165,6 @@ def test_slurm_runs_the_jobs_and_names_the_one_that_fails(tried, slurm, tmp_path
     (log,) = re.findall(rf"^FAILED {by_name['broken']}: (.+)$", ran.stdout, re.MULTILINE)
     assert "/nowhere/w.json is missing" in Path(log).read_text()
     assert slurm.n_submitted() >= len(tiny.jobs)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("rsync") is None, reason="Snakemake's storage needs rsync")
-def test_pods_do_the_jobs_and_the_one_that_fails_is_named(tried, tmp_path, monkeypatch):
-    tiny = tried(
-        initialisations={"random": {"weights": "random"}, "broken": {"weights": "file:/nowhere/w.safetensors"}},
-        epsilons=[float("inf")],
-        seeds=[0],
-    )
-    tiny = replace(tiny, runs=tmp_path / "runs")  # one without blanks
-    profile = tmp_path / "profile"
-    stated = yaml.safe_load((PROFILES / "kubernetes" / "config.yaml").read_text())
-    # nothing to wait for on one machine, and what fails here fails again
-    (profile / "config.yaml").parent.mkdir()
-    (profile / "config.yaml").write_text(yaml.safe_dump(stated | {"latency-wait": 2, "retries": 0}))
-    (tmp_path / "pods").mkdir()
-    with serving_pods(tmp_path / "pods") as pods:
-        monkeypatch.setenv("KUBECONFIG", str(pods.kubeconfig))
-        ran = tiny.ran("--profile", str(profile))
-    said = ran.stdout + ran.stderr + "".join(path.read_text() for path in (tmp_path / "pods").glob("*/log"))
-    assert ran.returncode == 1, said
-    by_name = {job.cell.initialisation: job.name for job in tiny.cell_jobs()}
-    assert tiny.done() == set(tiny.jobs) - {by_name["broken"]}, said
-    assert len(pods.jobs) == len(tiny.jobs)
-    (log,) = re.findall(rf"^FAILED {by_name['broken']}: (.+)$", ran.stdout, re.MULTILINE)
-    assert "/nowhere/w.json is missing" in Path(log).read_text()
-
-
-def test_a_folder_that_pods_would_not_find_is_refused(tmp_path):
-    study_dir = tmp_path / "runs of mine"
-    with pytest.raises(UserError, match="has a blank in its path"):
-        snakemake_words(study_dir, cache_dir=tmp_path, n_cores=None, profile=PROFILES / "kubernetes")
-    assert str(study_dir) in snakemake_words(study_dir, cache_dir=tmp_path, n_cores=None, profile=PROFILES / "slurm")
 
 
 def test_a_copied_profile_needs_no_cores_on_the_command_line(tmp_path):

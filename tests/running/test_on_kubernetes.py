@@ -1,4 +1,4 @@
-"""A stand-in for the API server of Kubernetes, whose pods are processes of this machine.
+"""The profile for Kubernetes, against a stand-in for its API server whose pods are processes of this machine.
 
 Each has a working folder of its own, as a pod has, and sees what a shared volume would hold: all of this machine.
 """
@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from dpcxr_core.config import UserError
+from dpcxr_core.running.by_snakemake import PROFILES, snakemake_is_here, snakemake_words
 from tests.conftest import PROJECT
+
+pytestmark = pytest.mark.skipif(not snakemake_is_here(), reason="needs the extra cluster: Snakemake")
 
 
 @dataclass
@@ -127,3 +134,37 @@ def _pod(pods: Pods, name: str) -> dict[str, Any]:
     state = {"running": {}} if ended is None else {"terminated": {"exitCode": ended}}
     container = {"name": "snakemake", "image": "", "imageID": "", "ready": True, "restartCount": 0, "state": state}
     return {"metadata": {"name": name}, "status": {"containerStatuses": [container]}}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="Snakemake's storage needs rsync")
+def test_pods_do_the_jobs_and_the_one_that_fails_is_named(tried, tmp_path, monkeypatch):
+    tiny = tried(
+        initialisations={"random": {"weights": "random"}, "broken": {"weights": "file:/nowhere/w.safetensors"}},
+        epsilons=[float("inf")],
+        seeds=[0],
+    )
+    tiny = replace(tiny, runs=tmp_path / "runs")  # one without blanks
+    profile = tmp_path / "profile"
+    stated = yaml.safe_load((PROFILES / "kubernetes" / "config.yaml").read_text())
+    # nothing to wait for on one machine, and what fails here fails again
+    (profile / "config.yaml").parent.mkdir()
+    (profile / "config.yaml").write_text(yaml.safe_dump(stated | {"latency-wait": 2, "retries": 0}))
+    (tmp_path / "pods").mkdir()
+    with serving_pods(tmp_path / "pods") as pods:
+        monkeypatch.setenv("KUBECONFIG", str(pods.kubeconfig))
+        ran = tiny.ran("--profile", str(profile))
+    said = ran.stdout + ran.stderr + "".join(path.read_text() for path in (tmp_path / "pods").glob("*/log"))
+    assert ran.returncode == 1, said
+    by_name = {job.cell.initialisation: job.name for job in tiny.cell_jobs()}
+    assert tiny.done() == set(tiny.jobs) - {by_name["broken"]}, said
+    assert len(pods.jobs) == len(tiny.jobs)
+    (log,) = re.findall(rf"^FAILED {by_name['broken']}: (.+)$", ran.stdout, re.MULTILINE)
+    assert "/nowhere/w.json is missing" in Path(log).read_text()
+
+
+def test_a_folder_that_pods_would_not_find_is_refused(tmp_path):
+    study_dir = tmp_path / "runs of mine"
+    with pytest.raises(UserError, match="has a blank in its path"):
+        snakemake_words(study_dir, cache_dir=tmp_path, n_cores=None, profile=PROFILES / "kubernetes")
+    assert str(study_dir) in snakemake_words(study_dir, cache_dir=tmp_path, n_cores=None, profile=PROFILES / "slurm")
