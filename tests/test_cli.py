@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -236,3 +238,13 @@ def test_interrupt_says_that_nothing_is_lost(capsys, monkeypatch):
     monkeypatch.setattr(cli, "_selfcheck", interrupt)
     assert cli.main(["selfcheck"]) == 130
     assert "call again" in capsys.readouterr().err
+
+
+def test_no_grammar_of_iris_is_compiled_for_notebooks():
+    code = (
+        "import sys; from dpcxr_core import cli; cli.main(['execute', 'nowhere.py']); import jsonschema, nbformat; "
+        "sys.exit('lark' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "there is no chapter nowhere.py" in ran.stderr
