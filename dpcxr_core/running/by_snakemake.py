@@ -78,8 +78,11 @@ def snakemake_words(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
 
 def _storage_words(study_dir: Path, profile: Path) -> list[str]:
     """Where results go of jobs that have no working folder in common with us: to where the study expects them."""
-    stated = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8")) or {}
-    if stated.get("default-storage-provider") != "fs":
+    try:
+        stated = yaml.safe_load((profile / "config.yaml").read_text(encoding="utf-8"))
+    except yaml.YAMLError:  # Snakemake says what is wrong
+        return []
+    if not isinstance(stated, dict) or stated.get("default-storage-provider") != "fs":
         return []
     if any(letter.isspace() for letter in str(study_dir)):
         raise UserError(f"the folder {study_dir} has a blank in its path, which Snakemake splits in pods; name another")
