@@ -22,8 +22,8 @@ from dpcxr_core.provenance import PROJECT_FOLDER
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of the command ``arguments``: 0 only on success; a user's mistake is one line."""
     options = _parser().parse_args(arguments)
-    # nbformat imports jsonschema, which compiles a grammar of IRIs if it finds this one: half of the time in which the
-    # process of a job starts. No notebook has an IRI
+    # nbformat imports jsonschema, which compiles a grammar of IRIs if it finds this one, for seconds at the start of
+    # every job; no notebook has an IRI
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     try:
         return options.run(options)

@@ -16,7 +16,7 @@ from dpcxr_core.data.sources.own_manifest import own_facts
 from dpcxr_core.planning.grid import GRID_KEYS, Grid, InitialisationChoice, check_known
 from dpcxr_core.planning.stated import converted, made
 from dpcxr_core.provenance import PROJECT_FOLDER
-from dpcxr_core.study.data_choice import OWN, PRIVATE_PART, SIMULATED, DataChoice
+from dpcxr_core.study.data_choice import OWN, SIMULATED, DataChoice
 from dpcxr_core.study.standin_choice import DOMAIN_TAG, STANDIN_TAGS, StartingPoints
 
 MAIN = "main"
@@ -154,7 +154,7 @@ def _name_in_tables(choice: DataChoice) -> str:
             dataset = own_facts(PROJECT_FOLDER / choice.manifest)["dataset"]
         except UserError:  # what is wrong with it the job will say
             return ""
-    return dataset + (PRIVATE_PART if choice.public_fraction > 0 else "")
+    return choice.name_trained_on(dataset)
 
 
 def read_study(path: Path) -> Study:

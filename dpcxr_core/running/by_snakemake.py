@@ -15,7 +15,7 @@ from dpcxr_core.config import UserError
 _FOLDER = Path(__file__).resolve().parent
 PROFILES = _FOLDER / "profiles"
 LOCAL = PROFILES / "local"
-SNAKEFILE = "Snakefile"
+_SNAKEFILE = "Snakefile"
 
 
 def snakemake_is_here() -> bool:
@@ -54,7 +54,7 @@ def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
     from snakemake.cli import main
 
     # in the study's folder: where pods have no folder in common, Snakemake hands them sources from below it only
-    shutil.copyfile(_FOLDER / SNAKEFILE, study_dir / SNAKEFILE)
+    shutil.copyfile(_FOLDER / _SNAKEFILE, study_dir / _SNAKEFILE)
     with chdir(study_dir):
         try:
             main(snakemake_words(study_dir, cache_dir=cache_dir, n_cores=n_cores, profile=profile))
@@ -66,7 +66,7 @@ def do_by_snakemake(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
 def snakemake_words(study_dir: Path, *, cache_dir: Path, n_cores: int | None, profile: Path) -> list[str]:
     """The words of Snakemake's command line, arguments as of ``do_by_snakemake``."""
     return [
-        *("--snakefile", str(study_dir / SNAKEFILE), "--directory", str(study_dir), "--profile", str(profile)),
+        *("--snakefile", str(study_dir / _SNAKEFILE), "--directory", str(study_dir), "--profile", str(profile)),
         # what was killed is done again, one failure stops nothing else, and only results that are missing are made
         *("--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "--nolock"),
         *("--scheduler", "greedy", "--quiet", "rules", "reason", "host"),

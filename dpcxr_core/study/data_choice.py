@@ -52,6 +52,10 @@ class DataChoice:
     public_fraction: float = 0.5
     seed: int = 0
 
+    def name_trained_on(self, dataset: str) -> str:
+        """How records and tables call the private images of ``dataset``: another name where a part of it is public."""
+        return dataset + PRIVATE_PART if self.public_fraction > 0 else dataset
+
     def __post_init__(self) -> None:
         known = (*names_of_our_sets(), OWN)
         if self.data_source not in known:

@@ -21,7 +21,7 @@ from dpcxr_core.data.splits import part_training_patients
 from dpcxr_core.data.store import check_images, file_sha256, open_store, rows_of
 from dpcxr_core.data.storing.store_finishing import made_by
 from dpcxr_core.data.storing.store_writing import subset_store
-from dpcxr_core.study.data_choice import OWN, PRIVATE_PART, PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
+from dpcxr_core.study.data_choice import OWN, PUBLIC_HOSPITAL, SIMULATED, VALID_FRACTION, DataChoice
 from dpcxr_core.study.places import FOLDERS, StudyPlaces
 from dpcxr_core.workers import worker_pool
 
@@ -111,7 +111,7 @@ def _official_stores(choice: DataChoice, stores: Path, jobs: int) -> dict[str, A
     rng = np.random.default_rng(choice.seed)
     public, private = part_training_patients(store.cohort, choice.public_fraction, rng)
     held_out = np.concatenate([rows_of(store, "valid"), rows_of(store, "test")])
-    names = {"public_dataset": f"{dataset}-public", "private_dataset": f"{dataset}{PRIVATE_PART}"}
+    names = {"public_dataset": f"{dataset}-public", "private_dataset": choice.name_trained_on(dataset)}
     subset_store(store, public, stores / names["public_dataset"], names["public_dataset"])
     rest = np.sort(np.concatenate([private, held_out]))
     subset_store(store, rest, stores / names["private_dataset"], names["private_dataset"])

@@ -64,14 +64,15 @@ def _of_table(
     else:
         raw["path"] = paths_by_end(raw["image"], found, mistakes)
     if mapping["labels"]["kind"] == "folders":
-        raw[RAW + "labels"] = raw["path"].map(lambda path: PurePosixPath(path).parent.as_posix() if path else "")
+        raw[RAW + "labels"] = raw["path"].map(_folder_of)
     missing = raw["path"].isna()
     if 2 * missing.sum() > len(raw):
         first, there = ", ".join(raw.loc[missing, "image"].head(3)), ", ".join(found[:3]) or "none"
-        what = "folders with pictures" if "folder" in raw else "pictures"
+        of_files = ("pictures", ", with or without its ending")
+        what, ending = ("folders with pictures", "") if "folder" in raw else of_files
         mistakes.append(
             f"{int(missing.sum())} of {len(raw)} {what} were not found (first: {first}). Looked for: the end of a "
-            f"path below {', '.join(mapping['pictures'])} in {source}, with or without its ending. "
+            f"path below {', '.join(mapping['pictures'])} in {source}{ending}. "
             f"Pictures there: {len(found)} (first: {there}).{said_of_links(n_links_out)}"
         )
     return raw, {
@@ -79,6 +80,10 @@ def _of_table(
         "pictures_not_found": int(missing.sum()),
         "names_that_leave_the_source": sum(map(leaves_source, raw.loc[missing, "image"])),
     }
+
+
+def _folder_of(path: object) -> str:
+    return PurePosixPath(path).parent.as_posix() if isinstance(path, str) else ""  # a missing one may be a NaN
 
 
 def paths_by_end(names: pd.Series, found: Sequence[str], mistakes: list[str]) -> pd.Series:

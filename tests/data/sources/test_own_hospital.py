@@ -372,6 +372,23 @@ def test_one_row_a_study_is_about_all_pictures_in_its_folder(tmp_path):
         _read(tmp_path, STUDIES)
 
 
+@pytest.mark.parametrize("column", ["folder", "image"])
+def test_a_row_whose_pictures_are_missing_has_no_folder_to_label_it(column, tmp_path):
+    _picture(tmp_path / "A1" / "NORMAL" / "1.png")
+    _picture(tmp_path / "A2" / "PNEUMONIA" / "2.png")
+    named = {"folder": ["A1", "A2", "A3"], "image": ["1.png", "2.png", "3.png"]}[column]
+    (tmp_path / "studies.csv").write_text("\n".join(["name,mrn", *(f"{name},7" for name in named)]))
+    manifest = f"""
+name: klinik
+table: {{file: studies.csv}}
+columns: {{{column}: name, patient: mrn}}
+labels: {{folders: {{pneumonia: [PNEUMONIA], no_finding: [NORMAL]}}, not_mentioned: negative}}
+"""
+    table = _read(tmp_path, manifest).table
+    assert table["code_pneumonia"].iloc[:2].to_list() == ["negative", "positive"]
+    assert table["path"].isna().to_list() == [False, False, True]
+
+
 def test_unknown_patients_are_said(folders):
     official = _read(folders, FOLDERS.replace(r"'^(person\d+)_'", "none"))
     assert official.table["patient_id"].equals(official.table["image_id"])
