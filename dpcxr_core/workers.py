@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 _SECONDS_BETWEEN_LOOKS = 2.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
@@ -84,10 +84,10 @@ def _context() -> BaseContext:
     context.set_forkserver_preload([name for name in list(sys.modules) if name.startswith(f"{__package__}.")])
     before = dict(os.environ)
     try:
-        os.environ.update(_ONE_THREAD)  # read when numpy and torch are imported
+        os.environ.update(ONE_THREAD)  # read when numpy and torch are imported
         ensure_running()
     finally:
-        for name in _ONE_THREAD:
+        for name in ONE_THREAD:
             os.environ.pop(name)
         os.environ.update(before)
     return context
@@ -100,7 +100,7 @@ def hide_gpus() -> None:
 
 def _begin(environment: dict[str, str], gpus: bool) -> None:
     os.environ.clear()  # the server has that of its start
-    os.environ.update(environment | _ONE_THREAD)
+    os.environ.update(environment | ONE_THREAD)
     if not gpus:
         hide_gpus()
     keep_freed_memory()

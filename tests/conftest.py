@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from dpcxr_core.config import EvaluationChoice, PrivacySpecification, RunConfig
 from dpcxr_core.study.grid import Recipe, comparison_runs, private_run, public_only_run
@@ -14,6 +15,7 @@ from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.preparation import DataChoice, prepare_study
 from dpcxr_core.study.runs import run_one
 from dpcxr_core.study.starting_points import StartingPoints, make_initialisations
+from dpcxr_core.workers import ONE_THREAD
 
 PROJECT = Path(__file__).resolve().parent.parent
 SMALL_STUDY = {
@@ -28,7 +30,10 @@ SMALL_STUDY = {
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
+    """Of this process and of those that tests start: two that share two cores wait for each other at every product."""
     torch.set_num_threads(1)
+    threadpool_limits(1)
+    os.environ.update(ONE_THREAD)
 
 
 @pytest.fixture(scope="session")

@@ -85,13 +85,13 @@ def check_clipped_sum(
     is given. The clip norm is the median of the true norms, so that some units are clipped and some are not.
     """
     rows = gradients_one_by_one(model, images, targets, losses_of)
+    laid_out_in = {memory_format: _laid_out(model, images, memory_format) for memory_format in memory_formats}
     results = []
     for unit, rows_per_unit in (("image", [1] * len(rows)), ("patient", patients_among(len(rows)))):
         oracle = gradients_of_units(rows, rows_per_unit)
         max_grad_norm = float(np.median([norm_of(gradient) for gradient in oracle]))
         expected = {clipping: clipped_sum_of(oracle, max_grad_norm, clipping) for clipping in _CLIPPINGS}
-        for memory_format in memory_formats:
-            laid_out, laid_out_images = _laid_out(model, images, memory_format)
+        for memory_format, (laid_out, laid_out_images) in laid_out_in.items():
             sums, parameters = {}, {}
             for clipping in _CLIPPINGS:
                 found = clipped_sum(
@@ -128,11 +128,11 @@ def check_contributions(
     A unit with an image that is not finite must contribute nothing, alone and beside another unit.
     """
     max_grad_norm = 1e-2 * norm_of(gradients_one_by_one(model, images[:1], targets[:1], losses_of)[0])
+    laid_out_in = {memory_format: _laid_out(model, images, memory_format) for memory_format in memory_formats}
     results = []
     for unit, n_beside in (("image", 1), ("patient", 2)):
         contributions = {}
-        for memory_format in memory_formats:
-            laid_out, laid_out_images = _laid_out(model, images, memory_format)
+        for memory_format, (laid_out, laid_out_images) in laid_out_in.items():
             crafted = _crafted_units(laid_out, laid_out_images, targets)[unit]
             for clipping in _CLIPPINGS:
                 # The norm is made before the way of clipping matters, so one way meets every crafted unit.

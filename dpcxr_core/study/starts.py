@@ -8,7 +8,7 @@ from typing import Literal
 
 from dpcxr_core.config import RunConfig
 from dpcxr_core.data.images import InputTransform
-from dpcxr_core.data.store import open_store
+from dpcxr_core.data.store import read_description
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.training.initialisation import Initialisation, build_initialisation
 
@@ -29,7 +29,7 @@ def start_of(
     Raises:
         UserError: As ``build_initialisation``.
     """
-    image_size = open_store(places.store(dataset)).description["size"]
+    image_size = read_description(places.store(dataset))["size"]
     start = build_initialisation(init_name, weights_dir=places.weights, seed=seed, head=head, image_size=image_size)
     if normalisation == "of_weights":
         return start

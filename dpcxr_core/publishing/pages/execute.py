@@ -20,9 +20,11 @@ from dpcxr_core.config import UserError
 from dpcxr_core.publishing.pages.executed import PARTIAL, RECORD, REPOSITORY, chapter_record
 from dpcxr_core.publishing.pages.parameters import check_parameters, declared_parameters
 
-# A kernel that shuts down drops its own pending tasks, which asyncio would report as errors of ours.
+# A kernel that shuts down drops its own pending tasks, which asyncio would report as errors of ours. The first number
+# that a cell glues imports nbformat, and with it jsonschema, which compiles this grammar of IRIs if it finds it.
 _START_KERNEL = (
     "import logging; logging.getLogger('asyncio').setLevel(logging.CRITICAL); "
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
     "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 )
 
