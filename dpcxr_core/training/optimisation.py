@@ -37,7 +37,7 @@ def make_optimizer(model: nn.Module, choice: OptimisationChoice) -> torch.optim.
             lr=choice.learning_rate,
             betas=(0.9, choice.beta2),
             weight_decay=choice.weight_decay,
-            fused=True,  # one kernel for all parameters; the update of a small network took as long as its backward pass
+            fused=True,  # one kernel for all parameters: of a small network, an update took as long as its gradient
         )
     return torch.optim.SGD(
         parameters, lr=choice.learning_rate, momentum=choice.momentum, weight_decay=choice.weight_decay
