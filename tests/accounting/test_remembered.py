@@ -86,9 +86,9 @@ def test_remembered_answers_are_those_of_the_pure_functions(tmp_path, monkeypatc
 
 
 def test_epsilons_of_patients_are_those_of_the_pure_functions_and_infinity_is_kept(tmp_path, monkeypatch):
-    values = (0.5, 0.2, 3, 1e-3)
+    values = (2.0, 0.1, 3, 1e-3)
     expected = [tuple(of(*values, n) for of in (epsilon_of_patient, epsilon_of_group)) for n in (1, 20)]
-    assert expected[1][0] == math.inf
+    assert expected[1][1] == math.inf
     for _ in range(2):
         assert [remembered_epsilons_of_patient(*values, n, folder=tmp_path) for n in (1, 20)] == expected
         monkeypatch.setattr(room, "epsilon_of_patient", None)  # the second time nothing is computed

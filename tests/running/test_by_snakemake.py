@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from dpcxr_core.collecting.study_tables import collect_study
 from dpcxr_core.config import UserError
 from dpcxr_core.files import write_json
 from dpcxr_core.running.by_snakemake import (
@@ -20,6 +21,7 @@ from dpcxr_core.running.by_snakemake import (
     snakemake_is_here,
     snakemake_words,
 )
+from dpcxr_core.running.in_process import run_study_here
 from dpcxr_core.training.record import read_record
 from tests.conftest import PROJECT
 
@@ -67,9 +69,8 @@ def _killed_after(tiny, n_results: int) -> None:
 @pytest.mark.slow
 def test_study_killed_twice_ends_with_the_tables_of_one_that_was_not(tried, tmp_path):
     tiny = tried()
-    ran = tiny.ran("--cores", "2")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    whole = _tables(tiny.study_dir / "tables")
+    run_study_here(tiny.study, tiny.study_dir, cache_dir=tiny.cache, n_jobs=2)
+    whole = _tables(collect_study(tiny.study, tiny.study_dir))
     assert set(pd.read_parquet(tiny.study_dir / "tables" / "cells.parquet")["state"]) == {"done"}
     shutil.rmtree(tiny.runs)
     for part in ("runs", "scores", "evaluations"):
@@ -103,6 +104,7 @@ def test_one_failing_cell_leaves_the_others_done_and_only_it_and_its_dependants_
         epsilons=[float("inf")],
         seeds=[0],
     )
+    tiny.prepare()
     ran = tiny.ran("--cores", "2")
     assert ran.returncode == 1
     by_name = {job.cell.initialisation: job for job in tiny.cell_jobs() if job.dataset == "sim-a"}
@@ -154,7 +156,7 @@ def test_slurm_runs_the_jobs_and_names_the_one_that_fails(tried, slurm, tmp_path
     profile = tmp_path / "profile"
     stated = yaml.safe_load((PROFILES / "slurm" / "config.yaml").read_text())
     # no accounting database here, and every job at once on one small node
-    changes = {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 5, "latency-wait": 10}
+    changes = {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
     changes["retries"] = 0  # what fails here fails again
     (profile / "config.yaml").parent.mkdir()
     (profile / "config.yaml").write_text(yaml.safe_dump(stated | changes))
