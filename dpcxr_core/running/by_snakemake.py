@@ -16,6 +16,7 @@ _FOLDER = Path(__file__).resolve().parent
 PROFILES = _FOLDER / "profiles"
 LOCAL = PROFILES / "local"
 _SNAKEFILE = "Snakefile"
+_MOST_LOOKED_AT = 200  # more than our profiles run side by side
 
 
 def snakemake_is_here() -> bool:
@@ -69,7 +70,9 @@ def snakemake_words(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
         *("--snakefile", str(study_dir / _SNAKEFILE), "--directory", str(study_dir), "--profile", str(profile)),
         # what was killed is done again, one failure stops nothing else, and only results that are missing are made
         *("--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "--nolock"),
-        *("--scheduler", "greedy", "--quiet", "rules", "reason", "host"),
+        # of thousands of cells that are ready, looking at all whenever one ends would take longer than the cells
+        *("--scheduler", "greedy", "--scheduler-subsample", str(_MOST_LOOKED_AT)),
+        *("--quiet", "rules", "reason", "host"),
         *_storage_words(study_dir, profile),
         *(() if n_cores is None else ("--cores", str(n_cores))),
         *("--config", f"study_dir={json.dumps(str(study_dir))}", f"cache_dir={json.dumps(str(cache_dir))}"),

@@ -55,9 +55,8 @@ def test_other_architectures_pass(architecture, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["convnext_tiny.dinov3_lvd1689m", "convnext_small"])
-def test_architectures_of_the_study_pass_in_brief(architecture):  # in full they take minutes
-    assert failed_checks(run_selfcheck(_of_timm(architecture), torch.randn(3, 1, 64, 64), brief=True)) == set()
+def test_the_deeper_architecture_of_the_study_passes_in_brief():  # in full it takes two minutes
+    assert failed_checks(run_selfcheck(_of_timm("convnext_small"), torch.randn(3, 1, 64, 64), brief=True)) == set()
 
 
 @pytest.mark.slow
