@@ -22,9 +22,10 @@ setup: .venv/.ready
 book: setup
 	$(BIN)/dpcxr book --profile $(PROFILE)
 
-# Two processes, each with whole files: most tests use one core.
+# Two processes, each with whole files: most tests use one core. In order: sorted by their number of tests, the files of
+# few and long tests would come last, and one process would wait for the other.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The chapters are text: this makes JupyterLab open them as notebooks, in this environment only.
 LAB_DEFAULTS := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}
