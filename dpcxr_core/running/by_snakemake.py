@@ -70,7 +70,7 @@ def snakemake_words(study_dir: Path, *, cache_dir: Path, n_cores: int | None, pr
         *("--snakefile", str(study_dir / _SNAKEFILE), "--directory", str(study_dir), "--profile", str(profile)),
         # what was killed is done again, one failure stops nothing else, and only results that are missing are made
         *("--rerun-incomplete", "--keep-going", "--rerun-triggers", "mtime", "--nolock"),
-        # of thousands of cells that are ready, looking at all whenever one ends would take longer than the cells
+        # looking at every ready cell whenever one ends takes time that grows faster than their number
         *("--scheduler", "greedy", "--scheduler-subsample", str(_MOST_LOOKED_AT)),
         *("--quiet", "rules", "reason", "host"),
         *_storage_words(study_dir, profile),

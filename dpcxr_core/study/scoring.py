@@ -35,15 +35,13 @@ def score_images(folder: Path, places: StudyPlaces) -> None:
     prepare_model(trained.model, find_compute(record.config.precision))
     for dataset, final in missing.items():
         store = open_store(places.store(dataset))
-        rows_by_split = {split: rows_of(store, split) for split in get_args(Split)}
-        scores = _scores(trained, store, np.concatenate(list(rows_by_split.values())), record.run_id)
         with whole_folder(final, "test.parquet") as made:
-            for split, rows in rows_by_split.items():
-                here = scores["image_id"].isin(store.cohort["image_id"].iloc[rows])
-                scores[here].to_parquet(made / f"{split}.parquet", index=False)
+            for split in get_args(Split):
+                _scores(trained, store, split, record.run_id).to_parquet(made / f"{split}.parquet")
 
 
-def _scores(trained: Initialisation, store: ImageStore, rows: np.ndarray, run_id: str) -> pd.DataFrame:
+def _scores(trained: Initialisation, store: ImageStore, split: str, run_id: str) -> pd.DataFrame:
+    rows = rows_of(store, split)
     y_score = predict(trained.model, store.images, trained.input_transform, rows=rows)
     cohort = store.cohort.iloc[rows]
     table = pd.DataFrame(

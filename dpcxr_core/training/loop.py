@@ -271,10 +271,11 @@ def _chance_of_layers(run: _Run, state: _Progress) -> Iterator[None]:
     device = run.compute.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed = state.streams.seed("augmentation", state.next_step, 1 + run.ranks.rank)
+        number = int(seed.generate_state(1, np.uint64)[0])
         # not torch.manual_seed, which notes for every kind of device that is not there where it was called from
-        torch.default_generator.manual_seed(int(seed.generate_state(1, np.uint64)[0]))
+        torch.default_generator.manual_seed(number)
         if device.type == "cuda":
-            torch.cuda.manual_seed(torch.default_generator.initial_seed())
+            torch.cuda.manual_seed(number)
         yield
 
 

@@ -37,7 +37,7 @@ def make_optimizer(model: nn.Module, choice: OptimisationChoice) -> torch.optim.
             lr=choice.learning_rate,
             betas=(0.9, choice.beta2),
             weight_decay=choice.weight_decay,
-            fused=True,  # one kernel for all parameters: of a small network, an update took as long as its gradient
+            fused=True,  # one kernel for all parameters: one for each took a tenth of a step of a small network
         )
     return torch.optim.SGD(
         parameters, lr=choice.learning_rate, momentum=choice.momentum, weight_decay=choice.weight_decay

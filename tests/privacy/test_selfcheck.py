@@ -33,7 +33,7 @@ def test_brief_check_passes_on_a_zeroed_head_and_in_channels_last(small_net):
     brief_selfcheck(small_net.to(memory_format=torch.channels_last), (1, 64, 64))
 
 
-def test_smallest_architecture_of_timm_passes():
+def test_architecture_of_the_study_passes():
     assert failed_checks(full_selfcheck(_of_timm("convnext_atto"), (1, 64, 64))) == set()
 
 
@@ -47,6 +47,7 @@ def test_architecture_with_a_layer_that_has_no_rule_is_refused_by_its_path():
     ("architecture", "options"),
     [
         ("convnextv2_atto", {}),
+        ("convnext_tiny.dinov3_lvd1689m", {}),
         ("vit_tiny_patch16_224", {"img_size": 64}),
     ],
 )
@@ -60,7 +61,7 @@ def test_the_deeper_architecture_of_the_study_passes_in_brief():  # in full it t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_images", [4, 32])
+@pytest.mark.parametrize("n_images", [4, 13, 32])
 def test_batches_up_to_32_images_pass(n_images):
     results = run_selfcheck(_of_timm("convnext_atto"), torch.randn(n_images, 1, 64, 64), brief=True)
     assert failed_checks(results) == set()

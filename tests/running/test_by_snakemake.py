@@ -153,7 +153,6 @@ def test_slurm_runs_the_jobs_and_names_the_one_that_fails(tried, slurm, tmp_path
         epsilons=[float("inf")],
         seeds=[0],
     )
-    tiny.prepare()
     profile = tmp_path / "profile"
     stated = yaml.safe_load((PROFILES / "slurm" / "config.yaml").read_text())
     # no accounting database here, and every job at once on one small node
@@ -167,7 +166,7 @@ def test_slurm_runs_the_jobs_and_names_the_one_that_fails(tried, slurm, tmp_path
     assert tiny.done() == set(tiny.jobs) - {by_name["broken"]}, ran.stdout + ran.stderr
     (log,) = re.findall(rf"^FAILED {by_name['broken']}: (.+)$", ran.stdout, re.MULTILINE)
     assert "/nowhere/w.json is missing" in Path(log).read_text()
-    assert slurm.n_submitted() >= len(tiny.cell_jobs())
+    assert slurm.n_submitted() >= len(tiny.jobs)
 
 
 def test_a_copied_profile_needs_no_cores_on_the_command_line(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -80,9 +80,8 @@ def resamples_of(patient_ids: ArrayLike, strata: ArrayLike, n_resamples: int, rn
 
 
 def of_images(resamples: Resamples, images: NDArray) -> Resamples:
-    """The same resamples, of the patients of some of the images (``images``: positions or a mask)."""
-    patients, patient_of_image = np.unique(resamples.patient_of_image[images], return_inverse=True)
-    return Resamples(resamples.weights[:, patients], patient_of_image)
+    """The same resamples of patients, seen on some of the images (``images``: positions or a mask)."""
+    return replace(resamples, patient_of_image=resamples.patient_of_image[images])
 
 
 def image_weights(resamples: Resamples) -> NDArray[np.uint16]:
