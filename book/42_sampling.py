@@ -20,7 +20,7 @@
 # - **Reads** the private hospital's store, one initialisation, one specification
 # - **Writes** one run record a sampler and seed
 # - **Expect** models that are about equally good, and guarantees that are not
-# - **Needs** two cores, about two minutes the first time
+# - **Needs** two cores, about three minutes the first time
 #
 # Code that trains on shuffled batches and reports the Poisson {term}`epsilon` is common, so much so that Opacus
 # offers it as an option. The study asks whether uniform batches are as good as Poisson batches {cite}`tayebi2026role`.
