@@ -1,6 +1,7 @@
 """What many tests share: one thread, and where the real sample lies."""
 
 import os
+import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from dpcxr_core.config import EvaluationChoice, PrivacySpecification, RunConfig
+from dpcxr_core.locks import held
 from dpcxr_core.study.grid import Recipe, comparison_runs, private_run, public_only_run
 from dpcxr_core.study.handover import leave_places
 from dpcxr_core.study.places import StudyPlaces
 from dpcxr_core.study.preparation import DataChoice, prepare_study
-from dpcxr_core.study.runs import run_one
+from dpcxr_core.study.runs import run_many
 from dpcxr_core.study.starting_points import StartingPoints, make_initialisations
 from dpcxr_core.workers import ONE_THREAD
 
@@ -58,14 +60,26 @@ class TinyStudy:
 
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory) -> TinyStudy:
-    """Two seeds of three initialisations, private and not, and the public-only reference; about half a minute."""
-    run_dir = tmp_path_factory.mktemp("study")
+    """Two seeds of three initialisations, private and not, and the public-only reference; made once for all processes.
+
+    Half a minute on two cores: whoever comes second waits for it, and so leaves its core to it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "study"
+    made = shared / "made.pickle"
+    with held(shared / ".lock", wait=True):
+        if not made.is_file():
+            made.write_bytes(pickle.dumps(_make_tiny_study(shared)))
+        return pickle.loads(made.read_bytes())
+
+
+def _make_tiny_study(run_dir: Path) -> TinyStudy:
     sizes = {"n_public": 200, "n_train": 160, "n_valid": 80, "n_test": 260, "n_external_test": 120}
     places = prepare_study(DataChoice(data_source="simulated", **sizes), run_dir / "cache", jobs=2)
     places = replace(places, evaluation=EvaluationChoice(n_resamples=40))
     leave_places(run_dir, places)
     steps = StartingPoints(n_scenes=80, nondomain_steps=4, selfsupervised_steps=3, domain_steps=60)
-    init_names = make_initialisations(steps, places, jobs=1)
+    init_names = make_initialisations(steps, places, jobs=2)
     specification = PrivacySpecification(
         sample_rate=0.2,
         n_steps=4,
@@ -82,5 +96,5 @@ def tiny_study(tmp_path_factory) -> TinyStudy:
         private_run(dataset, domain, 7.0, specification, recipe, head="kept"),
         public_only_run(dataset, domain),
     ]
-    folders = [run_one(config, places) for config in configs]
+    folders = run_many(configs, places, n_jobs=2)
     return TinyStudy(run_dir, places, init_names, configs, folders)

@@ -139,14 +139,19 @@ def depthwise_gradients(
     # Of a 7x7 kernel on a 2x2 map only the inner 3x3 ever meets the map: the outer taps have no gradient.
     extent = [(size - 1) * step + 1 for size, step in zip(gradient.shape[2:], stride, strict=True)]
     skipped = [max(0, (pad - (size - 1)) // step) for pad, size, step in zip(padding, extent, dilation, strict=True)]
-    correlated = F.conv2d(
-        x.reshape(1, folded, *x.shape[2:]),
-        gradient.reshape(folded, 1, *gradient.shape[2:]),
-        stride=dilation,
-        padding=[pad - skip * step for pad, skip, step in zip(padding, skipped, dilation, strict=True)],
-        dilation=stride,
-        groups=folded,
-    )[0]
+    left_over = [pad - skip * step for pad, skip, step in zip(padding, skipped, dilation, strict=True)]
+    if x.shape[2:] == gradient.shape[2:] == (1, 1) and left_over == [0, 0]:
+        # torch would convolve one channel of one image at a time, for as long as all other layers take together
+        correlated = (x * gradient).reshape(folded, 1, 1)
+    else:
+        correlated = F.conv2d(
+            x.reshape(1, folded, *x.shape[2:]),
+            gradient.reshape(folded, 1, *gradient.shape[2:]),
+            stride=dilation,
+            padding=left_over,
+            dilation=stride,
+            groups=folded,
+        )[0]
     if correlated.shape[1:] == weight_shape[2:]:
         return correlated.view(n_images, *weight_shape)
     kernel = correlated.new_zeros(folded, *weight_shape[2:])

@@ -42,13 +42,13 @@ class DataChoice:
     manifest: str = ""
     label_policy: str = ""
     image_recipe: str = "corrected"
-    image_size: int = 64
+    image_size: int = 48
     private_hospital: str = "sim-a"
     n_public: int = 600
     n_train: int = 2400
     n_valid: int = 400
-    n_test: int = 5000
-    n_external_test: int = 1000
+    n_test: int = 3000
+    n_external_test: int = 600
     public_fraction: float = 0.5
     seed: int = 0
 

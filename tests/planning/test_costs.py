@@ -49,10 +49,10 @@ def test_private_run_on_a_core_is_its_images_at_the_measured_speed(study_with):
     cost = _only(study, initialisation="random", target_epsilon=1.0, seed=0)
     size = set_size(study.data["sim-a"])
     scored = size.held_out + size.further
-    speed = speed_of("convnext_mini", 64, "private", "float32", on_gpu=False)
+    speed = speed_of("convnext_mini", 48, "private", "float32", on_gpu=False)
     assert cost["images_trained"] == 24 * 256
-    assert cost["images_scored"] == scored == 400 + 5000 + 4 * (400 + 1000) + 1000
-    checked = (2400 + 400 + 5000) * 64**2 / checked_per_second()  # every byte of its store, before the first step
+    assert cost["images_scored"] == scored == 400 + 3000 + 4 * (400 + 600) + 600
+    checked = (2400 + 400 + 3000) * 48**2 / checked_per_second()  # every byte of its store, before the first step
     expected = 24 * 256 * speed.training + scored * speed.scoring + checked + SECONDS_PER_JOB
     assert cost["seconds"] == pytest.approx(expected)
     assert cost["gpu_hours"] == 0
@@ -72,7 +72,7 @@ def test_public_model_trains_on_nothing_and_scores_as_much_as_the_others(study_w
     private = _only(study, dataset="sim-a", initialisation="random", target_epsilon=1.0, seed=0)
     assert public["images_trained"] == 0
     assert public["images_scored"] == private["images_scored"]
-    speed = speed_of("convnext_mini", 64, "ordinary", "float32", on_gpu=False)
+    speed = speed_of("convnext_mini", 48, "ordinary", "float32", on_gpu=False)
     assert public["seconds"] == pytest.approx(public["images_scored"] * speed.scoring + SECONDS_PER_JOB)
 
 

@@ -28,7 +28,7 @@ def test_every_job_before_the_cells_has_a_row(study_with):
     assert first_cost_table(jobs)["job"].to_list() == [job.name for job in jobs if job.kind != "cell"]
 
 
-@pytest.mark.parametrize(("dataset", "rate"), [("sim-a", PIXELS_DRAWN / 64**2), ("north", pictures_read_per_second())])
+@pytest.mark.parametrize(("dataset", "rate"), [("sim-a", PIXELS_DRAWN / 48**2), ("north", pictures_read_per_second())])
 def test_images_are_made_at_the_rate_seen_and_checked_once(study_with, dataset, rate):
     study = study_with()
     size, side = set_size(study.data[dataset]), study.data[dataset].image_size
@@ -45,7 +45,7 @@ def test_stand_ins_take_their_steps_at_the_speed_of_a_run_without_privacy(study_
     study = study_with(initialisations=STANDINS, own_heads=[], standins=steps)
     cost = _costs(study).loc["standins", "sim-a"]
     assert cost["images"] == 7 * 32 + 5 * 64 * 2  # nothing starts from the domain stand-in
-    speed = speed_of("convnext_mini", 64, "ordinary", "float32", on_gpu=False)
+    speed = speed_of("convnext_mini", 48, "ordinary", "float32", on_gpu=False)
     assert cost["seconds"] == pytest.approx(cost["images"] * speed.training + SECONDS_PER_JOB)
     assert cost["basis"] == speed.basis
 
