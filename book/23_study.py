@@ -19,7 +19,7 @@
 # - **Reads** a study file, the benchmark's speeds, runs that are there already
 # - **Writes** the records of runs that were missing, and tables of all runs
 # - **Expect** one table of costs before anything runs, and one of what is done after it
-# - **Needs** two cores, about six minutes the first time
+# - **Needs** two cores, about four minutes the first time
 #
 # A study file states a grid and its ablations. Each {term}`cell` of these is one run, named by the content of all
 # that it depends on, so that a study stopped anywhere goes on from there, and shares runs with this book. Larger studies run
