@@ -54,7 +54,7 @@ def test_tables_say_what_was_trained_and_how_long(tiny_study):
 
 def test_pretraining_images_come_without_radiographs(tiny_study):
     images = pretraining_images(CHOICE, tiny_study.places, n=8)
-    assert images.shape == (8, 64, 64)
+    assert images.shape == (8, 48, 48)
     assert images.dtype == np.uint8
     assert len(np.unique(images.reshape(8, -1), axis=0)) == 8
 
