@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from dpcxr_core.config import UserError
 from dpcxr_core.data.manifests import names_of_our_sets
+from dpcxr_core.data.simulation.simulated import SMALLEST_SIZE
 from dpcxr_core.data.simulation.simulated_hospitals import HOSPITALS
+from dpcxr_core.data.storing.store_writing import SIZE_LIMITS
 
 SIMULATED = "simulated"
 OWN = "own"
@@ -26,7 +28,7 @@ class DataChoice:
         manifest: own: the YAML file that says how the hospital's tables are read.
         label_policy: Real images: what the label codes mean, by its name in the manifest; empty for its default.
         image_recipe: Real images: "corrected" or "as_published", see ``dpcxr_core.data.pictures.recipes``.
-        image_size: Side of the stored images, in pixels.
+        image_size: Side of the stored images, in pixels. The default is meant for simulated ones on a laptop.
         private_hospital: Simulated: the hospital that is trained on with privacy.
         n_public: Simulated: images of the public hospital, for domain pretraining.
         n_train: Simulated: training images of each private hospital.
@@ -68,5 +70,12 @@ class DataChoice:
         if self.private_hospital not in HOSPITALS or self.private_hospital == PUBLIC_HOSPITAL:
             private = [name for name in HOSPITALS if name != PUBLIC_HOSPITAL]
             raise UserError(f"private_hospital must be one of {private}; got {self.private_hospital!r}")
+        smallest = SMALLEST_SIZE if self.data_source == SIMULATED else SIZE_LIMITS[0]
+        if not smallest <= self.image_size <= SIZE_LIMITS[1]:
+            limits = f"{smallest} to {SIZE_LIMITS[1]} pixels"
+            raise UserError(f"image_size must be {limits} for {self.data_source!r}; got {self.image_size}")
+        for name in ("n_public", "n_train", "n_valid", "n_test", "n_external_test"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative; got {getattr(self, name)}")
         if not 0 <= self.public_fraction < 1:
             raise UserError(f"public_fraction is a share in [0, 1), 0 for no public part; got {self.public_fraction}")

@@ -47,6 +47,7 @@ def test_architecture_with_a_layer_that_has_no_rule_is_refused_by_its_path():
     ("architecture", "options"),
     [
         ("convnextv2_atto", {}),
+        ("convnext_tiny.dinov3_lvd1689m", {}),
         ("vit_tiny_patch16_224", {"img_size": 64}),
     ],
 )
@@ -55,13 +56,8 @@ def test_other_architectures_pass(architecture, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("architecture", "layout"),
-    [("convnext_tiny.dinov3_lvd1689m", torch.channels_last), ("convnext_small", torch.contiguous_format)],
-)
-def test_the_large_architectures_of_the_study_pass_in_brief(architecture, layout):  # in full they take minutes
-    model = _of_timm(architecture).to(memory_format=layout)
-    assert failed_checks(run_selfcheck(model, torch.randn(3, 1, 64, 64), brief=True)) == set()
+def test_the_deeper_architecture_of_the_study_passes_in_brief():  # in full it takes two minutes
+    assert failed_checks(run_selfcheck(_of_timm("convnext_small"), torch.randn(3, 1, 64, 64), brief=True)) == set()
 
 
 @pytest.mark.slow
