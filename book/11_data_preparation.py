@@ -21,7 +21,7 @@
 #   ChestX-ray14 {cite}`wang2017chestxray8`, or a hospital's own
 # - **Writes** one image store a data set, and `places.json` in `run_dir`
 # - **Expect** one public hospital, one that is trained on with privacy, and others that are only tested on
-# - **Needs** two cores, about a minute; 0.2 GB of disk
+# - **Needs** two cores, about a minute; 50 MB of disk
 #
 # The default images are a {term}`didactic phantom`: drawings whose findings have declared causes. They
 # show how the measurement works. They are never evidence about patients. {ref}`what-is-in-the-images` looks into them.

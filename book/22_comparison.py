@@ -20,7 +20,7 @@
 # - **Reads** the private hospital's store, the initialisations, the specifications
 # - **Writes** one run record a cell of the grid, and `comparison.json` in `run_dir`
 # - **Expect** a curve for each initialisation over epsilon, most of them rising, and a dashed line to beat
-# - **Needs** two cores, about nine minutes the first time, with other chapters beside it
+# - **Needs** two cores, about eight minutes the first time, with other chapters beside it
 #
 # The study {cite}`tayebi2026role` reports that self-supervised weights beat supervised ones under privacy, and that
 # supervised weights of the same domain beat both. Here the same comparison is made with stand-ins. What is found is

@@ -19,7 +19,7 @@
 #
 # - **Reads** the runs of {ref}`study`; trains nothing
 # - **Writes** nothing but evaluations not made yet
-# - **Expect** rising curves, and gains whose intervals overlap unless there are many seeds
+# - **Expect** curves that rise or hardly move, and with few seeds not many gains that can be told from zero
 # - **Needs** one core, seconds
 #
 # Under privacy a larger training set helps twice: there is more to learn from, and at the same batch size and

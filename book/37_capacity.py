@@ -19,7 +19,7 @@
 #
 # - **Reads** the runs of {ref}`study`; trains nothing
 # - **Writes** nothing but evaluations not made yet
-# - **Expect** small gains or losses, most of which cannot be told from zero
+# - **Expect** gains or losses of hundredths, and not the same for every initialisation
 # - **Needs** one core, seconds
 #
 # More weights can hold more, but the noise grows with their number while the clipped gradient does not. Whether the

@@ -141,7 +141,7 @@ def depthwise_gradients(
     skipped = [max(0, (pad - (size - 1)) // step) for pad, size, step in zip(padding, extent, dilation, strict=True)]
     left_over = [pad - skip * step for pad, skip, step in zip(padding, skipped, dilation, strict=True)]
     if x.shape[2:] == gradient.shape[2:] == (1, 1) and left_over == [0, 0]:
-        # torch would convolve one channel of one image at a time, for as long as all other layers take together
+        # A product; torch would convolve one channel of one image at a time.
         correlated = (x * gradient).reshape(folded, 1, 1)
     else:
         correlated = F.conv2d(

@@ -1,7 +1,7 @@
 """Ordinary training on the CPU with the fast weight gradient of depthwise convolutions that private training uses.
 
 Torch's own takes more time than the rest of a ConvNeXt's step together on many maps. At every map of ConvNeXt that
-was measured, 2 to 56 pixels wide, batches of 1 to 64, both memory formats, the two backward convolutions together
+was measured, 1 to 56 pixels wide, batches of 1 to 64, both memory formats, the two backward convolutions together
 were at least as fast this way, so there is no choice by shape.
 """
 

@@ -129,7 +129,7 @@ def render(simulation: Simulation, rows: Array, size: int) -> Array:
     Args:
         simulation: Whose images.
         rows: Positions in ``simulation.cohort``, any order, repeats allowed.
-        size: Pixels a side, at least 32; made for 64 to 224.
+        size: Pixels a side, at least 32; made for 48 to 224.
 
     Raises:
         UserError: ``size`` is under 32, or ``rows`` are not whole numbers.
