@@ -1,7 +1,7 @@
 """How the book's learning rates were chosen: on patients of the public hospital that no other number is made from.
 
-Run with ``python -m benchmarks.tune_recipe``; about three minutes on two cores. The hospital and the patients are public
-in the story of the book, so nothing here spends privacy.
+Run with ``python -m benchmarks.tune_recipe``; about three minutes on two cores. The hospital and the patients are
+public in the story of the book, so nothing here spends privacy.
 """
 
 from __future__ import annotations
