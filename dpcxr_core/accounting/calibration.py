@@ -15,6 +15,7 @@ from dpcxr_core.accounting.poisson import (
     LARGEST_EPSILON,
     epsilon_pld,
     epsilon_rdp,
+    loose_epsilon_rdp,
     pld_at_interval,
     pld_interval,
 )
@@ -209,7 +210,7 @@ def sample_rate_of(expected_batch_size: int, n_units: int, privacy_unit: str = "
 def _enough_by_rdp(target_epsilon: float, sample_rate: float, n_steps: int, delta: float, deadline: Deadline) -> float:
     """A noise multiplier that is enough by RDP, and so by PLD, and not much more than that needs."""
     high = 1.0
-    while (epsilon := epsilon_rdp(high, sample_rate, n_steps, delta)) > target_epsilon:
+    while (epsilon := loose_epsilon_rdp(high, sample_rate, n_steps, delta)) > target_epsilon:
         deadline.check(f"noise multipliers from {high:g}")
         high *= 2
         if high > _LARGEST_NOISE_MULTIPLIER:
@@ -219,13 +220,13 @@ def _enough_by_rdp(target_epsilon: float, sample_rate: float, n_steps: int, delt
                 "ask for a larger epsilon or delta, fewer steps or a smaller batch"
             )
     low = high / 2
-    while epsilon_rdp(low, sample_rate, n_steps, delta) <= target_epsilon:
+    while loose_epsilon_rdp(low, sample_rate, n_steps, delta) <= target_epsilon:
         deadline.check(f"noise multipliers from {low:g}")
         high, low = low, low / 2
     while high / low > 1.01:
         deadline.check(f"noise multipliers from {low:g} to {high:g}")
         middle = math.sqrt(high * low)
-        if epsilon_rdp(middle, sample_rate, n_steps, delta) > target_epsilon:
+        if loose_epsilon_rdp(middle, sample_rate, n_steps, delta) > target_epsilon:
             low = middle
         else:
             high = middle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +46,15 @@ def gradients_of_units(gradients: Sequence[dict[str, Tensor]], rows_per_unit: Se
     found, first = [], 0
     for n_rows in rows_per_unit:
         rows = gradients[first : first + n_rows]
-        found.append({name: torch.stack([row[name] for row in rows]).sum(0) for name in rows[0]})
+        found.append({name: reduce(torch.add, [row[name] for row in rows]) for name in rows[0]})
         first += n_rows
     return found
 
 
 def norm_of(gradient: dict[str, Tensor]) -> float:
     """L2 norm over all parameters together, in float64."""
-    return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())
+    flat = [part.double().flatten() for part in gradient.values()]
+    return float(torch.stack([part @ part for part in flat]).sum().sqrt())
 
 
 def clip_factor(norm: float, max_grad_norm: float, clipping: Clipping = "flat") -> float:

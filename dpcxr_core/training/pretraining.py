@@ -17,6 +17,7 @@ from dpcxr_core.data.images import to_input
 from dpcxr_core.privacy.streams import seeded_streams
 from dpcxr_core.training.architectures import build_architecture, per_image_input
 from dpcxr_core.training.augmentation import draw_shifts, shift_images
+from dpcxr_core.training.fast_depthwise import fast_depthwise
 from dpcxr_core.training.optimisation import learning_rate_at, loss_per_image, make_optimizer
 from dpcxr_core.training.steps import shuffled_batches
 
@@ -140,17 +141,18 @@ def take_steps(
     losses = np.full(n_steps, np.nan)
     draws = shuffled_batches(recipe.batches, n_images, seeded_streams(recipe.seed))
     bar = tqdm(draws, total=n_steps, desc=f"pretraining ({recipe.kind})", disable=not progress, mininterval=2)
-    for step, rows in enumerate(bar):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, n_steps, recipe.optimisation)
-        optimizer.zero_grad(set_to_none=True)
-        losses[step] = add_gradient(rows)
-        if not math.isfinite(losses[step]):
-            raise UserError(
-                f"pretraining diverged: the loss is {losses[step]} at step {step} of {n_steps}; lower "
-                f"learning_rate ({recipe.optimisation.learning_rate:g})"
-            )
-        optimizer.step()
+    with fast_depthwise(parts):
+        for step, rows in enumerate(bar):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, n_steps, recipe.optimisation)
+            optimizer.zero_grad(set_to_none=True)
+            losses[step] = add_gradient(rows)
+            if not math.isfinite(losses[step]):
+                raise UserError(
+                    f"pretraining diverged: the loss is {losses[step]} at step {step} of {n_steps}; lower "
+                    f"learning_rate ({recipe.optimisation.learning_rate:g})"
+                )
+            optimizer.step()
     return losses
 
 

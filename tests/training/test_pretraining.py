@@ -105,6 +105,22 @@ def test_first_update_is_the_gradient_of_the_mean_loss(squares):
         torch.testing.assert_close(result.state[name], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_depthwise_layers_are_the_fast_ones_for_as_long_as_it_trains():
+    model = build_architecture("convnext_mini", n_outputs=4, seed=0)
+    layer = model.stages[0].blocks[0].conv_dw
+    seen = []
+
+    def add_gradient(rows):
+        seen.append("forward" in vars(layer))
+        model(torch.zeros(2, 1, 32, 32)).sum().backward()
+        return 0.0
+
+    recipe = replace(RECIPE, batches=OrdinaryBatches(n_steps=2, batch_size=2))
+    take_steps(model, recipe, 4, add_gradient, progress=False)
+    assert seen == [True, True]
+    assert "forward" not in vars(layer)
+
+
 def test_every_image_is_used_once_before_any_is_used_twice():
     seen: list[int] = []
 
