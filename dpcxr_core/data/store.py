@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def open_store(path: Path) -> ImageStore:
     found = file_sha256(path / COHORT_FILE)
     if found != description["cohort_sha256"]:
         raise _mismatch(path, f"{COHORT_FILE} has SHA-256 {found[:12]}, not {description['cohort_sha256'][:12]}")
-    cohort = checked(pd.read_parquet(path / COHORT_FILE), COHORT)
+    cohort = _cohort_of(path / COHORT_FILE, found).copy()
     try:
         images = np.load(path / IMAGES_FILE, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -70,6 +71,12 @@ def open_store(path: Path) -> ImageStore:
     if len(cohort) != len(images):
         raise _mismatch(path, f"{len(cohort)} rows in {COHORT_FILE}, {len(images)} images in {IMAGES_FILE}")
     return ImageStore(path, images, cohort, description)
+
+
+@lru_cache(maxsize=8)
+def _cohort_of(file: Path, sha256: str) -> pd.DataFrame:
+    """The checked table in ``file``, read once for every checksum: runs open the same few stores again and again."""
+    return checked(pd.read_parquet(file), COHORT)
 
 
 def read_description(path: Path) -> dict[str, Any]:

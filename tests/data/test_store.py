@@ -53,6 +53,12 @@ def test_open_store_gives_images_and_cohort_in_one_order(store):
     check_images(opened)
 
 
+def test_a_table_that_somebody_changes_is_as_it_was_where_the_store_is_opened_again(store):
+    opened = open_store(store.path)
+    opened.cohort["image_id"] = "another"
+    assert open_store(store.path).cohort["image_id"].tolist() == [f"i{row}" for row in range(6)]
+
+
 def test_images_of_a_store_cannot_be_written_to(store):
     with pytest.raises(ValueError, match="read-only"):
         store.images[0] = 0
