@@ -73,8 +73,8 @@ def each_by_itself(
 
 
 def _context() -> BaseContext:
-    """On Linux, workers are forks of a server, which imports what this process has imported of the package, but
-    for publishing.
+    """On Linux, workers are forks of a server, which imports what this process has imported of the package,
+    but for its publishing.
 
     To import torch and timm takes a worker six seconds. The server starts with the first pool of this process, and
     later ones find it as it is; it has no threads and has computed nothing. One that somebody else started is as it is.
@@ -83,7 +83,7 @@ def _context() -> BaseContext:
         return get_context("spawn")
     context = get_context("forkserver")
     ours = [name for name in list(sys.modules) if name.startswith(f"{__package__}.")]
-    # pages and figures are made by the process that asks, and what they import takes a second
+    # what draws takes a second to import, and no worker draws; those that run chapters import for themselves
     context.set_forkserver_preload([name for name in ours if not name.startswith(f"{__package__}.publishing.")])
     before = dict(os.environ)
     try:

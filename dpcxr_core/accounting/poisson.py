@@ -81,7 +81,10 @@ def epsilon_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta
 
 
 def loose_epsilon_rdp(noise_multiplier: float, sample_rate: float, n_steps: int, delta: float) -> float:
-    """``epsilon_rdp`` of few orders: never less, and several times as fast, for where a search begins."""
+    """``epsilon_rdp`` of few of its orders: never less, and several times as fast, for where a search begins.
+
+    Arguments, errors and source as there.
+    """
     check_values(noise_multiplier, sample_rate, n_steps, delta)
     return _rdp(noise_multiplier, sample_rate, n_steps, delta, _FEW_ORDERS)
 
