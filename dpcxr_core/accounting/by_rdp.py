@@ -27,12 +27,12 @@ def noise_multiplier_by_rdp(*, target_epsilon: float, delta: float, sample_rate:
     check_target(target_epsilon)
     check_values(1.0, sample_rate, n_steps, delta)
 
-    def within(noise_multiplier: float) -> bool:
-        return epsilon_rdp_of_opacus(noise_multiplier, sample_rate, n_steps, delta) <= target_epsilon
+    def epsilon_of(noise_multiplier: float) -> float:
+        return epsilon_rdp_of_opacus(noise_multiplier, sample_rate, n_steps, delta)
 
-    noise = least_noise(within, _LARGEST_NOISE_MULTIPLIER)
+    noise = least_noise(epsilon_of, target_epsilon, _LARGEST_NOISE_MULTIPLIER)
     if math.isinf(noise):
-        floor = epsilon_rdp_of_opacus(_LARGEST_NOISE_MULTIPLIER, sample_rate, n_steps, delta)
+        floor = epsilon_of(_LARGEST_NOISE_MULTIPLIER)
         raise UserError(
             f"RDP with the orders of Opacus cannot show a target_epsilon of {target_epsilon} at delta {delta:g}: with "
             f"noise multiplier {_LARGEST_NOISE_MULTIPLIER:g} it still gives {floor:.4f}"

@@ -104,27 +104,40 @@ def check_n_steps(n_steps: int) -> None:
         )
 
 
-def least_noise(within: Callable[[float], bool], most: float) -> float:
-    """The least noise multiplier of four decimals that is ``within`` a limit; infinite if none up to ``most`` is.
+def least_noise(epsilon_of: Callable[[float], float], target_epsilon: float, most: float) -> float:
+    """The least noise multiplier of four decimals with at most ``target_epsilon``; infinite if none up to ``most`` is.
 
     Promise:
         Only numbers of four decimals are tried, so that the result itself is within, and the one before it is not.
 
     Args:
-        within: Whether a noise multiplier is enough; true of every one above one of which it is true.
+        epsilon_of: Epsilon of a noise multiplier, 0 to infinity; the more noise, the less.
+        target_epsilon: Limit on it, positive.
         most: Noise multiplier beyond which nothing is tried, at least 1.
     """
+
+    @functools.cache
+    def epsilon(units: int) -> float:
+        return epsilon_of(units / RESOLUTION)
+
     limit, high = round(most * RESOLUTION), RESOLUTION
-    while not within(high / RESOLUTION):
+    while epsilon(high) > target_epsilon:
         if high == limit:
             return math.inf
         high = min(2 * high, limit)
     low = high // 2
-    while low and within(low / RESOLUTION):
+    while low and epsilon(low) <= target_epsilon:
         high, low = low, low // 2
+    n_tried = 0
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if within(middle / RESOLUTION) else (middle, high)
+        tried = (low + high) // 2
+        # every third time the middle, so that no shape of the curve takes long
+        if n_tried % 3 < 2 and low and math.isfinite(epsilon(low)) and epsilon(high) > 0:
+            # epsilon is next to a power of the noise
+            share = math.log(epsilon(low) / target_epsilon) / math.log(epsilon(low) / epsilon(high))
+            tried = min(max(math.ceil(low * (high / low) ** share), low + 1), high - 1)
+        low, high = (low, tried) if epsilon(tried) <= target_epsilon else (tried, high)
+        n_tried += 1
     return high / RESOLUTION
 
 

@@ -108,10 +108,10 @@ def noise_with_tuning(
     """
     check_target(target_epsilon)
 
-    def within(noise: float) -> bool:
-        return epsilon_after_tuning(noise, sample_rate, n_steps, delta, mean_runs, distribution) <= target_epsilon
+    def epsilon_of(noise_multiplier: float) -> float:
+        return epsilon_after_tuning(noise_multiplier, sample_rate, n_steps, delta, mean_runs, distribution)
 
-    noise = least_noise(within, _LARGEST_NOISE_MULTIPLIER)
+    noise = least_noise(epsilon_of, target_epsilon, _LARGEST_NOISE_MULTIPLIER)
     if math.isinf(noise):
         raise UserError(
             f"no noise multiplier up to {_LARGEST_NOISE_MULTIPLIER:g} keeps {mean_runs:g} runs within "

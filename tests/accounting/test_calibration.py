@@ -98,19 +98,41 @@ def test_stored_check_of_200_random_settings_kept_every_target_and_no_claim_was_
     assert (bracketed["epsilon_pld"] <= 1.01 * bracketed["epsilon_prv"] + 0.001).all()
 
 
+# Epsilon by the ratio of the noise to the least that keeps a target of 1.
+CURVES = {
+    "power": lambda ratio: ratio**-1.3,
+    "bent": lambda ratio: ratio**-40 if ratio < 1 else ratio**-0.1,
+    "bent the other way": lambda ratio: ratio**-0.1 if ratio < 1 else ratio**-40,
+    "step": lambda ratio: 50.0 if ratio < 1 else 0.5,
+    "infinite": lambda ratio: math.inf if ratio < 1 else 0.0,
+}
+
+
 @settings(derandomize=True, deadline=None)
-@given(least=st.integers(1, 20_000_000))
-def test_least_noise_is_the_first_of_four_decimals_that_is_within_and_was_tried(least):
+@given(least=st.integers(1, 20_000_000), curve=st.sampled_from(sorted(CURVES)))
+def test_least_noise_is_the_first_of_four_decimals_that_is_within_and_was_tried(least, curve):
     tried = []
 
-    def within(noise):
+    def epsilon_of(noise):
         tried.append(noise)
-        return noise >= least / 10_000
+        return CURVES[curve](noise / (least / 10_000))
 
-    found = least_noise(within, 1e3)
+    found = least_noise(epsilon_of, 1.0, 1e3)
     assert found == (least / 10_000 if least <= 10_000_000 else math.inf)
     assert math.isinf(found) or found in tried
     assert max(tried) <= 1e3
+    assert len(tried) == len(set(tried)) < 25 + 3 * math.log2(least)
+
+
+def test_least_noise_is_found_in_few_tries_where_epsilon_is_a_power_of_it():
+    tried = []
+
+    def epsilon_of(noise):
+        tried.append(noise)
+        return 3.0 / noise**1.3
+
+    assert least_noise(epsilon_of, 1.7, 1e3) == math.ceil((3 / 1.7) ** (1 / 1.3) * 1e4) / 1e4
+    assert len(tried) < 8
 
 
 def test_run_too_long_to_account_for_is_refused():
