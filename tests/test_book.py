@@ -62,6 +62,16 @@ def test_book_is_built_with_the_parameters_of_its_profile(toy_book):
     assert "hello 02_second" in (index.parent / "02_second.html").read_text()
 
 
+def test_a_renamed_chapter_takes_the_place_of_the_older_page(toy_book):
+    _made(toy_book)
+    (toy_book / "01_first.py").rename(toy_book / "01_renamed.py")
+    toc = toy_book / "_toc.yml"
+    toc.write_text(toc.read_text().replace("01_first", "01_renamed"))
+    assert set(_made(toy_book)) == {"01_renamed.ipynb", "02_second.ipynb"}
+    pages = {path.name for path in (toy_book.parent / "out" / "toy" / "html").glob("0*.html")}
+    assert pages == {"01_renamed.html", "02_second.html"}
+
+
 def test_changed_chapter_runs_again_and_so_do_those_after_it_only(unbuilt):
     first = _made(unbuilt)
     assert _made(unbuilt) == first
@@ -74,8 +84,6 @@ def test_changed_chapter_runs_again_and_so_do_those_after_it_only(unbuilt):
     source.write_text(source.read_text() + "\nprint(1)\n")
     first_changed = _made(unbuilt)
     assert first_changed["02_second.ipynb"] != second_changed["02_second.ipynb"]
-    source.rename(unbuilt / "01_renamed.py")
-    assert set(_made(unbuilt)) == {"01_renamed.ipynb", "02_second.ipynb"}
 
 
 def test_a_chapter_needs_those_that_leave_what_it_finds_and_the_last_part_needs_all(tmp_path):

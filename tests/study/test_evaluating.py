@@ -3,9 +3,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -135,21 +136,39 @@ def test_two_processes_at_the_same_run_leave_one_whole_evaluation(tiny_study, pl
 
 @pytest.mark.parametrize("files_written", [0, 1, 4])
 def test_evaluation_that_was_killed_leaves_none_and_is_done_again(tiny_study, places, files_written):
-    folder, begun = tiny_study.folders[0], []
-    process = _start(folder, places)
-    while not begun or len(list(begun[0].iterdir())) < files_written:
-        assert process.is_alive(), "it ended before it could be killed"
-        begun = list(places.evaluations.glob(".*"))
-        time.sleep(0.0005)
-    os.kill(process.pid, signal.SIGKILL)
+    folder = tiny_study.folders[0]
+    process = _start(folder, places, partial(_evaluated_until_killed, files_written=files_written))
     process.join()
-    assert not evaluation_folder(folder, places).exists()
+    assert process.exitcode == -signal.SIGKILL
+    (begun,) = places.evaluations.iterdir()
+    assert begun.name.startswith(".")
+    assert len(list(begun.iterdir())) == files_written
     evaluated(folder, places)
     _assert_whole(folder, places, left_over=1)
 
 
-def _start(folder, places):
-    process = multiprocessing.get_context("spawn").Process(target=evaluated, args=(folder, places))
+def _evaluated_until_killed(folder, places, *, files_written):
+    """``evaluated`` in a process that is killed before the step after so many files: the next file, or the renaming."""
+    n_steps = 0
+
+    def unless_killed(step):
+        def take(*args, **options):
+            nonlocal n_steps
+            if n_steps == files_written:
+                os.kill(os.getpid(), signal.SIGKILL)
+            n_steps += 1
+            return step(*args, **options)
+
+        return take
+
+    steps = ((evaluating, "write_json"), (evaluating, "write_draws"), (pd.DataFrame, "to_parquet"), (Path, "chmod"))
+    for owner, name in steps:
+        setattr(owner, name, unless_killed(getattr(owner, name)))
+    evaluated(folder, places)
+
+
+def _start(folder, places, target=evaluated):
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(folder, places))
     process.start()
     return process
 
